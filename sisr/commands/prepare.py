@@ -1,0 +1,48 @@
+"""`python -m sisr prepare`: decode a set once, and make its LR images."""
+
+import argparse
+from pathlib import Path
+
+HELP = "decode a set's images into one file that is read without decoding, and make its LR images"
+EXAMPLE = "python -m sisr prepare Set5 --scale 4 --output data/prepared/Set5/x4"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("source", metavar="NAME_OR_FOLDER", help="set below the data folder, or any folder of images")
+    parser.add_argument("--scale", required=True, help="'hr' for the HR images, or 2, 3, 4 … for LR images")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the image store to write")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds all sets (default: data)")
+    parser.add_argument(
+        "--boundary",
+        choices=["symmetric", "replicate"],
+        default="symmetric",
+        help="border of the reduction: today's MATLAB (symmetric, default) or older ones (replicate)",
+    )
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Write one image store."""
+    from sisr import datasets
+    from sisr.errors import SisrError, UsageError
+    from sisr.preparation import prepare_hr, prepare_lr
+
+    folder = args.data / args.source
+    if not folder.is_dir():
+        folder = Path(args.source)
+    if not folder.is_dir():
+        dataset = datasets.find(args.source)
+        raise SisrError(
+            f"{dataset.name} is not below {args.data}; run `python -m sisr fetch {dataset.name}` first."
+        )
+    if args.scale == "hr":
+        store = prepare_hr(folder, args.output)
+    elif args.scale.isdigit() and 1 < int(args.scale) <= 16:
+        store = prepare_lr(folder, int(args.scale), args.output, args.boundary)
+    else:
+        raise UsageError(f"--scale is 'hr' or a whole number from 2 to 16, not {args.scale!r}.")
+    made = store.index.get("lr")
+    if not args.json:
+        how = f", {made['from']}" if made else ""
+        print(f"{args.output}: {len(store)} images of {folder}{how}")
+    return {"output": str(args.output), "images": len(store), "lr": made, "sha256": store.index["sha256"]}

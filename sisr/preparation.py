@@ -1,0 +1,87 @@
+"""From image files to image stores: decoding once, and making the LR images."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sisr.errors import SisrError
+from sisr.images import list_images, plain_name, read_image
+from sisr.resize import imresize
+from sisr.store import ImageStore, write
+
+
+def hr_files(folder: str | Path) -> list[Path]:
+    """HR image files of a set's folder: those in its `HR` folder, or else in the folder itself.
+
+    Raises:
+        SisrError: there are none.
+    """
+    folder = Path(folder)
+    inner = folder / "HR" if (folder / "HR").is_dir() else folder
+    files = list_images(inner)
+    if not files:
+        raise SisrError(f"there are no images in {inner}.")
+    return files
+
+
+def lr_files(folder: str | Path, scale: int) -> dict[str, Path] | None:
+    """The set's own LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None if it brings none."""
+    inner = Path(folder) / "LR_bicubic" / f"X{scale}"
+    return {plain_name(path.stem, scale): path for path in list_images(inner)} if inner.is_dir() else None
+
+
+def crop(image: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Cut an image at the right and the bottom to a multiple of the scale.
+
+    Raises:
+        SisrError: nothing would be left.
+    """
+    height, width = (side - side % scale for side in image.shape[:2])
+    if not height or not width:
+        raise SisrError(f"an image of {image.shape[0]} x {image.shape[1]} is too small for scale {scale}.")
+    return image[:height, :width]
+
+
+def reduce(hr: NDArray[np.uint8], scale: int, boundary: str = "symmetric") -> NDArray[np.uint8]:
+    """LR of an HR image: cropped to a multiple of the scale, then reduced as MATLAB does."""
+    return imresize(crop(hr, scale), Fraction(1, scale), boundary)
+
+
+def prepare_hr(folder: str | Path, output: str | Path) -> ImageStore:
+    """Decode a set's HR images into a store, one at a time."""
+    files = hr_files(folder)
+    images = ((path.stem, read_image(path)) for path in files)
+    return write(output, images, {"source": str(folder), "kind": "hr"})
+
+
+def prepare_lr(
+    folder: str | Path, scale: int, output: str | Path, boundary: str = "symmetric"
+) -> ImageStore:
+    """Put a set's LR images into a store: its own where it brings them, else made from HR.
+
+    Args:
+        folder: the set's folder, as `hr_files` and `lr_files` read it.
+        scale: 2, 3, 4 …
+        output: the store's folder.
+        boundary: border of `imresize`, for LR that is made here.
+    """
+    files, own = hr_files(folder), lr_files(folder, scale)
+    if own is not None and (missing := [path.stem for path in files if path.stem not in own]):
+        raise SisrError(
+            f"{folder} brings LR images for x{scale}, but not for {', '.join(missing[:5])}; "
+            f"complete or remove LR_bicubic/X{scale}."
+        )
+
+    def images() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for path in files:
+            if own is None:
+                yield path.stem, reduce(read_image(path), scale, boundary)
+            else:
+                yield path.stem, read_image(own[path.stem])
+
+    made = {"from": "imresize", "boundary": boundary} if own is None else {"from": "the set's own LR_bicubic"}
+    return write(output, images(), {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made})
