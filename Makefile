@@ -1,0 +1,41 @@
+# The two commands that matter: `make reproduce` and `make test`. Each makes .venv first if it is missing.
+.DEFAULT_GOAL := help
+.PHONY: help environment reproduce test lint lock clean
+
+PYTHON ?= python3
+CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
+BIN := .venv/bin
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+# made under another name and renamed, so that an interrupted installation is not taken for a whole one
+.venv: requirements.lock
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; set PYTHON=...')"
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock || (rm -rf .venv; false)
+	@touch .venv
+
+environment: .venv  ## make .venv from requirements.lock
+
+reproduce: .venv  ## run the preset `quick` and print its tables
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
+
+test: .venv  ## run all tests
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+
+lint: .venv  ## check formatting, style, types and the workflow
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+lock: .venv  ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --upgrade --output-file requirements.lock
+
+clean:  ## remove the results of `quick` (data and environment stay)
+	rm -rf results/quick

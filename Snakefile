@@ -1,0 +1,41 @@
+"""From photographs to the tables of the paper: which file is made from which, and by which command.
+
+The default preset is config/quick.yaml; `--configfile config/paper.yaml` takes another.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+if "preset" not in config:
+
+    configfile: "config/quick.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/complexity.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(RESULTS + "/tables/{name}.html", name=NAMES),
+        expand(RESULTS + "/notebooks/{name}.html", name=NAMES),
+
+
+for name in NAMES:
+
+    rule:
+        name:
+            name
+        input:
+            f"{RESULTS}/tables/{name}.html",
+            f"{RESULTS}/notebooks/{name}.html",
+
+
+onsuccess:
+    show_tables()

@@ -1,0 +1,60 @@
+"""A configuration is checked before anything runs, and what is wrong is said in one sentence."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from sisr.errors import UsageError
+
+SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
+    """Raise UsageError with one sentence for the first thing in `config` that its schema does not allow."""
+    schema = yaml.safe_load(schema_file.read_text())
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if errors:
+        raise UsageError(_sentence(min(errors, key=lambda error: list(map(str, error.absolute_path)))))
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """`; did you mean X?` when something is close, else the list of what there is."""
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}."
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    where = ".".join(str(part) for part in error.absolute_path)
+    value: Any = error.instance
+    bound: Any = error.validator_value
+    schema: Any = error.schema
+    match error.validator:
+        case "additionalProperties":
+            known = list(schema["properties"])
+            unknown = next(key for key in value if key not in known)
+            name = f"{where}.{unknown}" if where else unknown
+            return f"the configuration has an unknown key {name!r}; {nearest(str(unknown), known)}"
+        case "required":
+            missing = next(key for key in bound if key not in value)
+            name = f"{where}.{missing}" if where else missing
+            return f"the configuration lacks the key {name!r}; config/README.md explains it."
+        case "enum":
+            return f"{where} is {value!r}; {nearest(str(value), [str(item) for item in bound])}"
+        case "exclusiveMinimum":
+            return f"{where} is {value}; it must be above {bound}."
+        case "minimum":
+            return f"{where} is {value}; it must be at least {bound}."
+        case "maximum":
+            return f"{where} is {value}; it must be at most {bound}."
+        case "exclusiveMaximum":
+            return f"{where} is {value}; it must be below {bound}."
+        case "type":
+            return f"{where or 'the configuration'} is {value!r}; it must be of type {bound}."
+        case "minItems":
+            return f"{where} has {len(value)} values; it needs at least {bound}."
+        case "uniqueItems":
+            return f"{where} names something twice: {value}."
+    return f"{where or 'the configuration'} is not as its schema asks: {error.message}."

@@ -1,0 +1,115 @@
+"""Which runs, sets and files the preset asks for."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+
+from sisr.errors import SisrError
+from sisr.experiments import plan
+
+try:
+    PLAN = plan(config)
+except SisrError as error:
+    sys.exit(f"{error}")
+
+RESULTS = f"results/{PLAN.preset}"
+NAMES = list(PLAN.experiments)
+
+
+wildcard_constraints:
+    set=r"[A-Za-z0-9_-]+",
+    store=r"hr|x\d+",
+    scale=r"\d+",
+    table="|".join(NAMES),
+
+
+def stores(names, scale):
+    """Prepared images of some sets at a scale: HR and LR."""
+    return [
+        f"data/prepared/{name}/{store}/index.json"
+        for name in names
+        for store in ("hr", f"x{scale}")
+    ]
+
+
+def training_stores(wildcards):
+    run = PLAN.runs[wildcards.run]
+    return stores(run.train, run.network.scale)
+
+
+def training_arguments(wildcards):
+    return shlex.join(PLAN.runs[wildcards.run].arguments())
+
+
+def run_scale(wildcards):
+    return PLAN.runs[wildcards.run].network.scale
+
+
+def test_stores(wildcards):
+    return stores(PLAN.test, run_scale(wildcards))
+
+
+def test_folders(wildcards):
+    return [f"data/prepared/{name}" for name in PLAN.test]
+
+
+def measured(run, scale):
+    """Per-image rows of one run, or of a control, on every test set."""
+    return [f"{RESULTS}/evaluation/{run}/{name}_x{scale}.csv" for name in PLAN.test]
+
+
+def table_scales(table):
+    return sorted({run.network.scale for run in PLAN.experiments[table]})
+
+
+def table_inputs(wildcards):
+    """What a table is computed from."""
+    runs = PLAN.experiments[wildcards.table]
+    files = [file for run in runs for file in measured(run.id, run.network.scale)]
+    files += [f"{RESULTS}/runs/{run.id}/provenance.json" for run in runs]
+    for scale in table_scales(wildcards.table):
+        files += measured(f"bicubic-x{scale}", scale) + measured(f"hr-x{scale}", scale)
+    if wildcards.table == "table4":
+        files.append(f"{RESULTS}/complexity/table4.csv")
+    return sorted(set(files))
+
+
+def table_arguments(wildcards):
+    words = [
+        "--runs",
+        *dict.fromkeys(run.id for run in PLAN.experiments[wildcards.table]),
+    ]
+    if wildcards.table == "table4":
+        words += ["--complexity", f"{RESULTS}/complexity/table4.csv"]
+    return shlex.join(words)
+
+
+def show_tables():
+    """Print the tables that are there and the paths of everything made."""
+    shell(f"{sys.executable} -m sisr tables --show --results {RESULTS}")
+
+
+def set_source(wildcards):
+    """What a prepared set depends on: the record of a known set, or the images of one's own folder."""
+    folders = config["data"].get("folders", {})
+    if wildcards.set in folders:
+        return folders[wildcards.set]
+    return f"data/{wildcards.set}/.fetched"
+
+
+def set_argument(wildcards):
+    return shlex.quote(
+        config["data"].get("folders", {}).get(wildcards.set, wildcards.set)
+    )
+
+
+def store_argument(wildcards):
+    return wildcards.store.removeprefix("x")
+
+
+def control_stores(wildcards):
+    return stores(PLAN.test, wildcards.scale)

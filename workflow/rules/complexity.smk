@@ -1,0 +1,23 @@
+"""Operations, time and memory of the mechanisms, one after another on an otherwise idle machine."""
+
+
+rule complexity:
+    output:
+        RESULTS + "/complexity/table4.csv",
+    log:
+        RESULTS + "/logs/complexity/table4.log",
+    conda:
+        "../../environment.yml"
+    # all cores: a job running beside it would be measured, too
+    threads: workflow.cores
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=config.get("gpus_per_run", 0),
+    params:
+        mechanisms=shlex.join(PLAN.mechanisms),
+        size=config["table4"].get("size", [100, 100]),
+        device=config.get("device", "auto"),
+    shell:
+        "python -m sisr complexity {params.mechanisms} --channels 64 --size {params.size} --device {params.device}"
+        " --output {output} > {log} 2>&1"

@@ -1,0 +1,37 @@
+"""Photographs: fetched, verified, decoded."""
+
+
+rule fetch:
+    output:
+        touch("data/{set}/.fetched"),
+    log:
+        "results/logs/fetch/{set}.log",
+    retries: 2
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    shell:
+        "python -m sisr fetch {wildcards.set} > {log} 2>&1"
+
+
+rule prepare:
+    input:
+        set_source,
+    output:
+        "data/prepared/{set}/{store}/index.json",
+        "data/prepared/{set}/{store}/pixels.bin",
+    log:
+        "results/logs/prepare/{set}_{store}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        source=set_argument,
+        store=store_argument,
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m sisr prepare {params.source} --scale {params.store} --output {params.folder} > {log} 2>&1"

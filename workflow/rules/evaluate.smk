@@ -1,0 +1,53 @@
+"""Per-image PSNR and SSIM of every run and of the two controls, bicubic and the HR image itself."""
+
+
+rule evaluate:
+    input:
+        weights=RESULTS + "/runs/{run}/weights.safetensors",
+        stores=test_stores,
+    output:
+        expand(RESULTS + "/evaluation/{{run}}/{set}_x{{scale}}.csv", set=PLAN.test),
+    log:
+        RESULTS + "/logs/evaluate/{run}_x{scale}.log",
+    wildcard_constraints:
+        run="(?!bicubic|hr-).+",
+    conda:
+        "../../environment.yml"
+    threads: config.get("threads_per_run", 1)
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=config.get("gpus_per_run", 0),
+    params:
+        run=subpath(input.weights, parent=True),
+        data=test_folders,
+        folder=subpath(output[0], parent=True),
+        device=config.get("device", "auto"),
+    shell:
+        "python -m sisr evaluate {params.run} --data {params.data} --scale {wildcards.scale}"
+        " --output-dir {params.folder} --device {params.device} --threads {threads} > {log} 2>&1"
+
+
+rule evaluate_control:
+    input:
+        control_stores,
+    output:
+        expand(
+            RESULTS + "/evaluation/{{control}}-x{{scale}}/{set}_x{{scale}}.csv",
+            set=PLAN.test,
+        ),
+    log:
+        RESULTS + "/logs/evaluate/{control}_x{scale}.log",
+    wildcard_constraints:
+        control="bicubic|hr",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        data=test_folders,
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m sisr evaluate {wildcards.control} --data {params.data} --scale {wildcards.scale}"
+        " --output-dir {params.folder} > {log} 2>&1"

@@ -1,0 +1,29 @@
+"""Networks, each trained once."""
+
+
+rule train:
+    input:
+        training_stores,
+    output:
+        RESULTS + "/runs/{run}/config.json",
+        RESULTS + "/runs/{run}/weights.safetensors",
+        RESULTS + "/runs/{run}/train.csv",
+        RESULTS + "/runs/{run}/provenance.json",
+    log:
+        RESULTS + "/logs/train/{run}.log",
+    benchmark:
+        RESULTS + "/benchmarks/train/{run}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: config.get("threads_per_run", 1)
+    resources:
+        mem_mb=8000,
+        runtime=2880,
+        gpu=config.get("gpus_per_run", 0),
+    params:
+        arguments=training_arguments,
+        folder=subpath(output[0], parent=True),
+        device=config.get("device", "auto"),
+    shell:
+        "python -m sisr train {params.arguments} --output {params.folder} --device {params.device}"
+        " --threads {threads} > {log} 2>&1"
