@@ -1,0 +1,13 @@
+"""Attention mechanisms for super-resolution, one a file, each a module from (B, C, H, W) to (B, C, H, W).
+
+attention.available()                                  # names
+attention.create("enlca", channels=64, k=6, m=128)     # a registered one
+attention.create("my_attention.py:MyAttention")        # your own
+"""
+
+from models.attention import convolution, enla, enlca, nla, nlsa, none  # noqa: F401  (each signs into the registry)
+from models.attention.base import Attention
+from models.attention.contrastive import contrastive_loss
+from models.attention.registry import available, create, register
+
+__all__ = ["Attention", "available", "contrastive_loss", "create", "register"]

@@ -1,0 +1,138 @@
+"""Non-local sparse attention (Mei, Fan, Zhou: "Image Super-Resolution with Non-Local Sparse Attention", CVPR 2021).
+
+Spherical locality-sensitive hashing sorts the pixels into buckets of similar direction; each pixel attends to its own
+chunk of the sorted list and to both neighbouring chunks. Several rounds of hashing are averaged, weighted by the
+softmax of each round's log-sum-exp. Follows the released code, except that
+- the random rotations are fixed outside training, so that a test can be repeated (the released code draws them anew);
+- images with fewer pixels than one chunk work: they form a single chunk.
+"""
+
+import torch
+from torch import Tensor
+
+from models.attention.base import Attention
+from models.attention.registry import register
+
+MOST_BUCKETS = 128  # released code
+
+
+@register("nlsa")
+class NLSA(Attention):
+    """(B, channels, H, W) → the same shape.
+
+    Options (the others are in `Attention`):
+        rounds: number of independent hashings that are averaged.
+        chunk: pixels in a chunk of the sorted list.
+    """
+
+    rotations: Tensor
+
+    def __init__(
+        self,
+        channels: int = 64,
+        *,
+        rounds: int = 4,
+        chunk: int = 144,
+        reduction: int = 4,
+        residual_scale: float = 0.1,
+        embedding_kernel: int = 3,
+        normalise_eps: float = 5e-5,
+    ) -> None:
+        super().__init__(
+            channels,
+            reduction=reduction,
+            residual_scale=residual_scale,
+            embedding_kernel=embedding_kernel,
+            normalise_eps=normalise_eps,
+            shared=True,
+            value_kernel=1,
+        )
+        if rounds < 1:
+            raise ValueError(f"rounds must be at least 1, not {rounds}")
+        if chunk < 1:
+            raise ValueError(f"chunk must be at least 1 pixel, not {chunk}")
+        self.rounds = rounds
+        self.chunk = chunk
+        shape = (channels // reduction, rounds, MOST_BUCKETS // 2)
+        fixed = torch.randn(shape, generator=torch.Generator().manual_seed(0), device="cpu")
+        self.register_buffer("rotations", fixed, persistent=False)
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One embedding is both query, as it is, and key, normalised."""
+        query, _, value = super().embed(x)
+        precise = query.float() if query.dtype in (torch.bfloat16, torch.float16) else query
+        norm = torch.linalg.vector_norm(precise, dim=-1, keepdim=True).clamp_min(self.normalise_eps)
+        return query, (precise / norm).to(query.dtype), value
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+        """Query and key of a pixel must point in the same direction, since one hash code stands for both."""
+        N = query.shape[1]
+        chunk = min(self.chunk, N)
+        order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
+        # where each pixel went; argsort again would do the same, scatter does it in one pass
+        places = torch.arange(N, device=query.device).expand_as(order)
+        undo = torch.empty_like(order).scatter_(-1, order, places)
+        padded = torch.cat([order, order[..., N - (-N % chunk) :]], dim=-1)  # the last pixels again, as released
+        queries = _gather(query, padded).unflatten(2, (-1, chunk))  # (B, rounds, chunks, chunk, C)
+        keys = _with_neighbours(_gather(key, padded).unflatten(2, (-1, chunk)))
+        values = _with_neighbours(_gather(value, padded).unflatten(2, (-1, chunk)))
+        logits = (queries @ keys.transpose(-1, -2)).float()
+        evidence = torch.logsumexp(logits, dim=-1, keepdim=True)  # (B, rounds, chunks, chunk, 1)
+        out = torch.exp(logits - evidence).to(value.dtype) @ values
+        out, evidence = (
+            t.flatten(2, 3)[:, :, :N].gather(2, undo[..., None].expand(*undo.shape, t.shape[-1]))
+            for t in (out, evidence)
+        )
+        return (out * torch.softmax(evidence, dim=1).to(out.dtype)).sum(dim=1)
+
+    def hash_codes(self, query: Tensor) -> Tensor:
+        """(B, N, C) → bucket numbers (B, rounds, N): the index of the nearest of ± random directions."""
+        N, C = query.shape[1:]
+        buckets = min(N // self.chunk + N // self.chunk % 2, MOST_BUCKETS)
+        half = max(buckets // 2, 1)
+        if self.training:
+            rotations = torch.randn(C, self.rounds, half, device=query.device, dtype=query.dtype)
+        else:
+            rotations = self.rotations[..., :half].to(query.dtype)
+        rotated = (query.detach() @ rotations.flatten(1)).unflatten(2, (self.rounds, half))
+        return torch.cat([rotated, -rotated], dim=-1).argmax(dim=-1).transpose(1, 2)
+
+    def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+        """The same, one image, one round and one pixel after the other."""
+        B, N, _ = query.shape
+        chunk = min(self.chunk, N)
+        codes = self.hash_codes(query)
+        images = []
+        for b in range(B):
+            outs, evidences = [], []
+            for r in range(self.rounds):
+                order = codes[b, r].argsort(stable=True).tolist()
+                order += order[N - (-N % chunk) :]
+                chunks = [order[i : i + chunk] for i in range(0, len(order), chunk)]
+                out: list[Tensor | None] = [None] * N
+                evidence: list[Tensor | None] = [None] * N
+                for i, own in enumerate(chunks):
+                    seen = own + chunks[i - 1] + chunks[(i + 1) % len(chunks)]
+                    for pixel in own:
+                        if out[pixel] is None:  # a repeated pixel counts as a key, its first place as a query
+                            logits = key[b, seen] @ query[b, pixel]
+                            out[pixel] = torch.softmax(logits, 0) @ value[b, seen]
+                            evidence[pixel] = torch.logsumexp(logits, 0)
+                outs.append(torch.stack([o for o in out if o is not None]))
+                evidences.append(torch.stack([e for e in evidence if e is not None]))
+            weights = torch.softmax(torch.stack(evidences), dim=0)  # (rounds, N)
+            images.append((weights[..., None] * torch.stack(outs)).sum(0))
+        return torch.stack(images)
+
+
+def _gather(x: Tensor, order: Tensor) -> Tensor:
+    """x (B, N, C), order (B, rounds, M) → (B, rounds, M, C)."""
+    rounds, M = order.shape[1:]
+    return x.gather(1, order.flatten(1)[..., None].expand(-1, -1, x.shape[-1])).unflatten(1, (rounds, M))
+
+
+def _with_neighbours(x: Tensor) -> Tensor:
+    """(B, rounds, chunks, chunk, C) → (B, rounds, chunks, 3·chunk, C): own, previous and next chunk, in a ring."""
+    if x.shape[2] == 1:
+        return x  # a single chunk is its own neighbour; three equal copies would change nothing
+    return torch.cat([x, x.roll(1, dims=2), x.roll(-1, dims=2)], dim=3)

@@ -1,0 +1,188 @@
+"""EDSR, the backbone with slots for attention (Lim et al., "Enhanced Deep Residual Networks for Single Image
+Super-Resolution", CVPRW 2017), and the networks that are configurations of it: ENLCN and NLSN.
+
+A slot lies before a residual block, or after the last: slot 8 means "after eight blocks".
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import attention as mechanisms
+from models.initialisation import start_as_interpolation
+from models.registry import register
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code of EDSR and its descendants
+INITIALISATIONS = ("pytorch", "interpolation")
+
+
+class ResidualBlock(nn.Module):
+    """x + residual_scale · convolution(ReLU(convolution(x))), all (B, channels, H, W)."""
+
+    def __init__(self, channels: int, residual_scale: float) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.residual_scale = residual_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.second(torch.relu(self.first(x))), alpha=self.residual_scale)
+
+
+class EDSR(nn.Module):
+    """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped.
+
+    Options:
+        blocks, channels, residual_scale: of the residual blocks (paper: 32, 256, 0.1).
+        attention: name of a mechanism (see `models.attention`), or None for plain EDSR.
+        attention_options: its options; it has `channels` channels.
+        slots: numbers of residual blocks before each attention; None: at the start and after every eighth block.
+        initialisation: "pytorch", or "interpolation": see `models.initialisation`.
+    """
+
+    config: dict[str, Any]
+    mean: Tensor
+
+    def __init__(
+        self,
+        scale: int,
+        blocks: int,
+        channels: int,
+        residual_scale: float,
+        attention: str | None,
+        attention_options: dict[str, Any] | None,
+        slots: Sequence[int] | None,
+        initialisation: str,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        chosen = default_slots(blocks) if slots is None else tuple(slots)
+        _check(scale, blocks, channels, chosen, initialisation)
+        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.head = nn.Conv2d(3, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(ResidualBlock(channels, residual_scale) for _ in range(blocks))
+        self.attention = nn.ModuleDict()
+        if attention is not None:
+            for slot in chosen:
+                self.attention[str(slot)] = mechanisms.create(attention, channels, **(attention_options or {}))
+        self.body_end = nn.Conv2d(channels, channels, 3, padding=1)
+        self.upsampler = _upsampler(scale, channels)
+        self.tail = nn.Conv2d(channels, 3, 3, padding=1)
+        if initialisation == "interpolation":
+            start_as_interpolation(self.head, self.body_end, self.upsampler, self.tail)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x - self.mean)
+        body = x
+        for number, block in enumerate(self.blocks):
+            body = block(self._attend(number, body))
+        body = self.body_end(self._attend(len(self.blocks), body))
+        return self.tail(self.upsampler(x + body)) + self.mean
+
+    def _attend(self, slot: int, x: Tensor) -> Tensor:
+        return self.attention[str(slot)](x) if str(slot) in self.attention else x
+
+
+def default_slots(blocks: int) -> tuple[int, ...]:
+    """The start and after every eighth block, as in the paper: 0, 8, 16, 24, 32 for 32 blocks."""
+    return tuple(range(0, blocks + 1, 8))
+
+
+def _upsampler(scale: int, channels: int) -> nn.Sequential:
+    stages: list[nn.Module] = []
+    for factor in [3] if scale == 3 else [2] * (scale.bit_length() - 1):
+        stages += [nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor)]
+    return nn.Sequential(*stages)
+
+
+def _check(scale: int, blocks: int, channels: int, slots: tuple[int, ...], initialisation: str) -> None:
+    if scale not in (1, 2, 3, 4, 8):
+        raise ValueError(f"scale must be 1, 2, 3, 4 or 8, not {scale}")
+    if blocks < 0:
+        raise ValueError(f"blocks must not be negative, it is {blocks}")
+    if channels < 3:
+        raise ValueError(f"channels must be at least 3, not {channels}")
+    if len(set(slots)) < len(slots) or any(not 0 <= slot <= blocks for slot in slots):
+        raise ValueError(f"slots must be different numbers of blocks from 0 to {blocks}, not {list(slots)}")
+    if initialisation not in INITIALISATIONS:
+        raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, not {initialisation!r}")
+
+
+def _build(
+    name: str,
+    scale: int,
+    blocks: int,
+    channels: int,
+    residual_scale: float,
+    attention: str | None,
+    attention_options: dict[str, Any] | None,
+    slots: Sequence[int] | None,
+    initialisation: str,
+) -> EDSR:
+    network = EDSR(scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
+    modules = list(network.attention.values())
+    resolved = getattr(modules[0], "options", {}) if modules else dict(attention_options or {})
+    config = {
+        "name": name,
+        "scale": scale,
+        "blocks": blocks,
+        "channels": channels,
+        "residual_scale": residual_scale,
+        "attention": attention,
+        "attention_options": resolved,
+        "slots": list(default_slots(blocks) if slots is None else slots),
+        "initialisation": initialisation,
+    }
+    network.config = json.loads(json.dumps(config))  # lists for tuples: equal to what a file gives back
+    return network
+
+
+@register
+def edsr(
+    scale: int = 4,
+    *,
+    blocks: int = 32,
+    channels: int = 256,
+    residual_scale: float = 0.1,
+    attention: str | None = None,
+    attention_options: dict[str, Any] | None = None,
+    slots: Sequence[int] | None = None,
+    initialisation: str = "pytorch",
+) -> EDSR:
+    """EDSR without attention: the baseline. Options as in `EDSR`."""
+    return _build("edsr", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
+
+
+@register
+def enlcn(
+    scale: int = 4,
+    *,
+    blocks: int = 32,
+    channels: int = 256,
+    residual_scale: float = 0.1,
+    attention: str | None = "enlca",
+    attention_options: dict[str, Any] | None = None,
+    slots: Sequence[int] | None = None,
+    initialisation: str = "pytorch",
+) -> EDSR:
+    """ENLCN (arXiv 2201.03794): EDSR with ENLCA before the first and after every eighth block. Options as in `EDSR`."""
+    return _build("enlcn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
+
+
+@register
+def nlsn(
+    scale: int = 4,
+    *,
+    blocks: int = 32,
+    channels: int = 256,
+    residual_scale: float = 0.1,
+    attention: str | None = "nlsa",
+    attention_options: dict[str, Any] | None = None,
+    slots: Sequence[int] | None = None,
+    initialisation: str = "pytorch",
+) -> EDSR:
+    """NLSN (Mei et al., CVPR 2021): EDSR with non-local sparse attention in the same slots. Options as in `EDSR`."""
+    return _build("nlsn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)

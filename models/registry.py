@@ -1,0 +1,61 @@
+"""The list of networks. A name builds a network here and in timm, whose registry stands behind it."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from timm.models import register_model
+from torch import nn
+
+from models.attention.registry import build
+
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {}
+Network = Callable[..., nn.Module]
+
+
+def register(constructor: Network) -> Network:
+    """Decorator that signs a function `name(scale=4, *, option=…) -> nn.Module` in under its own name.
+
+    The module it returns has `scale: int` and `config: dict` ({"name", "scale", **options}).
+    """
+    name = constructor.__name__
+
+    @functools.wraps(constructor)
+    def for_timm(pretrained: bool = False, **options: Any) -> nn.Module:
+        if pretrained:
+            raise ValueError(f"{name} has no pretrained weights to download; give a weights file to models.load")
+        ours = {key: value for key, value in options.items() if not key.startswith(("pretrained_", "cache_dir"))}
+        return create(name, **ours)
+
+    register_model(for_timm)
+    _NETWORKS[name] = constructor
+    return constructor
+
+
+def available() -> list[str]:
+    """Names of all registered networks, sorted."""
+    return sorted(_NETWORKS)
+
+
+def create(name: str, scale: int = 4, **options: Any) -> nn.Module:
+    """Build a network from (B, 3, H, W), RGB in [0, 1], to (B, 3, scale·H, scale·W), not clamped.
+
+    The options are the keyword arguments of the network's function. The result's `config` rebuilds it:
+    `create(**model.config)`. Raises ValueError for an unknown name, an unknown option or a value out of range.
+    """
+    if name not in _NETWORKS:
+        near = difflib.get_close_matches(str(name).lower(), _NETWORKS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown network {name!r}: {hint}registered are {', '.join(available())}")
+    return build(_NETWORKS[name], f"network {name!r}", {"scale": scale}, options)
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options of a network with their defaults, `scale` first."""
+    parameters = inspect.signature(_NETWORKS[name]).parameters.values()
+    return {p.name: p.default for p in parameters}
+
+
+__all__ = ["available", "create", "options_of", "register"]

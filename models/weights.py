@@ -1,0 +1,82 @@
+"""Networks on disk: this suite's own safetensors files, and checkpoints that others published."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models import released
+from models.registry import create
+
+
+def save(model: nn.Module, path: str | Path) -> None:
+    """Write weights and buffers as safetensors, with `model.config` as JSON in the metadata entry "sisr".
+
+    The file appears complete or not at all. Raises ValueError for a model without `config`.
+    """
+    config = getattr(model, "config", None)
+    if config is None:
+        raise ValueError(f"{type(model).__name__} has no config; only networks made by models.create can be saved")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata={"sisr": json.dumps(config)})
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load(source: str | Path | Mapping[str, Tensor]) -> nn.Module:
+    """The network in a file or state dict, in eval mode, on the CPU.
+
+    Recognised are this suite's safetensors files and the authors' released ENLCN checkpoints (`.pt` file or its state
+    dict, of any width and depth). Every weight must be there and fit: ValueError names what does not.
+    """
+    if isinstance(source, Mapping):
+        return released.load(source)
+    path = Path(source)
+    if not path.is_file():
+        raise ValueError(f"weights file {str(path)!r} does not exist")
+    if path.suffix == ".safetensors":
+        return _load_own(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{str(path)!r} holds no weights that can be read safely: {type(error).__name__}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict")
+    return released.load(content)
+
+
+def _load_own(path: Path) -> nn.Module:
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = json.loads((file.metadata() or {}).get("sisr", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
+    if config is None:
+        raise ValueError(f"{str(path)!r} does not say which network it belongs to (no entry 'sisr' in its metadata)")
+    return fill(create(**config), tensors)
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Load a state dict that must match exactly and return the model in eval mode; ValueError names what does not."""
+    try:
+        model.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise ValueError(f"the weights do not fit {type(model).__name__}: {problems}") from None
+    return model.eval()
