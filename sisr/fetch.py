@@ -26,6 +26,8 @@ def fetch(dataset: Dataset, data: str | Path) -> Path:
 
 def _bundled(dataset: Dataset, target: Path) -> Path:
     """Copy a set out of the installed scikit-image, as PNG."""
+    from importlib.metadata import version
+
     import skimage
 
     source = Path(skimage.__file__).parent / "data"
@@ -35,7 +37,7 @@ def _bundled(dataset: Dataset, target: Path) -> Path:
         for file in dataset.bundled:
             if not (source / file).is_file():
                 raise SisrError(
-                    f"scikit-image {skimage.__version__} does not bring {file} along; install 0.25 to 0.26."
+                    f"scikit-image {version('scikit-image')} does not bring {file} along; install 0.25 to 0.26."
                 )
             with atomic_write(temporary / f"{Path(file).stem}.png") as path:
                 Image.fromarray(read_image(source / file)).save(path)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,20 @@ def plain_name(stem: str, scale: int | None = None) -> str:
     while (shorter := re.sub(mark, "", stem, flags=re.IGNORECASE)) not in (stem, ""):
         stem = shorter
     return stem
+
+
+def match_name(stem: str, names: Iterable[str], scale: int) -> str | None:
+    """Which image a file is an SR (or LR) of: the longest name it starts with, followed by nothing or by marks.
+
+    "baby", "babyx4", "baby_x4_SR" and "baby_RCAN_x4" are an SR of "baby" at x4; "baby_x2", "babylon" are not.
+    """
+    fitting = [
+        name
+        for name in names
+        if stem.startswith(name) and re.fullmatch(r"|[_\-. ].*|x\d+([_\-. ].*)?", stem[len(name) :], re.IGNORECASE)
+    ]
+    if not fitting:
+        return None
+    name = max(fitting, key=len)
+    scales = re.findall(r"(?:^|[_\-. ])(?:x|SRF_)(\d+)(?![^_\-. ])", stem[len(name) :], re.IGNORECASE)
+    return name if all(int(found) == scale for found in scales) else None

@@ -177,7 +177,7 @@ def _inside_batch(
 def _check_sizes(sr: tuple[int, ...], hr: tuple[int, ...], scale: int) -> None:
     if sr != hr:
         raise SisrError(
-            f"SR is {sr[0]} x {sr[1]} but HR is {hr[0]} x {hr[1]}: they must be of one size, with HR cropped to LR * scale."
+            f"SR is {sr[0]} x {sr[1]} but HR is {hr[0]} x {hr[1]}: they must be of one size (HR cropped to LR * scale)."
         )
     if scale < 0 or min(hr) <= 2 * scale:
         raise SisrError(f"nothing of an image of {hr[0]} x {hr[1]} is left within a border of {scale}.")

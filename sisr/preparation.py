@@ -14,8 +14,10 @@ from sisr.resize import imresize
 from sisr.store import ImageStore, write
 
 
-def hr_files(folder: str | Path) -> list[Path]:
-    """HR image files of a set's folder: those in its `HR` folder, or else in the folder itself.
+def hr_files(folder: str | Path) -> dict[str, Path]:
+    """HR image files of a set's folder by name: those in its `HR` folder, or else in the folder itself.
+
+    A mark that all files carry (baby_HR.png, bird_HR.png …) is no part of their names.
 
     Raises:
         SisrError: there are none.
@@ -25,7 +27,12 @@ def hr_files(folder: str | Path) -> list[Path]:
     files = list_images(inner)
     if not files:
         raise SisrError(f"there are no images in {inner}.")
-    return files
+    plain = [plain_name(path.stem) for path in files]
+    marked = len(set(plain)) == len(files) and all(name != path.stem for name, path in zip(plain, files, strict=True))
+    names = plain if marked else [path.stem for path in files]
+    if len(set(names)) < len(names):
+        raise SisrError(f"{inner} holds {max(names, key=names.count)} in two file formats; keep one.")
+    return dict(zip(names, files, strict=True))
 
 
 def lr_files(folder: str | Path, scale: int) -> dict[str, Path] | None:
@@ -54,13 +61,11 @@ def reduce(hr: NDArray[np.uint8], scale: int, boundary: str = "symmetric") -> ND
 def prepare_hr(folder: str | Path, output: str | Path) -> ImageStore:
     """Decode a set's HR images into a store, one at a time."""
     files = hr_files(folder)
-    images = ((path.stem, read_image(path)) for path in files)
+    images = ((name, read_image(path)) for name, path in files.items())
     return write(output, images, {"source": str(folder), "kind": "hr"})
 
 
-def prepare_lr(
-    folder: str | Path, scale: int, output: str | Path, boundary: str = "symmetric"
-) -> ImageStore:
+def prepare_lr(folder: str | Path, scale: int, output: str | Path, boundary: str = "symmetric") -> ImageStore:
     """Put a set's LR images into a store: its own where it brings them, else made from HR.
 
     Args:
@@ -70,18 +75,18 @@ def prepare_lr(
         boundary: border of `imresize`, for LR that is made here.
     """
     files, own = hr_files(folder), lr_files(folder, scale)
-    if own is not None and (missing := [path.stem for path in files if path.stem not in own]):
+    if own is not None and (missing := [name for name in files if name not in own]):
         raise SisrError(
             f"{folder} brings LR images for x{scale}, but not for {', '.join(missing[:5])}; "
             f"complete or remove LR_bicubic/X{scale}."
         )
 
     def images() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        for path in files:
+        for name, path in files.items():
             if own is None:
-                yield path.stem, reduce(read_image(path), scale, boundary)
+                yield name, reduce(read_image(path), scale, boundary)
             else:
-                yield path.stem, read_image(own[path.stem])
+                yield name, read_image(own[name])
 
     made = {"from": "imresize", "boundary": boundary} if own is None else {"from": "the set's own LR_bicubic"}
     return write(output, images(), {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made})

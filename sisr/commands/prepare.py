@@ -32,9 +32,7 @@ def run(args: argparse.Namespace) -> dict:
         folder = Path(args.source)
     if not folder.is_dir():
         dataset = datasets.find(args.source)
-        raise SisrError(
-            f"{dataset.name} is not below {args.data}; run `python -m sisr fetch {dataset.name}` first."
-        )
+        raise SisrError(f"{dataset.name} is not below {args.data}; run `python -m sisr fetch {dataset.name}` first.")
     if args.scale == "hr":
         store = prepare_hr(folder, args.output)
     elif args.scale.isdigit() and 1 < int(args.scale) <= 16:
