@@ -1,0 +1,39 @@
+"""Figures, drawn from the tidy tables (`sisr.tables`), never from anything else."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sisr.files import atomic_write
+from sisr.tables import check
+
+
+def draw(name: str, table: pd.DataFrame) -> Any:
+    """The matplotlib figure of a tidy table: `table1`, `table2`, `table4` or `k_sweep`.
+
+    Raises SisrError where the table holds nothing that was measured.
+    """
+    from sisr.figures import k_sweep, style, table1, table2, table4
+
+    check(name)
+    drawn = {"table1": table1.draw, "table2": table2.draw, "table4": table4.draw, "k_sweep": k_sweep.draw}
+    with style.settings():
+        return drawn[name](table)
+
+
+def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
+    """Write `figures/<name>.png` (200 dots an inch) and `.svg`; the same table gives the same bytes."""
+    import matplotlib.pyplot as plt
+
+    from sisr.figures import style
+
+    figure = draw(name, table)
+    paths = [results / "figures" / f"{name}.{ending}" for ending in ("png", "svg")]
+    with style.settings():
+        for path in paths:
+            metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+            with atomic_write(path) as temporary:
+                figure.savefig(temporary, dpi=200, metadata=metadata)
+    plt.close(figure)
+    return paths

@@ -1,0 +1,59 @@
+"""The paper's tables, recomputed from per-image rows: `build` makes the tidy table, `view` what people read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sisr.errors import UsageError
+from sisr.files import atomic_write
+from sisr.tables import cells, k_sweep, render, runs, table1, table2, table4
+from sisr.tables.view import View
+
+NAMES = ("table1", "table2", "table4", "k_sweep")
+_MODULES = {"table1": table1, "table2": table2, "k_sweep": k_sweep}
+
+
+def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity: Path | None = None) -> pd.DataFrame:
+    """The tidy table, one row a cell (`sisr.tables.cells.Cell`).
+
+    name: one of `NAMES`. results: folder of a preset. ids: runs to use, all that were evaluated where None.
+    complexity: file of `python -m sisr complexity` for Table 4 (default: `complexity/table4.csv` in the results).
+    Raises SisrError with one sentence where something that the table needs is missing.
+    """
+    check(name)
+    found = runs.load(results, ids)
+    if name == "table4":
+        return table4.build(found, results.name, complexity or results / "complexity" / "table4.csv")
+    return _MODULES[name].build(found, results.name)
+
+
+def view(name: str, table: pd.DataFrame) -> View:
+    """A tidy table as people read it."""
+    check(name)
+    return table4.view(table) if name == "table4" else _MODULES[name].view(table)
+
+
+def read(name: str, results: Path) -> pd.DataFrame:
+    """The tidy table that stands in a results folder."""
+    check(name)
+    return cells.read(results / "tables" / f"{name}.csv")
+
+
+def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
+    """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that it stands for all three."""
+    folder = results / "tables"
+    shown = view(name, table)
+    paths = []
+    for ending, content in (("md", render.markdown(shown)), ("html", render.page(shown))):
+        with atomic_write(folder / f"{name}.{ending}") as temporary:
+            temporary.write_text(content, encoding="utf-8")
+        paths.append(folder / f"{name}.{ending}")
+    cells.write(table, folder / f"{name}.csv")
+    return [folder / f"{name}.csv", *paths]
+
+
+def check(name: str) -> None:
+    """Raise UsageError for a table that there is none of."""
+    if name not in NAMES:
+        raise UsageError(f"there is no table {name!r}; there are {', '.join(NAMES)}.")

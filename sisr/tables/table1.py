@@ -1,0 +1,137 @@
+"""Table 1: the paper's fourteen methods, and beside them what was measured, with the floor and the ceiling."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from sisr import published, statistics
+from sisr.tables.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.tables.runs import CONTROLS, Run, Setting, by_row, datasets, group
+from sisr.tables.view import Column, Section, Text, View, banner, caveats, marks
+
+_ROWS = {("edsr", None): "EDSR", ("nlsn", "nlsa"): "NLSN", ("enlcn", "enlca"): "ENLCN"}
+_QUANTITIES = {"psnr": ("dB", 2), "ssim": ("", 4)}
+
+
+def row(setting: Setting) -> str:
+    """Label of a setting: the paper's name where it has one, else network and attention."""
+    run = setting.first
+    if run.control:
+        return CONTROLS[run.control]
+    name = run.config["network"]["name"]
+    default = name if run.attention is None else f"{name} with {run.attention}"
+    return _ROWS.get((name, run.attention), default)
+
+
+def build(runs: list[Run], preset: str) -> pd.DataFrame:
+    """All cells of Table 1 at every scale that was measured or published."""
+    settings = by_row(group(runs), row)
+    sets = list(published.SETS) + [name for name in datasets(settings.values()) if name not in published.SETS]
+    scales = sorted({scale for _, scale in settings} | {2, 4})
+    names = [name for name, _ in settings if name not in published.methods()]
+    rows = [*_first(names, "bicubic"), *published.methods(), *(n for n in names if n not in CONTROLS.values())]
+    rows = [*dict.fromkeys([*rows, *_first(names, CONTROLS["hr"])])]
+    return frame(
+        cell
+        for scale in scales
+        for name in rows
+        for dataset in sets
+        for cell in _cells(name, scale, dataset, settings, preset)
+    )
+
+
+def _first(names: list[str], name: str) -> list[str]:
+    return [name] if name in names else []
+
+
+def _cells(
+    name: str, scale: int, dataset: str, settings: dict[tuple[str, int], Setting], preset: str
+) -> Iterator[Cell]:
+    setting = settings.get((name, scale))
+    there = setting is not None and dataset in setting.datasets
+    kind = "control" if name in CONTROLS.values() else "network"
+    for quantity, (unit, _) in _QUANTITIES.items():
+        known: dict[str, Any] = {
+            "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset,
+            "quantity": quantity, "unit": unit, **paper(published.table1_figure(name, scale, dataset, quantity)),
+        }  # fmt: skip
+        if setting is not None and there:
+            yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+        else:
+            yield Cell(**known, note=_why_not(setting, name, scale, dataset))
+    floor = settings.get(("bicubic", scale))
+    if setting is None or not there or floor is None or name == "bicubic" or dataset not in floor.datasets:
+        return
+    known = {
+        "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset,
+        "quantity": "psnr_over_bicubic", "unit": "dB", "published_status": "unknown",
+        "published_note": "the paper's table has no bicubic row",
+    }  # fmt: skip
+    yield measured(known, setting, gain(setting, floor, dataset), preset)
+
+
+def _why_not(setting: Setting | None, name: str, scale: int, dataset: str) -> str:
+    if setting is None:
+        return f"no run of {name} at x{scale} among the given runs"
+    return f"{name} x{scale} was not evaluated on {dataset}"
+
+
+def view(table: pd.DataFrame) -> View:
+    """Table 1 for readers: a column a data set, published and measured, marked separately."""
+    sets = list(dict.fromkeys(table["dataset"]))
+    columns, fields = [], []
+    for dataset in sets:
+        part = table[table["dataset"] == dataset]
+        for source, label in (("published", "paper"), ("measured", "measured")):
+            if any(_value(value) is not None for value in part[source]):
+                columns.append(Column(label, dataset))
+                fields.append((dataset, source))
+    sections = []
+    for scale in sorted(set(table["scale"])):
+        part = table[table["scale"] == scale]
+        names = [name for name in dict.fromkeys(part["row"]) if _filled(part[part["row"] == name])]
+        cells = [_column(part, names, dataset, source) for dataset, source in fields]
+        rows = [(_label(name), [cell[index] for cell in cells]) for index, name in enumerate(names)]
+        sections.append(Section(f"x{int(scale)}", rows))
+    said, same = banner(table)
+    notes = [
+        "PSNR (dB) / SSIM on luma, a border of as many pixels as the scale cut off; under a measured figure the 95 % "
+        "bootstrap interval of its PSNR over images (and seeds, where there are several).",
+        "Bold: best, underlined: second best, by PSNR, among the published and among the measured networks separately "
+        "(controls are not ranked).",
+        "bicubic is the floor and the HR image itself the ceiling, through the same evaluator; "
+        "the paper's table has neither.",
+        "LapSRN on B100 x2 stands as printed (31.08); LapSRN's own paper says 31.80.",
+    ]
+    notes += caveats(table)
+    return View("table1", "Table 1: PSNR and SSIM", said, same, columns, sections, notes)
+
+
+def _label(name: str) -> str:
+    return {"bicubic": "bicubic (floor)", CONTROLS["hr"]: "HR image (ceiling)"}.get(name, name)
+
+
+def _filled(part: pd.DataFrame) -> bool:
+    return any(_value(value) is not None for source in ("published", "measured") for value in part[source])
+
+
+def _value(value: Any) -> float | None:
+    found = number(value)
+    return None if found is None or found != found else found
+
+
+def _column(part: pd.DataFrame, names: list[str], dataset: str, source: str) -> list[Text]:
+    cells = {(str(c["row"]), str(c["quantity"])): c for _, c in part[part["dataset"] == dataset].iterrows()}
+    psnr = [_value(cells[name, "psnr"][source]) for name in names]
+    ranked = [None if name in CONTROLS.values() else value for name, value in zip(names, psnr, strict=True)]
+    found = []
+    for name, value, mark in zip(names, psnr, marks(ranked, 2), strict=True):
+        if value is None:
+            found.append(Text("–" if source == "published" and name in published.methods() else ""))
+            continue
+        ssim = text(_value(cells[name, "ssim"][source]), 4)
+        cell = cells[name, "psnr"]
+        detail = span(cell["low"], cell["high"], 2) if source == "measured" else ""
+        found.append(Text(f"{text(value, 2)} / {ssim}", detail, mark))
+    return found
