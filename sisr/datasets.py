@@ -1,9 +1,12 @@
-"""The catalogue of image sets, `data/datasets.yaml`, and what of it is on disk."""
+"""The catalogue of image sets, `data/datasets.yaml` with `data/hashes/`, and what of it is on disk."""
 
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -11,11 +14,39 @@ from sisr.errors import SisrError, UsageError
 from sisr.images import list_images
 
 CATALOGUE = Path(__file__).parent.parent / "data" / "datasets.yaml"
+SCHEMA = 2
+CROPS = (2, 3, 4, 12)
+"""Copies of test sets are found cropped to a multiple of these."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive, at one or several addresses that give the same bytes."""
+
+    archive: str
+    """File name."""
+    addresses: tuple[str, ...]
+    holds: str
+    """What is in it, in words: HR, LR_bicubic …"""
+    md5: str | None = None
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is known of one image of a set."""
+
+    height: int
+    width: int
+    channels: int
+    sha256: str
+    """Of the pixels, as `sisr.images.pixel_hash`."""
+    crops: Mapping[int, str]
+    """Of the image cropped to a multiple of 2, 3, 4, 12, where that is another image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One image set."""
+    """One image set, as the catalogue describes it."""
 
     name: str
     title: str
@@ -24,33 +55,96 @@ class Dataset:
     licence: str
     terms: str
     homepage: str
+    cite: str
     images: int
     """How many HR images it has."""
-    bundled: tuple[str, ...] = field(default=())
+    scales: tuple[int, ...]
+    """Scales at which the sources bring LR images along."""
+    names: tuple[str, ...] = ()
+    """Names of the images, where they are known without hashes."""
+    aliases: tuple[str, ...] = ()
+    """What other copies call the set."""
+    megabytes: int = 0
+    """Roughly what has to be downloaded."""
+    sources: tuple[Source, ...] = ()
+    """HR (some with LR), tried from the first to the last."""
+    lr_sources: Mapping[int, Source] = field(default_factory=dict)
+    bundled: tuple[str, ...] = ()
     """File names within scikit-image's data folder, for sets that need no download."""
+    apply: str = ""
+    """How to get a set that no program may fetch; empty for all others."""
+    traps: tuple[str, ...] = ()
+    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict, repr=False)
+    """By image name; empty or incomplete where the images were not at hand or depend on a decoder."""
 
     def folder(self, data: str | Path) -> Path:
         """Where the set lives below the data folder."""
         return Path(data) / self.name
 
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """All names of the set, lower case."""
+        return tuple(name.lower() for name in (self.name, *self.aliases))
+
 
 @lru_cache(maxsize=8)
 def known(catalogue: Path = CATALOGUE) -> dict[str, Dataset]:
-    """All sets of the catalogue by name, in its order.
+    """All sets of a catalogue by name, in its order.
 
     Raises:
         SisrError: the catalogue is missing or does not have the expected form.
     """
     try:
         document = yaml.safe_load(catalogue.read_text())
-        return {
-            name: Dataset(name=name, **{**entry, "bundled": tuple(entry.get("bundled", ()))})
-            for name, entry in document["sets"].items()
-        }
+        if document["schema"] != SCHEMA:
+            raise SisrError(f"{catalogue} has format {document['schema']}, this is {SCHEMA}.")
+        return {name: _dataset(name, entry, catalogue.parent) for name, entry in document["sets"].items()}
     except FileNotFoundError as error:
-        raise SisrError(f"the catalogue of image sets is missing: {catalogue}.") from error
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise SisrError(f"the catalogue of image sets lacks {error.filename}.") from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise SisrError(f"{catalogue} is not a catalogue of image sets ({error}).") from error
+
+
+def _dataset(name: str, entry: dict[str, Any], folder: Path) -> Dataset:
+    entry = dict(entry)
+    names: tuple[str, ...] = ()
+    if numbered := entry.pop("names", None):
+        first, last = numbered.split("-")
+        names = tuple(str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+    sources = tuple(_source(source) for source in entry.pop("sources", ()))
+    lr_sources = {int(scale): _source(source) for scale, source in entry.pop("lr_sources", {}).items()}
+    hashed = entry.pop("hashes", True)
+    fingerprints = _fingerprints(folder / "hashes" / f"{name}.csv") if hashed else {}
+    lists: dict[str, Any] = {key: tuple(entry.pop(key, ())) for key in ("scales", "aliases", "bundled", "traps")}
+    if not names:
+        names = tuple(Path(file).stem for file in lists["bundled"]) or tuple(fingerprints)
+    return Dataset(
+        name=name,
+        names=names,
+        sources=sources,
+        lr_sources=lr_sources,
+        fingerprints=fingerprints,
+        **lists,
+        **entry,
+    )
+
+
+def _source(entry: dict[str, Any]) -> Source:
+    return Source(entry["archive"], tuple(entry["addresses"]), entry["holds"], entry.get("md5"))
+
+
+def _fingerprints(path: Path) -> dict[str, Fingerprint]:
+    with path.open(newline="") as file:
+        return {
+            row["image"]: Fingerprint(
+                int(row["height"]),
+                int(row["width"]),
+                int(row["channels"]),
+                row["sha256"],
+                {multiple: value for multiple in CROPS if (value := row[f"sha256_mod{multiple}"])},
+            )
+            for row in csv.DictReader(file)
+        }
 
 
 def find(name: str, catalogue: Path = CATALOGUE) -> Dataset:
@@ -60,12 +154,15 @@ def find(name: str, catalogue: Path = CATALOGUE) -> Dataset:
         UsageError: there is none; the closest name is suggested.
     """
     sets = known(catalogue)
-    if name not in sets:
-        lowered = {known_name.lower(): known_name for known_name in sets}
-        close = get_close_matches(name.lower(), lowered, n=1)
-        hint = f"did you mean {lowered[close[0]]}?" if close else f"there are {', '.join(sets)}."
-        raise UsageError(f"no image set is called {name!r}; {hint}")
-    return sets[name]
+    if name in sets:
+        return sets[name]
+    calls: dict[str, str] = {}
+    for dataset in sets.values():
+        for call in dataset.calls:
+            calls.setdefault(call, dataset.name)
+    close = get_close_matches(name.lower(), calls, n=1)
+    hint = f"did you mean {calls[close[0]]}?" if close else f"there are {', '.join(sets)}."
+    raise UsageError(f"no image set is called {name!r}; {hint}")
 
 
 def present(data: str | Path = "data", role: str = "test") -> list[str]:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sisr.datasets import Dataset
 from sisr.errors import SisrError
 from sisr.images import list_images, plain_name, read_image
 from sisr.resize import imresize
 from sisr.store import ImageStore, write
+from sisr.verification import LrOrigin, check
 
 
 def hr_files(folder: str | Path) -> dict[str, Path]:
@@ -58,21 +60,41 @@ def reduce(hr: NDArray[np.uint8], scale: int, boundary: str = "symmetric") -> ND
     return imresize(crop(hr, scale), Fraction(1, scale), boundary)
 
 
-def prepare_hr(folder: str | Path, output: str | Path) -> ImageStore:
-    """Decode a set's HR images into a store, one at a time."""
+def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None = None) -> ImageStore:
+    """Decode a set's HR images into a store, one at a time.
+
+    Args:
+        folder: the set's folder, as `hr_files` reads it.
+        output: the store's folder.
+        dataset: what the folder claims to be; where the catalogue knows the pixels' hashes, they are compared first.
+
+    Raises:
+        SisrError: there are no images, one cannot be read, or they are not those of the set.
+    """
     files = hr_files(folder)
-    images = ((name, read_image(path)) for name, path in files.items())
-    return write(output, images, {"source": str(folder), "kind": "hr"})
+    facts = {"source": str(folder), "kind": "hr", "verified": _verify(files, dataset)}
+    return write(output, ((name, read_image(path)) for name, path in files.items()), facts)
 
 
-def prepare_lr(folder: str | Path, scale: int, output: str | Path, boundary: str = "symmetric") -> ImageStore:
-    """Put a set's LR images into a store: its own where it brings them, else made from HR.
+def prepare_lr(
+    folder: str | Path,
+    scale: int,
+    output: str | Path,
+    boundary: str = "symmetric",
+    dataset: Dataset | None = None,
+) -> ImageStore:
+    """Put a set's LR images into a store: its own where it brings them, else made from HR; one image at a time.
 
     Args:
         folder: the set's folder, as `hr_files` and `lr_files` read it.
         scale: 2, 3, 4 …
         output: the store's folder.
         boundary: border of `imresize`, for LR that is made here.
+        dataset: as in `prepare_hr`.
+
+    Returns:
+        The store. Its index says under "lr" where LR is from; for a set's own LR also whether all of it equals HR
+        reduced by MATLAB, and with which border.
     """
     files, own = hr_files(folder), lr_files(folder, scale)
     if own is not None and (missing := [name for name in files if name not in own]):
@@ -80,13 +102,40 @@ def prepare_lr(folder: str | Path, scale: int, output: str | Path, boundary: str
             f"{folder} brings LR images for x{scale}, but not for {', '.join(missing[:5])}; "
             f"complete or remove LR_bicubic/X{scale}."
         )
+    verified = _verify(files, dataset)
+    origin = LrOrigin()
 
     def images() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for name, path in files.items():
+            hr = read_image(path)
             if own is None:
-                yield name, reduce(read_image(path), scale, boundary)
-            else:
-                yield name, read_image(own[name])
+                try:
+                    yield name, reduce(hr, scale, boundary)
+                except SisrError as error:
+                    raise SisrError(f"{path}: {error}") from error
+                continue
+            lr = read_image(own[name])
+            if lr.shape[0] * scale > hr.shape[0] or lr.shape[1] * scale > hr.shape[1] or lr.ndim != hr.ndim:
+                raise SisrError(f"{own[name]} is {lr.shape}, but its HR image {hr.shape}: not x{scale} of it.")
+            origin.add(hr, lr, scale)
+            yield name, lr
 
-    made = {"from": "imresize", "boundary": boundary} if own is None else {"from": "the set's own LR_bicubic"}
-    return write(output, images(), {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made})
+    def facts() -> dict[str, Any]:
+        made: dict[str, Any] = {"from": "imresize", "boundary": boundary}
+        if own is not None:
+            made = {"from": "the set's own LR_bicubic", **origin.facts()}
+        return {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made, "verified": verified}
+
+    return write(output, images(), facts)
+
+
+def _verify(files: dict[str, Path], dataset: Dataset | None) -> dict[str, Any] | None:
+    """Compare with the catalogue, where it knows the pixels."""
+    if dataset is None or not dataset.fingerprints:
+        return None
+    report = check(files, dataset)
+    if not report.complete:
+        raise SisrError(
+            f"{report}; fetch it again, or give the images as a folder of another name if that is what they are."
+        )
+    return {"set": dataset.name, "images": len(report.found), "checked": report.checked, "notes": report.notes}

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,20 @@ class ImageStore:
             raise SisrError(f"{self.path / PIXELS} was altered since it was prepared; prepare the set again.")
 
 
-def write(path: str | Path, images: Iterable[tuple[str, NDArray[np.uint8]]], facts: Mapping[str, Any]) -> ImageStore:
+def write(
+    path: str | Path,
+    images: Iterable[tuple[str, NDArray[np.uint8]]],
+    facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+) -> ImageStore:
     """Write images into a new store, holding one in memory at a time; an existing store is replaced at the end.
 
     Args:
         path: the store's folder.
         images: (name, uint8 (H, W) or (H, W, 3)), in the order they are to have.
-        facts: what else the index is to say: source, how LR was made.
+        facts: what else the index is to say (source, how LR was made); a function is called once all images are in.
+
+    Raises:
+        SisrError: there is no image, an image is not uint8, or the disk is full; nothing is left at `path` then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,18 +124,24 @@ def write(path: str | Path, images: Iterable[tuple[str, NDArray[np.uint8]]], fac
                 file.write(data.data)
                 digest.update(data.data)
                 offset += data.nbytes
+        if not entries:
+            raise SisrError(f"there is no image to put into {path}.")
+        if callable(facts):
+            facts = facts()
         index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
         with atomic_write(temporary / INDEX) as target:
             target.write_text(json.dumps(index, indent=1) + "\n")
-        temporary.chmod(0o755)
-        _replace(temporary, path)
+        replace_folder(temporary, path)
+    except OSError as error:
+        raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return ImageStore(path)
 
 
-def _replace(new: Path, path: Path) -> None:
+def replace_folder(new: Path, path: Path) -> None:
     """Put folder `new` where `path` is; what was there is moved aside first and deleted last."""
+    new.chmod(0o755)  # mkdtemp makes folders that only their owner enters
     if not path.exists():
         new.rename(path)
         return

@@ -27,20 +27,31 @@ def run(args: argparse.Namespace) -> dict:
     from sisr.errors import SisrError, UsageError
     from sisr.preparation import prepare_hr, prepare_lr
 
+    dataset = datasets.known().get(args.source)
     folder = args.data / args.source
-    if not folder.is_dir():
+    if dataset is None and not folder.is_dir():
         folder = Path(args.source)
     if not folder.is_dir():
-        dataset = datasets.find(args.source)
+        dataset = dataset or datasets.find(args.source)
         raise SisrError(f"{dataset.name} is not below {args.data}; run `python -m sisr fetch {dataset.name}` first.")
     if args.scale == "hr":
-        store = prepare_hr(folder, args.output)
+        store = prepare_hr(folder, args.output, dataset)
     elif args.scale.isdigit() and 1 < int(args.scale) <= 16:
-        store = prepare_lr(folder, int(args.scale), args.output, args.boundary)
+        store = prepare_lr(folder, int(args.scale), args.output, args.boundary, dataset)
     else:
         raise UsageError(f"--scale is 'hr' or a whole number from 2 to 16, not {args.scale!r}.")
-    made = store.index.get("lr")
+    made, verified = store.index.get("lr"), store.index.get("verified")
     if not args.json:
-        how = f", {made['from']}" if made else ""
+        how = "" if made is None else f", LR from {made['from']}"
+        if made is not None:
+            how += f" ({made['boundary']} border)" if "boundary" in made else f", {made['says']}"
         print(f"{args.output}: {len(store)} images of {folder}{how}")
-    return {"output": str(args.output), "images": len(store), "lr": made, "sha256": store.index["sha256"]}
+        for note in (verified or {}).get("notes", []):
+            print(f"  note: {note}")
+    return {
+        "output": str(args.output),
+        "images": len(store),
+        "lr": made,
+        "verified": verified,
+        "sha256": store.index["sha256"],
+    }
