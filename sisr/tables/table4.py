@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sisr import published, statistics
+from sisr.complexity.specs import parse
 from sisr.errors import SisrError
 from sisr.tables.cells import Cell, frame, gain, measured, number, paper, span, text
 from sisr.tables.runs import Run, Setting, by_row, datasets, group
@@ -32,14 +33,6 @@ def label(attention: str, options: dict[str, Any]) -> str:
             return f"ENLCA-m{int(options.get('m', 128))}"
     chosen = [f"{key}={options[key]}" for key in ("m", "rounds") if key in options]
     return attention + (f" ({', '.join(chosen)})" if chosen else "")
-
-
-def parse(spec: str) -> tuple[str, dict[str, str]]:
-    """`enlca:m=128,k=6` as (`enlca`, {"m": "128", "k": "6"}); a colon of `package.module:Class` stays in the name."""
-    name, separator, rest = spec.rpartition(":")
-    if not separator or "=" not in rest:
-        return spec, {}
-    return name, dict(part.split("=", 1) for part in rest.split(","))
 
 
 def row(setting: Setting) -> str | None:

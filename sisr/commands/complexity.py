@@ -1,0 +1,75 @@
+"""`python -m sisr complexity`: parameters, operations, time and memory of mechanisms and networks."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "count the operations and measure time and memory of attention mechanisms and networks"
+EXAMPLE = (
+    "python -m sisr complexity convolution nla nlsa:rounds=4 enlca:m=128 --channels 64 --size 100 100 "
+    "--output results/mine/complexity/table4.csv"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("specs", nargs="+", metavar="SPEC", help="name[:option=value,…] of a mechanism, a network or file.py:Class")
+    add("--channels", type=int, default=64, help="channels of the mechanisms' feature map (default: 64)")
+    add(
+        "--embedding",
+        type=int,
+        default=64,
+        metavar="C",
+        help="channels of query and key (default: 64, as in the paper's Table 4 and in ENLCN; a spec's reduction wins)",
+    )
+    add("--size", type=int, nargs=2, default=(100, 100), metavar=("H", "W"), help="feature map or LR image (100 100)")
+    add("--seconds", type=float, default=2.0, help="for how long each forward is repeated (default: 2)")
+    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
+    add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
+
+
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure one after another, print, write."""
+    from sisr.complexity import measure
+    from sisr.errors import UsageError
+    from sisr.inference import device
+
+    if min(*args.size, args.channels, args.embedding) < 1 or args.seconds <= 0:
+        raise UsageError("--size, --channels, --embedding and --seconds must be above 0.")
+    where = device(args.device)
+    subjects = [measure.build(spec, args.channels, tuple(args.size), args.embedding, where) for spec in args.specs]
+    rows = []
+    for subject in subjects:
+        rows.append(measure.measure(subject, args.seconds))
+        if not args.json:
+            print(_line(rows[-1], heading=len(rows) == 1), flush=True)
+    if args.output:
+        measure.write(rows, args.output)
+        if not args.json:
+            print(f"wrote {args.output}")
+    return rows
+
+
+def _line(row: dict[str, Any], heading: bool) -> str:
+    heads = ("spec", "parameters", "GMAC fvcore", "core", "GFLOP paper", "ms [quartiles]", "peak MB", "not counted")
+    paper, core = row["paper_gflops"], row["core_gmacs"]
+    cells = (
+        row["spec"],
+        f"{row['parameters']:,}",
+        f"{row['fvcore_gmacs']:.3f}",
+        "–" if core is None else f"{core:.3f}",
+        "–" if paper is None else f"{paper:.2f}",
+        f"{row['seconds_median'] * 1e3:.2f} [{row['seconds_low'] * 1e3:.2f}, {row['seconds_high'] * 1e3:.2f}]",
+        f"{row['peak_memory_bytes'] / 1e6:.1f}",
+        row["uncounted"],
+    )
+    widths = (24, 12, 12, 8, 12, 26, 9, 0)
+
+    def joined(words: tuple[str, ...]) -> str:
+        return "".join(
+            word.ljust(width) if index in (0, len(words) - 1) else word.rjust(width) + " "
+            for index, (word, width) in enumerate(zip(words, widths, strict=True))
+        )
+
+    return f"{joined(heads)}\n{joined(cells)}" if heading else joined(cells)
