@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Range = Sequence[int | float]
-BLOCK = 1 << 18  # logits of a block of rows: 1 MB in float32
+CPU_BLOCK = 1 << 19  # logits worked on at once: 2 MB in float32, which stay in the cache
+GPU_BLOCK = 1 << 24  # 64 MB, so that launching kernels does not dominate
 
 
 def check_range(name: str, ranks: Range) -> tuple[int | float, int | float]:
@@ -72,31 +73,32 @@ def _loss_and_gradients(
     M = key.shape[1]
     grad_query, grad_key = torch.empty_like(query), torch.zeros_like(key)
     total = query.new_zeros(())
-    rows = max(1, BLOCK // M)
+    block = GPU_BLOCK if query.is_cuda else CPU_BLOCK
+    images, rows = max(1, block // (N * M)), max(1, min(N, block // M))
     best = max(near[1], far[1])
     with torch.autocast(query.device.type, enabled=False):
-        for b in range(B):
-            for start in range(0, N, rows):
-                block = query[b, start : start + rows]
-                top, places = torch.topk(block @ key[b].t(), best, dim=1)
+        for b in range(0, B, images):
+            keys = key[b : b + images]
+            for n in range(0, N, rows):
+                queries = query[b : b + images, n : n + rows]
+                top, places = torch.topk(queries @ keys.transpose(1, 2), best)  # (images, rows, best)
                 loss, slopes = _rows(top, near, far, margin)
                 total += loss
-                weights = top.new_zeros(len(block), M)
-                weights.scatter_(1, places, slopes / (B * N))
-                grad_query[b, start : start + rows] = weights @ key[b]
-                grad_key[b].addmm_(weights.t(), block)
+                weights = top.new_zeros(*queries.shape[:2], M).scatter_(2, places, slopes / (B * N))
+                grad_query[b : b + images, n : n + rows] = weights @ keys
+                grad_key[b : b + images].baddbmm_(weights.transpose(1, 2), queries)
     return total / (B * N), grad_query, grad_key
 
 
 def _rows(top: Tensor, near: list[int], far: list[int], margin: float) -> tuple[Tensor, Tensor]:
-    """Sorted logits (rows, best) → the sum of the rows' losses, and its slope at each logit."""
-    relevant, irrelevant = top[:, near[0] : near[1]], top[:, far[0] : far[1]]
-    gap = torch.logsumexp(irrelevant, 1) - torch.logsumexp(relevant, 1)
-    loss = F.relu(gap + (margin + math.log((near[1] - near[0]) / (far[1] - far[0]))))
-    active = (loss > 0).to(top.dtype)[:, None]
+    """Logits (…, best), largest first → the sum of the rows' losses, and its slope at each logit."""
+    relevant, irrelevant = top[..., near[0] : near[1]], top[..., far[0] : far[1]]
+    margin += math.log((near[1] - near[0]) / (far[1] - far[0]))  # from sums to means
+    loss = F.relu(torch.logsumexp(irrelevant, -1) - torch.logsumexp(relevant, -1) + margin)
+    active = (loss > 0).to(top.dtype).unsqueeze(-1)
     slopes = torch.zeros_like(top)
-    slopes[:, near[0] : near[1]] -= torch.softmax(relevant, 1) * active
-    slopes[:, far[0] : far[1]] += torch.softmax(irrelevant, 1) * active
+    slopes[..., near[0] : near[1]] -= torch.softmax(relevant, -1) * active
+    slopes[..., far[0] : far[1]] += torch.softmax(irrelevant, -1) * active
     return loss.sum(), slopes
 
 

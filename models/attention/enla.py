@@ -6,8 +6,10 @@
 
 What is computed is the same with fewer passes over memory: m^(-1/2) cancels in the ratio; |x|²/2 = k/2 is a constant,
 because query and key have length √k, and cancels once ε is multiplied by exp(k/2); ε becomes a term of rank one:
-Σ (e + ε) v = Σ e v + ε Σ v; a column of ones in V gives the normaliser. What is left is two GEMMs and one exp a side.
+Σ (e + ε) v = Σ e v + ε Σ v. What is left is two GEMMs and one exp a side.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ from models.attention.base import Attention
 from models.attention.projection import draw_projection
 from models.attention.registry import register
 
-CHUNK = 4096  # tokens whose features are held at once outside training: they stay in the cache
+CPU_CHUNK = 4096  # tokens whose features are held at once outside training: they stay in the cache
+GPU_CHUNK = 1 << 17
 SAFE_EXPONENT = 30.0  # exp(±30) of query and key, times each other and 10⁶ tokens, fits float32
 
 
@@ -84,60 +87,80 @@ def random_feature_attention(
     """ENLA of query, key (B, N, C) of length √k and value (B, N, Cv), with projection (m, C) → (B, N, Cv).
 
     Logits and exp are float32 (float64 for float64 input). With a bfloat16 value the features are bfloat16; with
-    float16, whose range they leave, everything is float32 up to the output. Where √k times the longest direction
-    to be expected leaves float32, exponents are shifted, which cancels in the ratio and needs a pass more.
+    float16, whose range they leave, everything is float32 up to the output. Where √k times the longest direction to
+    be expected leaves float32, the exponents are shifted, which cancels in the ratio and costs another pass.
     """
+    B, N, C = query.shape
     with torch.autocast(query.device.type, enabled=False):
-        dtype = torch.promote_types(query.dtype, torch.float32)
-        directions = projection.to(dtype).t()  # (C, m)
-        features = value.dtype if value.dtype in (torch.bfloat16, torch.float64) else torch.float32
-        stable = k**0.5 * (projection.shape[1] ** 0.5 + 4) > SAFE_EXPONENT
-        epsilon *= torch.e ** (k / 2)
+        directions = projection.to(torch.promote_types(query.dtype, torch.float32))
+        epsilon *= math.exp(k / 2)
         top: Tensor | None = None
-        if stable:
-            # largest exponent a key can have; 40 below the top is where float32 has room on both sides
-            top = (k**0.5 * projection.to(dtype).norm(dim=1).max() - 40).clamp_min(0)
-        N = query.shape[1]
-        chunk = N if torch.is_grad_enabled() or torch.compiler.is_compiling() else CHUNK
-        context = _context(key.split(chunk, 1), value.split(chunk, 1), directions, features, epsilon, top)
-        outs = [_output(q, context, directions, epsilon, stable, value.dtype) for q in query.split(chunk, 1)]
-        return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
+        if k**0.5 * (C**0.5 + 4) > SAFE_EXPONENT:
+            # the largest exponent that a key can have; 40 below it float32 has room on both sides
+            top = (k**0.5 * directions.norm(dim=1).max() - 40).clamp_min(0)
+        chunk = N
+        if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            chunk = max(1, (GPU_CHUNK if query.is_cuda else CPU_CHUNK) // B)
+        parts = [
+            _context(keys, values, directions, epsilon, top)
+            for keys, values in zip(key.split(chunk, 1), value.split(chunk, 1), strict=True)
+        ]
+        context, normaliser = (
+            torch.stack(part).sum(0) if len(parts) > 1 else part[0] for part in zip(*parts, strict=True)
+        )
+        if chunk >= N:
+            return _output(query, context, normaliser, directions, epsilon, top is not None, value.dtype)
+        out = torch.empty_like(value)
+        for queries, place in zip(query.split(chunk, 1), out.split(chunk, 1), strict=True):
+            place.copy_(_output(queries, context, normaliser, directions, epsilon, top is not None, value.dtype))
+        return out
 
 
 def _context(
-    keys: tuple[Tensor, ...],
-    values: tuple[Tensor, ...],
-    directions: Tensor,
-    dtype: torch.dtype,
-    epsilon: float,
-    top: Tensor | None,
-) -> Tensor:
-    """φ(K)ᵀ [V, 1]: (B, m, Cv + 1), the last column the normaliser."""
-    context: Tensor | None = None
-    for key, value in zip(keys, values, strict=True):
-        logits = key.to(directions.dtype) @ directions
-        feature = torch.exp(logits if top is None else logits - top).to(dtype)  # (B, n, m)
-        value = torch.nn.functional.pad(value.to(dtype), (0, 1), value=1.0)
-        small = value.sum(dim=1, keepdim=True, dtype=directions.dtype)
-        small = small * (epsilon if top is None else epsilon * torch.exp(-top))
-        part = (feature.transpose(1, 2) @ value).to(directions.dtype) + small
-        context = part if context is None else context + part
-    assert context is not None
-    return context
+    key: Tensor, value: Tensor, directions: Tensor, epsilon: float, top: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """φ(K)ᵀ V: (B, m, Cv), and φ(K)ᵀ 1: (B, m, 1), both in the dtype of the directions."""
+    # (B, m, n): this way round neither of the two products has to turn its operands
+    logits = torch.matmul(directions, key.to(directions.dtype).transpose(1, 2))
+    weight: Tensor | float = epsilon
+    if top is not None:
+        logits, weight = logits - top, epsilon * torch.exp(-top)
+    features = logits.exp_()
+    compute = _compute_dtype(value.dtype, directions.dtype)
+    value_sum = value.sum(dim=1, keepdim=True, dtype=directions.dtype)
+    context = torch.matmul(features.to(compute), value.to(compute)).to(directions.dtype) + weight * value_sum
+    # summed apart: a column of ones in V would leave the GEMMs with an odd width, and V copied
+    return context, features.sum(dim=-1, keepdim=True) + weight * key.shape[1]
 
 
 def _output(
-    query: Tensor, context: Tensor, directions: Tensor, epsilon: float, stable: bool, dtype: torch.dtype
+    query: Tensor,
+    context: Tensor,
+    normaliser: Tensor,
+    directions: Tensor,
+    epsilon: float,
+    stable: bool,
+    dtype: torch.dtype,
 ) -> Tensor:
-    logits = query.to(directions.dtype) @ directions  # (B, n, m)
-    small = context.sum(dim=1, keepdim=True) * epsilon  # (B, 1, Cv + 1)
+    """φ(Q) context / φ(Q) normaliser: (B, n, Cv)."""
+    logits = torch.matmul(query.to(directions.dtype), directions.t())  # (B, n, m)
+    weight: Tensor | float = epsilon
     if stable:
         largest = logits.detach().amax(dim=-1, keepdim=True).clamp_min(-10)
-        logits = logits - largest
-        small = small * torch.exp(-largest)
-    compute = torch.bfloat16 if dtype == torch.bfloat16 else directions.dtype
-    out = (torch.exp(logits).to(compute) @ context.to(compute)).to(directions.dtype) + small
-    return (out[..., :-1] / out[..., -1:]).to(dtype)
+        logits, weight = logits - largest, epsilon * torch.exp(-largest)
+    features = logits.exp_().to(_compute_dtype(dtype, directions.dtype))
+    above = torch.matmul(features, context.to(features.dtype)) + (weight * context.sum(1, keepdim=True)).to(
+        features.dtype
+    )
+    below = torch.matmul(features, normaliser.to(features.dtype)) + (weight * normaliser.sum(1, keepdim=True)).to(
+        features.dtype
+    )
+    return (above / below).to(dtype)
+
+
+def _compute_dtype(value: torch.dtype, logits: torch.dtype) -> torch.dtype:
+    """Dtype of features and of their products: float16 cannot hold them."""
+    return torch.bfloat16 if value == torch.bfloat16 else logits
 
 
 def reference_attention(query: Tensor, key: Tensor, value: Tensor, projection: Tensor, epsilon: float = 1e-4) -> Tensor:
