@@ -23,8 +23,8 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        expand(RESULTS + "/tables/{name}.html", name=NAMES),
-        expand(RESULTS + "/notebooks/{name}.html", name=NAMES),
+        expand(RESULTS / "tables/{name}.html", name=NAMES),
+        expand(RESULTS / "notebooks/{name}.html", name=NAMES),
 
 
 for name in NAMES:

@@ -22,6 +22,7 @@ _NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
 # does not depend on is left out of it, so that changing it retrains nothing
 _WITHOUT_LOSS = {None, "convolution", "nla", "nlsa", "enla"}
 _WITHOUT_PROJECTION = {None, "convolution", "nla", "nlsa"}
+_SCALES = (2, 3, 4)
 _ROOT = Path(__file__).parent.parent
 
 
@@ -55,14 +56,13 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     check_schema(config)
     _check_attention(config)
     train, test = _data_sets(config, root)
+    _check_scales(config, (*train, *test))
     experiments = {
         "table1": tuple(_table1(config)),
         "table2": tuple(_table2(config)),
         "table4": tuple(_table4(config)),
         "k_sweep": tuple(_k_sweep(config)),
     }
-    scales = {run.network.scale for runs in experiments.values() for run in runs}
-    _check_scales(config, (*train, *test), scales)
     return Plan(
         preset=config["preset"],
         experiments=experiments,
@@ -205,10 +205,12 @@ def _check_folder(name: str, folder: Path) -> None:
         raise UsageError(f"data.folders.{name} is {folder}, which holds no images ({', '.join(IMAGES)}).")
 
 
-def _check_scales(config: dict[str, Any], names: tuple[str, ...], scales: set[int]) -> None:
+def _check_scales(config: dict[str, Any], names: tuple[str, ...]) -> None:
     known = _descriptions()
+    scales = {*config["table1"]["scales"], *(config[table]["scale"] for table in ("table2", "table4", "k_sweep"))}
     for name in names:
-        offered = known.get(name, {}).get("scales", [2, 3, 4])
+        # sets without LR images of their own are reduced here
+        offered = known.get(name, {}).get("scales") or _SCALES
         for scale in sorted(scales - set(offered)):
             listed = ", ".join(f"x{item}" for item in offered)
             raise UsageError(f"{name} is there at {listed}, not at x{scale}; choose one of these scales.")

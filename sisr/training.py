@@ -30,7 +30,7 @@ from sisr.sampling import PatchSampler
 from sisr.store import PairedStore
 
 COLUMNS = ("step", "loss", "l1", "contrastive", "learning_rate", "seconds")
-_LOG_LINES = 100  # rows of train.csv over a whole run
+_LOG_LINES = 50  # rows of train.csv over a whole run
 _REDRAW = 1  # keeps the seeds of projections apart from those of steps
 
 

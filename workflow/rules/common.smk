@@ -1,5 +1,6 @@
 """Which runs, sets and files the preset asks for."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
+# the jobs' python is the one that runs this, activated or not; an environment that conda activates comes before it
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 from sisr.errors import SisrError
 from sisr.experiments import plan
@@ -16,7 +19,7 @@ try:
 except SisrError as error:
     sys.exit(f"{error}")
 
-RESULTS = f"results/{PLAN.preset}"
+RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
 
 

@@ -3,9 +3,9 @@
 
 rule complexity:
     output:
-        RESULTS + "/complexity/table4.csv",
+        RESULTS / "complexity/table4.csv",
     log:
-        RESULTS + "/logs/complexity/table4.log",
+        RESULTS / "logs/complexity/table4.log",
     conda:
         "../../environment.yml"
     # all cores: a job running beside it would be measured, too

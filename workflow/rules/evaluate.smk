@@ -3,12 +3,12 @@
 
 rule evaluate:
     input:
-        weights=RESULTS + "/runs/{run}/weights.safetensors",
+        weights=RESULTS / "runs/{run}/weights.safetensors",
         stores=test_stores,
     output:
-        expand(RESULTS + "/evaluation/{{run}}/{set}_x{{scale}}.csv", set=PLAN.test),
+        expand(RESULTS / "evaluation/{{run}}/{set}_x{{scale}}.csv", set=PLAN.test),
     log:
-        RESULTS + "/logs/evaluate/{run}_x{scale}.log",
+        RESULTS / "logs/evaluate/{run}_x{scale}.log",
     wildcard_constraints:
         run="(?!bicubic|hr-).+",
     conda:
@@ -25,7 +25,7 @@ rule evaluate:
         device=config.get("device", "auto"),
     shell:
         "python -m sisr evaluate {params.run} --data {params.data} --scale {wildcards.scale}"
-        " --output-dir {params.folder} --device {params.device} --threads {threads} > {log} 2>&1"
+        " --output-dir {params.folder} --device {params.device} > {log} 2>&1"
 
 
 rule evaluate_control:
@@ -33,11 +33,11 @@ rule evaluate_control:
         control_stores,
     output:
         expand(
-            RESULTS + "/evaluation/{{control}}-x{{scale}}/{set}_x{{scale}}.csv",
+            RESULTS / "evaluation/{{control}}-x{{scale}}/{set}_x{{scale}}.csv",
             set=PLAN.test,
         ),
     log:
-        RESULTS + "/logs/evaluate/{control}_x{scale}.log",
+        RESULTS / "logs/evaluate/{control}_x{scale}.log",
     wildcard_constraints:
         control="bicubic|hr",
     conda:

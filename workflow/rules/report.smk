@@ -6,24 +6,24 @@ rule table:
         table_inputs,
     output:
         csv=report(
-            RESULTS + "/tables/{table}.csv",
+            RESULTS / "tables/{table}.csv",
             category="{table}",
             caption="../report/table.rst",
         ),
-        md=RESULTS + "/tables/{table}.md",
+        md=RESULTS / "tables/{table}.md",
         html=report(
-            RESULTS + "/tables/{table}.html",
+            RESULTS / "tables/{table}.html",
             category="{table}",
             caption="../report/table.rst",
         ),
         png=report(
-            RESULTS + "/figures/{table}.png",
+            RESULTS / "figures/{table}.png",
             category="{table}",
             caption="../report/figure.rst",
         ),
-        svg=RESULTS + "/figures/{table}.svg",
+        svg=RESULTS / "figures/{table}.svg",
     log:
-        RESULTS + "/logs/tables/{table}.log",
+        RESULTS / "logs/tables/{table}.log",
     conda:
         "../../environment.yml"
     resources:
@@ -39,18 +39,18 @@ rule table:
 rule notebook:
     input:
         source="notebooks/{table}.ipynb",
-        table=RESULTS + "/tables/{table}.csv",
-        html=RESULTS + "/tables/{table}.html",
-        figure=RESULTS + "/figures/{table}.png",
+        table=RESULTS / "tables/{table}.csv",
+        html=RESULTS / "tables/{table}.html",
+        figure=RESULTS / "figures/{table}.png",
     output:
-        notebook=RESULTS + "/notebooks/{table}.ipynb",
+        notebook=RESULTS / "notebooks/{table}.ipynb",
         html=report(
-            RESULTS + "/notebooks/{table}.html",
+            RESULTS / "notebooks/{table}.html",
             category="{table}",
             caption="../report/notebook.rst",
         ),
     log:
-        RESULTS + "/logs/notebooks/{table}.log",
+        RESULTS / "logs/notebooks/{table}.log",
     conda:
         "../../environment.yml"
     resources:

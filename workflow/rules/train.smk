@@ -5,14 +5,14 @@ rule train:
     input:
         training_stores,
     output:
-        RESULTS + "/runs/{run}/config.json",
-        RESULTS + "/runs/{run}/weights.safetensors",
-        RESULTS + "/runs/{run}/train.csv",
-        RESULTS + "/runs/{run}/provenance.json",
+        RESULTS / "runs/{run}/config.json",
+        RESULTS / "runs/{run}/weights.safetensors",
+        RESULTS / "runs/{run}/train.csv",
+        RESULTS / "runs/{run}/provenance.json",
     log:
-        RESULTS + "/logs/train/{run}.log",
+        RESULTS / "logs/train/{run}.log",
     benchmark:
-        RESULTS + "/benchmarks/train/{run}.tsv"
+        RESULTS / "benchmarks/train/{run}.tsv"
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
