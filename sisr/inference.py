@@ -1,8 +1,8 @@
 """Enlarging one image with a network: whole, in tiles, in the released code's four quadrants, with self-ensemble."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from sisr import memory
 from sisr.errors import SisrError, UsageError
 
 Forward = Callable[[Tensor], Tensor]
+Tile = tuple[int, int]
+Progress = Callable[[list[Tile]], Iterable[Tile]]
+"""Wraps the list of tiles to show how far it is, as tqdm does; `iter` shows nothing."""
 SMALLEST_TILE = 16
 
 
@@ -76,7 +79,7 @@ def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = N
 
 
 def upscale_and_tell(
-    model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = None
+    model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.uint8], Mode]:
     """`upscale_array`, and the mode that was used: tiles where the whole image was foreseen not to fit into memory.
 
@@ -84,15 +87,17 @@ def upscale_and_tell(
         SisrError: memory is too short for even the smallest tile, or the network gave a wrong size or no numbers.
     """
     mode = mode or Mode()
-    sr, mode = _upscale(model, to_tensor(lr), mode)
+    sr, mode = _upscale(model, to_tensor(lr), mode, progress)
     image = to_image(sr)
     return (grey_of(image) if lr.ndim == 2 else image), mode
 
 
-def upscale_float(model: nn.Module, lr: NDArray[Any], mode: Mode | None = None) -> tuple[NDArray[np.float32], Mode]:
+def upscale_float(
+    model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
+) -> tuple[NDArray[np.float32], Mode]:
     """Enlarge an RGB image given as floating point in [0, 1], unrounded: (H, W, 3) to (sH, sW, 3) in [0, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(lr, dtype=np.float32)).permute(2, 0, 1)[None]
-    sr, mode = _upscale(model, tensor, mode or Mode())
+    sr, mode = _upscale(model, tensor, mode or Mode(), progress)
     return sr[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy(), mode
 
 
@@ -108,10 +113,14 @@ def to_image(sr: Tensor) -> NDArray[np.uint8]:
     return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def grey_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma of an RGB image with the weights of Y but at full range, so that (v, v, v) gives v: (H, W, 3) to (H, W)."""
+def grey_of(image: NDArray[Any], largest: int = 1) -> NDArray[Any]:
+    """Luma of an RGB image with the weights of Y but at full range, so that (v, v, v) gives v: (H, W, 3) to (H, W).
+
+    uint8 gives uint8; floating point in [0, 1] is multiplied by `largest` (65535) and gives uint16.
+    """
     red, green, blue = (image[..., i].astype(np.float64) for i in range(3))
-    return np.floor((65.481 * red + 128.553 * green + 24.966 * blue) / 219.0 + 0.5).astype(np.uint8)
+    luma = (65.481 * red + 128.553 * green + 24.966 * blue) / 219.0 * largest
+    return np.floor(luma + 0.5).astype(np.uint8 if image.dtype == np.uint8 else np.uint16)
 
 
 def synchronise(where: torch.device) -> None:
@@ -122,7 +131,7 @@ def synchronise(where: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _upscale(model: nn.Module, lr: Tensor, mode: Mode) -> tuple[Tensor, Mode]:
+def _upscale(model: nn.Module, lr: Tensor, mode: Mode, progress: Progress) -> tuple[Tensor, Mode]:
     where = _device_of(model)
     height, width = lr.shape[2:]
     if mode.tile is None and not mode.chop:
@@ -132,7 +141,7 @@ def _upscale(model: nn.Module, lr: Tensor, mode: Mode) -> tuple[Tensor, Mode]:
         shortage = False
         try:
             with torch.inference_mode():
-                sr = _forward(model, mode)(lr.to(where))
+                sr = _forward(model, mode, progress)(lr.to(where))
         except (RuntimeError, MemoryError) as error:
             if not memory.is_shortage(error):
                 raise
@@ -164,31 +173,29 @@ def _device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
-def _forward(model: nn.Module, mode: Mode) -> Forward:
+def _forward(model: nn.Module, mode: Mode, progress: Progress) -> Forward:
     """The network as a function from (1, 3, h, w) to (1, 3, sh, sw) in this mode."""
     scale = int(model.scale)  # type: ignore[arg-type]
     forward: Forward = model
     if mode.chop:
         forward = _chopped(model, scale)
     elif mode.tile is not None:
-        forward = _tiled(model, scale, mode.tile, mode.overlap)
+        forward = _tiled(model, scale, mode.tile, mode.overlap, progress)
     return _ensemble(forward) if mode.self_ensemble else forward
 
 
-def _tiled(forward: Forward, scale: int, tile: int, overlap: int) -> Forward:
+def _tiled(forward: Forward, scale: int, tile: int, overlap: int, progress: Progress) -> Forward:
+    """Tile by tile; the result is gathered in the machine's memory, which is larger than the GPU's."""
+
     def run(lr: Tensor) -> Tensor:
         height, width = lr.shape[2:]
-        sr = None
-        for top in range(0, height, tile):
-            for left in range(0, width, tile):
-                bottom, right = min(top + tile, height), min(left + tile, width)
-                y, x = max(top - overlap, 0), max(left - overlap, 0)
-                part = forward(lr[..., y : bottom + overlap, x : right + overlap])
-                if sr is None:
-                    sr = part.new_empty(*part.shape[:2], height * scale, width * scale)
-                inner = part[..., (top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
-                sr[..., top * scale : bottom * scale, left * scale : right * scale] = inner
-        assert sr is not None  # an image has at least one tile
+        sr = torch.empty(len(lr), 3, height * scale, width * scale)
+        for top, left in progress(list(product(range(0, height, tile), range(0, width, tile)))):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            y, x = max(top - overlap, 0), max(left - overlap, 0)
+            part = forward(lr[..., y : bottom + overlap, x : right + overlap])
+            inner = part[..., (top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
+            sr[..., top * scale : bottom * scale, left * scale : right * scale] = inner
         return sr
 
     return run
