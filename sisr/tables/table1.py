@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sisr import published, statistics
+from sisr.published import Figure
 from sisr.tables.cells import Cell, frame, gain, measured, number, paper, span, text
 from sisr.tables.runs import CONTROLS, Run, Setting, by_row, datasets, group
 from sisr.tables.view import Column, Section, Text, View, banner, caveats, marks
@@ -60,15 +61,27 @@ def _cells(
             yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
         else:
             yield Cell(**known, note=_why_not(setting, name, scale, dataset))
-    floor = settings.get(("bicubic", scale))
-    if setting is None or not there or floor is None or name == "bicubic" or dataset not in floor.datasets:
+    if setting is None or not there:
         return
-    known = {
-        "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset,
-        "quantity": "psnr_over_bicubic", "unit": "dB", "published_status": "unknown",
-        "published_note": "the paper's table has no bicubic row",
-    }  # fmt: skip
-    yield measured(known, setting, gain(setting, floor, dataset), preset)
+    said = {"published_status": "unknown", "published_note": "the paper's table has no bicubic row"}
+    for other, quantity in (("bicubic", "psnr_over_bicubic"), ("EDSR", "psnr_over_edsr")):
+        yardstick = settings.get((other, scale))
+        if yardstick is None or name in CONTROLS.values() or name == other or dataset not in yardstick.datasets:
+            continue
+        known = {
+            "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset, "quantity": quantity,
+            "unit": "dB", **(said if other == "bicubic" else paper(_published_gain(name, other, scale, dataset))),
+        }  # fmt: skip
+        yield measured(known, setting, gain(setting, yardstick, dataset), preset)
+
+
+def _published_gain(name: str, other: str, scale: int, dataset: str) -> Figure:
+    """Difference of two means that the paper prints: derived, since the paper prints no difference."""
+    pair = [published.table1_figure(method, scale, dataset, "psnr") for method in (name, other)]
+    first, second = (figure.value for figure in pair)
+    if first is None or second is None:
+        return Figure(None, "unknown", pair[0].note or pair[1].note)
+    return Figure(round(first - second, 2), "derived", "difference of the printed means")
 
 
 def _why_not(setting: Setting | None, name: str, scale: int, dataset: str) -> str:

@@ -1,0 +1,72 @@
+"""`python -m sisr tables`: the paper's tables from per-image rows, as CSV, Markdown, HTML and figures."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "make a table and its figure from per-image rows, or show all tables that are there"
+EXAMPLE = (
+    "python -m sisr tables table1 --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e edsr-x4-s0-5c0ffee1\n"
+    "  python -m sisr tables --show --results results/quick"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="table1, table2, table4 or k_sweep")
+    add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
+    add("--runs", nargs="+", metavar="ID", help="runs to use (default: all that were evaluated)")
+    add(
+        "--complexity", type=Path, metavar="FILE.csv", help="for table4 (default: complexity/table4.csv in the results)"
+    )
+    add("--show", action="store_true", help="print the tables that are there, and where everything is")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Make one table, or show what is there."""
+    from sisr.errors import UsageError
+
+    if args.show == bool(args.name):
+        raise UsageError(
+            "name one table (table1, table2, table4, k_sweep), or give --show to print those that are there."
+        )
+    return _show(args) if args.show else _make(args)
+
+
+def _make(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr import figures, tables
+
+    if args.complexity and args.name != "table4":
+        tables.check(args.name)
+        from sisr.errors import UsageError
+
+        raise UsageError(f"--complexity is for table4 only, not for {args.name}.")
+    table = tables.build(args.name, args.results, args.runs, args.complexity)
+    # the CSV comes last: where it stands, the others do
+    drawn = figures.write(args.name, table, args.results)
+    paths = [str(path) for path in [*tables.write(args.name, table, args.results), *drawn]]
+    if not args.json:
+        print("\n".join(paths))
+    return {"table": args.name, "cells": len(table), "files": paths}
+
+
+def _show(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr import tables
+    from sisr.errors import SisrError
+    from sisr.tables import render
+
+    names = [name for name in tables.NAMES if (args.results / "tables" / f"{name}.csv").is_file()]
+    if not names:
+        raise SisrError(f"there are no tables in {args.results}/tables; make one with python -m sisr tables table1.")
+    if not args.json:
+        for name in names:
+            print(f"{render.terminal(tables.view(name, tables.read(name, args.results)))}\n")
+    files = {
+        kind: [str(path) for path in sorted((args.results / kind).glob("*")) if path.is_file() and path.name[0] != "."]
+        for kind in ("tables", "figures", "notebooks")
+    }
+    if not args.json:
+        for kind, paths in files.items():
+            print(f"{kind}:" + "".join(f"\n  {path}" for path in paths) if paths else f"{kind}: none")
+    return {"shown": names, **files}
