@@ -83,11 +83,12 @@ _NUMBERS = ("scale", "published", "low", "high", "images", "seeds")
 
 
 def number(value: Any) -> float | None:
-    """A measured cell as a number; None where it is blank or a text."""
+    """A measured cell as a number; None where it is blank (NaN among numbers) or a text."""
     try:
-        return None if value in ("", None) else float(value)
+        found = float("nan" if value in ("", None) else value)
     except ValueError:
         return None
+    return None if isnan(found) else found
 
 
 def measured(cell: dict[str, Any], setting: Setting, interval: Interval, preset: str) -> Cell:

@@ -78,7 +78,7 @@ def paper(name: str) -> list[str]:
         ]
         return [
             f"Over the baseline without attention: {', '.join(known)}.",
-            "The gain of the step between them, the absolute PSNR, the data set and the backbone of the paper's Table 2 "
+            "The gain of the step between them, the absolute PSNR, the data set and the backbone of Table 2 "
             "are not known to this suite, so those cells are blank.",
         ]
     if name == "table4":

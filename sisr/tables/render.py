@@ -13,11 +13,12 @@ _STYLE = """
 .sisr .banner.same { border-color: #009e73; background: #ecf8f4; }
 .sisr .wide { overflow-x: auto; -webkit-overflow-scrolling: touch; }
 .sisr ul.notes { font-size: .85rem; color: #4b5563; max-width: 60rem; padding-left: 1.2rem; }
-.sisr .wide .gt_table { font-size: .86rem; margin-left: 0; width: auto; color: inherit; }
+.sisr .wide .gt_table { font-size: .86rem !important; margin-left: 0 !important; width: auto; }
 .sisr .wide .gt_table td, .sisr .wide .gt_table th { padding: .35rem .6rem; white-space: nowrap; }
 .sisr .wide .gt_table .gt_stub, .sisr .wide .gt_table th:first-child { position: sticky; left: 0; background: #fff;
-  z-index: 1; white-space: normal; min-width: 5.5rem; max-width: 11rem; border-right: 1px solid #d3d7de; }
-.sisr .wide .gt_table .gt_group_heading { background: #f3f4f6; font-weight: 600; text-align: left; }
+  z-index: 1; white-space: normal; min-width: 7.5rem; max-width: 11rem; border-right: 1px solid #d3d7de; }
+.sisr .wide .gt_table .gt_col_heading { white-space: normal; max-width: 8rem; vertical-align: bottom !important; }
+.sisr .wide .gt_table .gt_group_heading { background: #f3f4f6 !important; font-weight: 600 !important; }
 .sisr .detail { display: block; font-size: .76rem; color: #5b6470; }
 .sisr .why { white-space: normal; display: inline-block; min-width: 10rem; max-width: 16rem; text-align: left; }
 .sisr u { text-underline-offset: 3px; text-decoration-thickness: 1.5px; }
@@ -28,7 +29,7 @@ _STYLE = """
 def html(view: View) -> str:
     """The table as part of a page: its own style, no script, nothing loaded from elsewhere."""
     import pandas as pd
-    from great_tables import GT, loc, style
+    from great_tables import GT
     from great_tables import html as raw
 
     keys = [f"c{index}" for index in range(len(view.columns))]
@@ -57,9 +58,8 @@ def html(view: View) -> str:
             table = table.tab_spanner(raw(escaping.escape(title)), columns=keys[start:stop], id=f"s{start}")
         start = stop
     table = (
-        table.cols_align("right", columns=keys)
-        .tab_style(style.text(v_align="top"), loc.body())
-        .tab_style(style.text(v_align="top"), loc.stub())
+        table.fmt(str, columns=keys)  # a formatted cell is HTML already, any other would be escaped
+        .cols_align("right", columns=keys)
         .tab_options(table_border_top_width="0px", row_striping_include_table_body=False)
     )
     notes = "".join(f"<li>{escaping.escape(note)}</li>" for note in view.notes)
@@ -134,7 +134,8 @@ def _heading(view: View) -> list[str]:
 
 def _html_cell(cell: Text) -> str:
     if not cell.main:
-        return f'<span class="detail why">{escaping.escape(cell.detail)}</span>' if cell.detail else ""
+        kind = "detail why" if len(cell.detail) > 20 else "detail"
+        return f'<span class="{kind}">{escaping.escape(cell.detail)}</span>' if cell.detail else ""
     main = escaping.escape(cell.main)
     main = {"best": f"<strong>{main}</strong>", "second": f"<u>{main}</u>"}.get(cell.mark, main)
     return main + (f'<span class="detail">{escaping.escape(cell.detail)}</span>' if cell.detail else "")

@@ -214,8 +214,12 @@ def training(run: Run) -> str:
         f"{setting['steps']:,} steps, batch {setting['batch']}, {patch}x{patch} LR patches, "
         f"{network['blocks']} blocks of {network['channels']} channels, "
         f"trained on {' and '.join(run.config['data']['train'])}, "
-        f"{share(run):.2g} % of the paper's training pixels"
+        f"{_percent(share(run))} of the paper's training pixels"
     )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
 
 def share(run: Run) -> float:

@@ -97,7 +97,7 @@ def view(table: pd.DataFrame) -> View:
     for dataset in sets:
         part = table[table["dataset"] == dataset]
         for source, label in (("published", "paper"), ("measured", "measured")):
-            if any(_value(value) is not None for value in part[source]):
+            if any(number(value) is not None for value in part[source]):
                 columns.append(Column(label, dataset))
                 fields.append((dataset, source))
     sections = []
@@ -126,24 +126,19 @@ def _label(name: str) -> str:
 
 
 def _filled(part: pd.DataFrame) -> bool:
-    return any(_value(value) is not None for source in ("published", "measured") for value in part[source])
-
-
-def _value(value: Any) -> float | None:
-    found = number(value)
-    return None if found is None or found != found else found
+    return any(number(value) is not None for source in ("published", "measured") for value in part[source])
 
 
 def _column(part: pd.DataFrame, names: list[str], dataset: str, source: str) -> list[Text]:
     cells = {(str(c["row"]), str(c["quantity"])): c for _, c in part[part["dataset"] == dataset].iterrows()}
-    psnr = [_value(cells[name, "psnr"][source]) for name in names]
+    psnr = [number(cells[name, "psnr"][source]) for name in names]
     ranked = [None if name in CONTROLS.values() else value for name, value in zip(names, psnr, strict=True)]
     found = []
     for name, value, mark in zip(names, psnr, marks(ranked, 2), strict=True):
         if value is None:
             found.append(Text("–" if source == "published" and name in published.methods() else ""))
             continue
-        ssim = text(_value(cells[name, "ssim"][source]), 4)
+        ssim = text(number(cells[name, "ssim"][source]), 4)
         cell = cells[name, "psnr"]
         detail = span(cell["low"], cell["high"], 2) if source == "measured" else ""
         found.append(Text(f"{text(value, 2)} / {ssim}", detail, mark))

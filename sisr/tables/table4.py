@@ -123,7 +123,12 @@ def _cost(known: dict[str, Any], cost: dict[str, Any] | None, column: str, prese
     }
     if column == "uncounted":
         listed = json.loads(str(value))
-        return Cell(**known, **where, measured=" ".join(f"{op} ({count})" for op, count in listed.items()), note=shape)
+        return Cell(
+            **known,
+            **where,
+            measured=", ".join(f"{op.removeprefix('aten::')} {count}" for op, count in listed.items()),
+            note=shape,
+        )
     if column == "seconds_median":
         where |= {"interval": "quartiles"}
         return Cell(
