@@ -60,10 +60,10 @@ def unpack(
             chosen: list[tuple[PurePosixPath, _Member]] = []
             for member in members:
                 path = PurePosixPath(member.name)
-                if member.folder or path.suffix.lower() not in SUFFIXES or _is_clutter(path):
+                if member.folder or path.suffix.lower() not in SUFFIXES:
                     continue
                 _check(member, archive)
-                if wanted(path):
+                if not _is_clutter(path) and wanted(path):
                     chosen.append((path, member))
             check_space(folder, sum(member.size for _, member in chosen), f"to unpack {archive.name}")
             for path, member in chosen:

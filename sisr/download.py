@@ -17,7 +17,7 @@ from sisr.errors import SisrError
 ATTEMPTS = 5
 TIMEOUT = (15.0, 60.0)
 """Seconds to connect, and seconds without a byte, after which an attempt is given up."""
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _GONE = (400, 401, 403, 404, 405, 410, 451)
 """Answers that another attempt will not change."""
 

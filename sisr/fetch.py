@@ -104,13 +104,16 @@ def lr_origins(folder: Path, checked: int = _LR_CHECKED) -> dict[int, str]:
 
 @contextmanager
 def _workspace(data: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk, removed at the end."""
-    data.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".fetch.", dir=data))
+    """A temporary folder on the same disk, removed at the end; what the disk refuses is said in one sentence."""
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        data.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".fetch.", dir=data))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise SisrError(f"{data} cannot be written to ({error.strerror or error}).") from error
 
 
 def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callable[[float], None]) -> str:
@@ -199,12 +202,13 @@ def _ingest(root: Path, dataset: Dataset, target: Path) -> None:
     hr = {name: found_.path for name, found_ in best.found.items()}
     with _workspace(target.parent) as work:
         new = work / dataset.name
-        _copy(hr, new / "HR", grey={name for name, found_ in best.found.items() if found_.grey_as_rgb})
+        grey = {name for name, found_ in best.found.items() if found_.grey_as_rgb}
+        _copy(hr, new / "HR", grey=grey)
         for group in found:
             if group.scale is not None and not (folder := new / "LR_bicubic" / f"X{group.scale}").exists():
                 files = _lr_of(group, names, hr)
                 if files is not None:
-                    _copy(files, folder, f"x{group.scale}")
+                    _copy(files, folder, f"x{group.scale}", grey)
         replace_folder(new, target)
 
 
@@ -236,7 +240,7 @@ def _copy(files: dict[str, Path], folder: Path, mark: str = "", grey: Iterable[s
             shutil.copyfile(path, target)
         else:
             image = read_image(path)
-            Image.fromarray(image[..., 0] if name in grey else image).save(target)
+            Image.fromarray(image[..., 0] if name in grey and image.ndim == 3 else image).save(target)
 
 
 def _bundled(dataset: Dataset, target: Path) -> None:

@@ -77,7 +77,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_the_old_store_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path / "hr", [("old", pictures.camera())], {})
 
-    def images():  # noqa: ANN202
+    def images():
         yield "new", pictures.coffee()
         raise KeyboardInterrupt
 
@@ -108,7 +108,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     class Tracked(np.ndarray):
         pass
 
-    def images():  # noqa: ANN202
+    def images():
         nonlocal most
         for i in range(200):
             image = np.zeros((64, 64, 3), dtype=np.uint8).view(Tracked)
@@ -184,7 +184,7 @@ def test_what_cannot_be_prepared_is_said_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(SisrError, match="no folder"):
         prepare_hr(tmp_path / "nowhere", output)
     photos = save(tmp_path / "photos", coffee=pictures.coffee(), tiny=np.zeros((3, 9), dtype=np.uint8))
-    with pytest.raises(SisrError, match="tiny.*too small for scale 4"):
+    with pytest.raises(SisrError, match=r"tiny.*too small for scale 4"):
         prepare_lr(photos, 4, output)
     (photos / "tiny.png").write_bytes((photos / "coffee.png").read_bytes()[:5000])
     with pytest.raises(SisrError, match=r"tiny\.png cannot be read"):
