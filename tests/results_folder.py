@@ -104,6 +104,8 @@ def evaluate(results: Path, name: str, scale: int, gain: float, seed: int, sets:
                 "height": 256, "width": 256, "seconds": 0.1,
             }
         ).to_csv(folder / f"{dataset}_x{scale}.csv", index=False)  # fmt: skip
+        how = {"protocol": "P1", "greyscale": "as-is", "lr": {"from": "imresize", "boundary": "symmetric"}}
+        (folder / f"{dataset}_x{scale}.json").write_text(json.dumps(how))
 
 
 def write_complexity(file: Path) -> None:

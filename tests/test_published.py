@@ -80,8 +80,6 @@ def test_derived_gflops_follow_one_convention() -> None:
     # 100x100 positions, 64 channels in and out, two operations a multiply-add, embeddings not counted
     n, c = 10_000, 64
     expected = {"convolution": 2 * 9 * c * c * n, "NLA": 2 * (n * n * c + n * n * c)}
-    expected |= {
-        f"ENLCA-m{m}": 2 * (2 * m * n * c + 2 * m * n * c + m * n) for m in (8, 16, 32, 64, 128, 256)
-    }
+    expected |= {f"ENLCA-m{m}": 2 * (2 * m * n * c + 2 * m * n * c + m * n) for m in (8, 16, 32, 64, 128, 256)}
     for row, operations in expected.items():
         assert published.figure("table4", row, "gflops").value == round(operations / 1e9, 2)

@@ -216,6 +216,16 @@ def test_what_is_written_is_what_is_read(results: Path, ids: dict[str, list[str]
         assert [path.read_bytes() for path in paths] == before, "the same rows give the same bytes"
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_terminal_is_never_too_narrow(width: int, results: Path, ids: dict[str, list[str]]) -> None:
+    for name in ("table1", "table4"):
+        table = tables.build(name, results, ids[name])
+        shown = render.terminal(tables.view(name, table), width)
+        assert max(map(len, shown.splitlines())) <= width
+        assert shown.count("photographs-test") >= 1
+        assert shown.count("27.46") == 1, "a figure stands once, in whichever block"
+
+
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_every_form_says_loudly_that_it_is_a_toy(name: str, results: Path, ids: dict[str, list[str]]) -> None:
     shown = tables.view(name, tables.build(name, results, ids[name]))
@@ -331,6 +341,22 @@ def test_rows_that_cannot_be_used_are_refused(content: str, match: str, tmp_path
     results_folder.add(folder, each, sets={"Set5": 2})
     (folder / "evaluation" / each.id / "Set5_x4.csv").write_text(content)
     with pytest.raises(SisrError, match=match):
+        tables.build("table1", folder)
+
+
+def test_rows_measured_in_two_ways_are_not_mixed(tmp_path: Path) -> None:
+    folder = tmp_path / "quick"
+    plain, whole = results_folder.run("edsr"), results_folder.run("enlcn", 4, "enlca", k=6.0)
+    for each in (plain, whole):
+        results_folder.add(folder, each, sets={"Set5": 3})
+    found = cell(tables.build("table1", folder), row="EDSR", scale=4, dataset="Set5", quantity="psnr")
+    assert found["protocol"] == "P1, LR from imresize, symmetric"
+    how = folder / "evaluation" / whole.id / "Set5_x4.json"
+    how.write_text(how.read_text().replace("P1", "P2"))
+    with pytest.raises(SisrError, match=r"by P1.*by P2"):
+        tables.build("table1", folder)
+    how.write_text(json.dumps({"protocol": "P1", "weights_sha256": "0" * 64}))
+    with pytest.raises(SisrError, match="trained again after it was evaluated"):
         tables.build("table1", folder)
 
 

@@ -1,6 +1,7 @@
 """`python -m sisr tables`: the paper's tables from per-image rows, as CSV, Markdown, HTML and figures."""
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def _show(args: argparse.Namespace) -> dict[str, Any]:
     if not names:
         raise SisrError(f"there are no tables in {args.results}/tables; make one with python -m sisr tables table1.")
     if not args.json:
+        width = shutil.get_terminal_size(fallback=(200, 50)).columns
         for name in names:
-            print(f"{render.terminal(tables.view(name, tables.read(name, args.results)))}\n")
+            print(f"{render.terminal(tables.view(name, tables.read(name, args.results)), width)}\n")
     files = {
         kind: [str(path) for path in sorted((args.results / kind).glob("*")) if path.is_file() and path.name[0] != "."]
         for kind in ("tables", "figures", "notebooks")

@@ -52,7 +52,7 @@ def draw(table: pd.DataFrame) -> Figure:
     style.stamp(
         figure,
         table,
-        "Mean over images, 95 % bootstrap interval, paired by image. The paper gives no figure for the middle row, "
-        "and its data set is not known to this suite.",
+        "Mean over images, 95 % bootstrap interval, paired by image. The paper's figure for the middle row "
+        "and its data set are not known to this suite.",
     )
     return figure

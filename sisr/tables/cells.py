@@ -44,6 +44,8 @@ class Cell:
     weights_sha256: str = ""
     hardware: str = ""
     torch: str = ""
+    protocol: str = ""
+    """How PSNR and SSIM were measured, and what the LR images come from."""
     preset: str = ""
     training: str = ""
     comparable: str = ""
@@ -93,7 +95,7 @@ def number(value: Any) -> float | None:
 
 def measured(cell: dict[str, Any], setting: Setting, interval: Interval, preset: str) -> Cell:
     """A cell with its figure, interval and origin. `cell` holds the fields that say which cell it is."""
-    known: dict[str, Any] = {**cell, **origin(setting, preset)}
+    known: dict[str, Any] = {**cell, **origin(setting, preset), "protocol": setting.protocol(cell["dataset"])}
     known["note"] = "; ".join(part for part in (cell.get("note", ""), interval.note) if part)
     return Cell(
         **known,

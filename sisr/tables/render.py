@@ -1,6 +1,7 @@
 """Tables as Markdown, as a self-contained HTML page, and as text for a terminal."""
 
 import html as escaping
+import textwrap
 from itertools import groupby
 
 from sisr.tables.view import Section, Text, View
@@ -94,38 +95,47 @@ def markdown(view: View) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in view.notes), ""])
 
 
-def terminal(view: View) -> str:
-    """The table for a terminal, aligned; `*` marks the best of a column and `_` the second best."""
-    lines = [view.title, "=" * len(view.title), f"!! {view.banner}" if not view.comparable else view.banner]
+def terminal(view: View, width: int = 200) -> str:
+    """The table for a terminal so many characters wide; `*` marks the best of a column and `_` the second best.
+
+    A table that is wider is continued below, with its first column again.
+    """
+    said = f"!! {view.banner}" if not view.comparable else view.banner
+    lines = [view.title, "=" * len(view.title), *textwrap.wrap(said, width)]
     for section in view.sections:
         lines += ["", section.title] if len(view.sections) > 1 else [""]
-        lines += _aligned(view, section)
-    return "\n".join([*lines, "", *(f"  {note}" for note in view.notes)])
+        lines += _aligned(view, section, width)
+    notes = [textwrap.fill(note, width, initial_indent="  ", subsequent_indent="    ") for note in view.notes]
+    return "\n".join([*lines, "", *notes])
 
 
-def _aligned(view: View, section: Section) -> list[str]:
-    used = [
-        index
-        for index in range(len(view.columns))
-        if any(cells[index].main or cells[index].detail for _, cells in section.rows)
-    ]
-    heads = [["", ""], *([view.columns[index].group, view.columns[index].label] for index in used)]
-    for head, before in reversed(list(zip(heads[2:], heads[1:-1], strict=True))):
-        head[0] = "" if head[0] == before[0] else head[0]
-    body = [[label, *(_terminal_cell(cells[index]) for index in used)] for label, cells in section.rows]
-    rows = [[head[0] for head in heads], [head[1] for head in heads], *body]
-    if not any(rows[0]):
-        rows.pop(0)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(len(rows) - len(body), "-" * max(map(len, lines)))
+def _aligned(view: View, section: Section, width: int) -> list[str]:
+    labels = ["", "", *(label for label, _ in section.rows)]
+    columns = []  # each: group, label, cells
+    for index, column in enumerate(view.columns):
+        cells = [_terminal_cell(cells[index]) for _, cells in section.rows]
+        if any(cells):
+            columns.append([column.group, column.label, *cells])
+    lines: list[str] = []
+    while columns:
+        block, used = [columns.pop(0)], max(map(len, labels))
+        used += 2 + max(map(len, block[0]))
+        while columns and used + 2 + max(map(len, columns[0])) <= width:
+            used += 2 + max(map(len, columns[0]))
+            block.append(columns.pop(0))
+        lines += ([""] if lines else []) + _block(labels, block)
     return lines
+
+
+def _block(labels: list[str], columns: list[list[str]]) -> list[str]:
+    shown = [list(column) for column in columns]
+    for column, before in zip(shown[1:], columns, strict=False):
+        column[0] = "" if column[0] == before[0] else column[0]  # a heading over several columns stands once
+    aligned = [[cell.ljust(max(map(len, labels))) for cell in labels]]
+    aligned += [[cell.rjust(max(map(len, column))) for cell in column] for column in shown]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+    rule = "-" * max(map(len, lines))
+    return [*(line for line in lines[:2] if line), rule, *lines[2:]]
 
 
 def _heading(view: View) -> list[str]:

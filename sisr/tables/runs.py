@@ -74,6 +74,21 @@ class Run:
         ending = f"_x{self.scale}.csv"
         return {file.name.removesuffix(ending): file for file in sorted(self.evaluation.glob(f"*{ending}"))}
 
+    def protocol(self, dataset: str) -> str:
+        """How PSNR and SSIM were measured (`P1 …`); blank where the evaluation does not say.
+
+        Raises SisrError where other weights were evaluated than the run holds now.
+        """
+        file = self.files[dataset].with_suffix(".json")
+        how = _json(file) if file.is_file() else {}
+        evaluated, held = how.get("weights_sha256"), self.provenance.get("weights_sha256")
+        if evaluated and held and evaluated != held:
+            raise SisrError(f"{self.id} was trained again after it was evaluated on {dataset}; evaluate it again.")
+        source = how.get("lr") or {}
+        made = ", ".join(str(part) for part in (source.get("from"), source.get("boundary")) if part)
+        grey = "" if how.get("greyscale", "as-is") == "as-is" else f", greyscale as {how['greyscale']}"
+        return f"{how['protocol']}{f', LR from {made}' if made else ''}{grey}" if "protocol" in how else ""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -104,6 +119,13 @@ class Setting:
                     "evaluate both again."
                 )
         return np.stack([column.to_numpy(dtype=np.float64) for column in columns])
+
+    def protocol(self, dataset: str) -> str:
+        """How this setting was measured, the same for all seeds. Raises SisrError where it was not."""
+        found = list(dict.fromkeys(run.protocol(dataset) for run in self.runs))
+        if len(found) > 1:
+            raise SisrError(f"{self.first.id} and its other seeds were measured in two ways ({'; '.join(found)}).")
+        return found[0]
 
     def images(self, dataset: str) -> list[str]:
         """Names of the images of a data set, sorted."""
@@ -195,7 +217,22 @@ def by_row(settings: Iterable[Setting], row: Callable[[Setting], str | None]) ->
                 f"at x{key[1]}; name one of them with --runs."
             )
         found[key] = setting
+    same_protocol(found.values())
     return found
+
+
+def same_protocol(settings: Iterable[Setting]) -> None:
+    """Raise SisrError where settings were measured on the same images in different ways: no table mixes them."""
+    seen: dict[tuple[str, int], tuple[str, Setting]] = {}
+    for setting in settings:
+        for dataset in setting.datasets:
+            how = setting.protocol(dataset)
+            known, other = seen.setdefault((dataset, setting.first.scale), (how, setting))
+            if how and known and how != known:
+                raise SisrError(
+                    f"{other.first.id} was measured on {dataset} by {known}, but {setting.first.id} by {how}; "
+                    "evaluate both in the same way."
+                )
 
 
 def datasets(settings: Iterable[Setting]) -> list[str]:

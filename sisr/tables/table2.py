@@ -61,9 +61,11 @@ def _scale(scale: int, settings: dict[tuple[str, int], Setting], preset: str) ->
                     known |= paper(published.figure("table2", name, quantity))
                 if setting is None or dataset not in setting.datasets:
                     yield Cell(**known, note=f"no run of this setting was evaluated on {dataset} at x{scale}")
-                elif quantity == "psnr_difference" and name != "baseline":
+                elif quantity == "psnr_difference" and name == "baseline":
+                    yield Cell(**known, note="the baseline itself")
+                elif quantity == "psnr_difference":
                     yield measured(known, setting, gain(setting, baseline, dataset), preset)
-                elif quantity != "psnr_difference":
+                else:
                     yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
 
 

@@ -81,6 +81,8 @@ def caveats(table: pd.DataFrame) -> list[str]:
     counts = table[table["images"].notna() & (table["images"] < FEW_IMAGES)]
     sets = ", ".join(f"{name} ({int(n)})" for name, n in counts.groupby("dataset", sort=False)["images"].max().items())
     found = [f"Sets of few images, whose intervals are rough: {sets}."] if sets else []
+    if protocols := [how for how in dict.fromkeys(table["protocol"]) if how]:
+        found.append(f"Measured by protocol {'; '.join(protocols)}.")
     if (table["seeds"] == 1).any():
         found.append("Where there is one seed, the spread between trainings is not in the interval.")
     return found
