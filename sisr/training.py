@@ -5,6 +5,7 @@ run that was killed goes on from its checkpoint and, on the CPU, ends with the s
 """
 
 import json
+import pickle
 import signal
 import sys
 import time
@@ -216,8 +217,8 @@ def _resume(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optim
         return _State()
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise SisrError(f"{path} cannot be read ({error}); delete it to start again.") from error
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise SisrError(f"{path} cannot be read, it is damaged or no checkpoint; delete it to start again.") from error
     if json.loads(saved["run"]) != run.as_dict():
         raise SisrError(f"{path} belongs to another configuration; choose another --output or delete it.")
     model.load_state_dict(saved["model"])
