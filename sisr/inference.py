@@ -1,6 +1,7 @@
 """Enlarging one image with a network: whole, in tiles, in the released code's four quadrants, with self-ensemble."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from typing import Any
@@ -140,7 +141,7 @@ def _upscale(model: nn.Module, lr: Tensor, mode: Mode, progress: Progress) -> tu
     while True:
         shortage = False
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), _full_precision():
                 sr = _forward(model, mode, progress)(lr.to(where))
         except (RuntimeError, MemoryError) as error:
             if not memory.is_shortage(error):
@@ -157,6 +158,17 @@ def _upscale(model: nn.Module, lr: Tensor, mode: Mode, progress: Progress) -> tu
     if not torch.isfinite(sr).all():
         raise SisrError("the network gave values that are no numbers; its weights are damaged or training failed.")
     return sr, mode
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TF32 in convolutions, which PyTorch allows by default on GPUs and which moves PSNR."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _smaller(mode: Mode, height: int, width: int) -> Mode:
