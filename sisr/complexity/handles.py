@@ -78,10 +78,10 @@ def _dimension(inputs: list[Any]) -> int:
 
 MULTIPLY_ADDS: dict[str, Handle] = {"aten::scaled_dot_product_attention": scaled_dot_product_attention}
 
+_ELEMENTWISE = ("exp", "exp_", "log", "sigmoid", "sigmoid_", "tanh", "gelu", "silu", "reciprocal", "sqrt")
+
 OPERATIONS: dict[str, Handle] = {
-    **{
-        f"aten::{name}": elementwise for name in ("exp", "log", "sigmoid", "tanh", "gelu", "silu", "reciprocal", "sqrt")
-    },
+    **{f"aten::{name}": elementwise for name in _ELEMENTWISE},
     **{f"aten::{name}": softmax for name in ("softmax", "_softmax", "log_softmax")},
     **{f"aten::{name}": reduction for name in ("sum", "mean", "amax", "max", "argmax", "cumsum")},
     **{f"aten::{name}": norm for name in ("linalg_vector_norm", "norm")},
