@@ -198,7 +198,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "fvcore counts multiply-adds once (1 GMAC is 2 GFLOP); “core” is the mechanism's attend(), "
         "“module” has its embeddings too. "
         "exp, softmax, sort and their like are no multiply-adds and are listed in the complexity file by operator.",
-        "Time is the median of one forward, [first, third quartile], all rows in one process: "
+        "Time is the median of one forward of the module, [first, third quartile], all rows in one process: "
         f"{where or 'not measured'}.",
         "The paper's PSNR in this table is not known to this suite; it says that ENLCA-m128 is above NLA and NLSA.",
     ]
