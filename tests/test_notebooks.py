@@ -1,6 +1,8 @@
 """The notebooks: clean sources, and executed ones that show everything."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -67,3 +69,10 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     for show in (notebook.table, notebook.figure, notebook.findings, notebook.provenance, notebook.what_was_run):
         with pytest.raises(SisrError, match="run python -m sisr tables"):
             show("table1", str(tmp_path))
+
+
+def test_notebooks_need_no_torch_and_no_matplotlib() -> None:
+    """They start in a second because they only read files."""
+    code = "import sys; from sisr.tables import notebook; print({'torch', 'matplotlib', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SOURCES.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
