@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from tqdm import tqdm
+
 from sisr.errors import SisrError
 from sisr.images import SUFFIXES
 
@@ -35,7 +37,10 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(
-    archive: str | Path, folder: str | Path, wanted: Callable[[PurePosixPath], bool] = lambda _: True
+    archive: str | Path,
+    folder: str | Path,
+    wanted: Callable[[PurePosixPath], bool] = lambda _: True,
+    quiet: bool = True,
 ) -> list[Path]:
     """Unpack the images of a zip or tar archive into a folder.
 
@@ -46,6 +51,7 @@ def unpack(
         archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz.
         folder: where to; must exist.
         wanted: which images, by their path in the archive.
+        quiet: no progress bar.
 
     Returns:
         The files written, in the archive's order.
@@ -66,7 +72,8 @@ def unpack(
                 if not _is_clutter(path) and wanted(path):
                     chosen.append((path, member))
             check_space(folder, sum(member.size for _, member in chosen), f"to unpack {archive.name}")
-            for path, member in chosen:
+            bar = tqdm(chosen, desc=f"unpack {archive.name}", unit="image", leave=False, disable=quiet or None)
+            for path, member in bar:
                 target = folder.joinpath(*path.parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with read(member) as source, target.open("wb") as file:

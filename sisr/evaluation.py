@@ -286,6 +286,8 @@ def measure(
     """
     if greyscale not in GREYSCALE:
         raise UsageError(f"greyscale images are measured {' or '.join(GREYSCALE)}, not {greyscale!r}.")
+    if protocol == "P3" and greyscale == "rgb":
+        raise UsageError("protocol P3 takes greyscale images as they are; leave --greyscale rgb out.")
     what.check(pairs, scale)
     if not pairs.names:
         raise SisrError("there is no image to measure.")
@@ -339,6 +341,7 @@ def evaluate(
         "border": scale,
         "greyscale": greyscale,
         "lr": pairs.made,
+        "verified": pairs.verified,
         "images": len(rows),
         "way": usual,
         "other_ways": {name: way for name, way in ways.items() if way != usual},

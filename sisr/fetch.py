@@ -75,7 +75,7 @@ def fetch(
     here = target / "HR"
     came_from = "there already"
     if origin is not None:
-        _from_origin(Path(origin), dataset, target)
+        _from_origin(Path(origin), dataset, target, quiet)
         came_from = str(origin)
     elif again or not here.is_dir() or not list_images(here):
         came_from = _get(dataset, data, target, quiet, sleep)
@@ -125,14 +125,16 @@ def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callabl
         raise SisrError(dataset.apply.strip())
     reasons = []
     for source in dataset.sources:
+        path = data / ".downloads" / source.archive
         try:
-            archive = download(
-                source.addresses, data / ".downloads" / source.archive, source.md5, quiet=quiet, sleep=sleep
+            _from_archive(
+                download(source.addresses, path, source.md5, quiet=quiet, sleep=sleep), dataset, target, quiet
             )
-            _from_archive(archive, dataset, target)
             return source.archive
         except SisrError as error:
             reasons.append(str(error).rstrip("."))
+            if source.md5 is None:
+                path.unlink(missing_ok=True)  # nothing says that it is right, so it is not kept for the next call
     raise SisrError(
         f"{dataset.name} could not be fetched: {'; '.join(reasons)}. If you have a copy, "
         f"`python -m sisr fetch {dataset.name} --from FOLDER_OR_ARCHIVE` takes it."
@@ -150,33 +152,33 @@ def _get_lr(
         )
     archive = download(source.addresses, data / ".downloads" / source.archive, source.md5, quiet=quiet, sleep=sleep)
     with _workspace(data) as work:
-        unpack(archive, work)
+        unpack(archive, work, quiet=quiet)
         hr = {path.stem: path for path in list_images(target / "HR")}
         for group in groups(work, dataset):
             files = _lr_of(group, {name.lower(): name for name in hr}, hr) if group.scale == scale else None
             if files is not None:
                 new = work / "new"
-                _copy(files, new, f"x{scale}")
+                _place(files, new, f"x{scale}", move=True)
                 (target / "LR_bicubic").mkdir(exist_ok=True)
                 replace_folder(new, target / "LR_bicubic" / f"X{scale}")
                 return
     raise SisrError(f"{archive} does not hold LR images of all of {dataset.name} at x{scale}.")
 
 
-def _from_origin(origin: Path, dataset: Dataset, target: Path) -> None:
+def _from_origin(origin: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
     if origin.is_dir():
         if origin.resolve() == target.resolve():
             raise SisrError(f"{origin} is where {dataset.name} is to be put; --from is for a copy elsewhere.")
-        _ingest(origin, dataset, target)
+        _ingest(origin, dataset, target, move=False)
     elif origin.is_file() and is_archive(origin):
-        _from_archive(origin, dataset, target)
+        _from_archive(origin, dataset, target, quiet)
     elif origin.exists():
         raise SisrError(f"{origin} is neither a folder nor an archive ({', '.join(ENDINGS)}).")
     else:
         raise SisrError(f"there is no {origin}.")
 
 
-def _from_archive(archive: Path, dataset: Dataset, target: Path) -> None:
+def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
     others = {call for other in datasets.known().values() for call in other.calls} - set(dataset.calls)
 
     def wanted(path: PurePosixPath) -> bool:
@@ -184,13 +186,13 @@ def _from_archive(archive: Path, dataset: Dataset, target: Path) -> None:
         return bool(parts & set(dataset.calls)) or not parts & others
 
     with _workspace(target.parent) as work:
-        if not unpack(archive, work, wanted):
+        if not unpack(archive, work, wanted, quiet):
             raise SisrError(f"{archive} holds no images of {dataset.name}.")
-        _ingest(work, dataset, target)
+        _ingest(work, dataset, target, move=True)
 
 
-def _ingest(root: Path, dataset: Dataset, target: Path) -> None:
-    """Find the set below a folder, verify it, and copy it to its place under the catalogue's names."""
+def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
+    """Find the set below a folder, verify it, and put it in its place under the catalogue's names."""
     found = groups(root, dataset)
     reports = [check(group.files, dataset) for group in found if group.scale is None]
     if not reports:
@@ -203,12 +205,12 @@ def _ingest(root: Path, dataset: Dataset, target: Path) -> None:
     with _workspace(target.parent) as work:
         new = work / dataset.name
         grey = {name for name, found_ in best.found.items() if found_.grey_as_rgb}
-        _copy(hr, new / "HR", grey=grey)
         for group in found:
             if group.scale is not None and not (folder := new / "LR_bicubic" / f"X{group.scale}").exists():
                 files = _lr_of(group, names, hr)
                 if files is not None:
-                    _copy(files, folder, f"x{group.scale}", grey)
+                    _place(files, folder, f"x{group.scale}", grey, move)
+        _place(hr, new / "HR", "", grey, move)
         replace_folder(new, target)
 
 
@@ -229,18 +231,21 @@ def _lr_of(group: Group, names: dict[str, str], hr: dict[str, Path]) -> dict[str
     return files
 
 
-def _copy(files: dict[str, Path], folder: Path, mark: str = "", grey: Iterable[str] = ()) -> None:
-    """Copy images as PNG; those in `grey` lose two of their three equal channels."""
+def _place(files: dict[str, Path], folder: Path, mark: str = "", grey: Iterable[str] = (), move: bool = False) -> None:
+    """Copy or move images into a folder as PNG; those in `grey` lose two of their three equal channels."""
     folder.mkdir(parents=True)
-    check_space(folder, 2 * sum(path.stat().st_size for path in files.values()), "to copy the images")
+    if not move:
+        check_space(folder, 2 * sum(path.stat().st_size for path in files.values()), "to copy the images")
     grey = set(grey)
     for name, path in files.items():
         target = folder / f"{name}{mark}.png"
-        if path.suffix.lower() == ".png" and name not in grey:
-            shutil.copyfile(path, target)
-        else:
+        if path.suffix.lower() != ".png" or name in grey:
             image = read_image(path)
             Image.fromarray(image[..., 0] if name in grey and image.ndim == 3 else image).save(target)
+        elif move:
+            path.replace(target)
+        else:
+            shutil.copyfile(path, target)
 
 
 def _bundled(dataset: Dataset, target: Path) -> None:
@@ -255,5 +260,5 @@ def _bundled(dataset: Dataset, target: Path) -> None:
                 f"scikit-image {version('scikit-image')} does not bring {path.name} along; install 0.25 or 0.26."
             )
     with _workspace(target.parent) as work:
-        _copy(files, work / dataset.name / "HR")
+        _place(files, work / dataset.name / "HR")
         replace_folder(work / dataset.name, target)

@@ -24,6 +24,10 @@ class Pairs(Protocol):
     def made(self) -> dict[str, Any]:
         """How LR was made."""
 
+    @property
+    def verified(self) -> dict[str, Any] | None:
+        """What is known of the images being those of the set; None: not compared."""
+
     def hr(self, i: int) -> NDArray[np.uint8]:
         """HR image i, cropped to the size of LR times the scale."""
 
@@ -55,6 +59,11 @@ class FolderPairs:
         if self._lr is None:
             return {"from": "imresize", "boundary": self.boundary}
         return {"from": "the set's own LR_bicubic"}
+
+    @property
+    def verified(self) -> None:
+        """Files are not compared with the catalogue; `prepare` does that."""
+        return None
 
     def hr(self, i: int) -> NDArray[np.uint8]:
         """HR image i, cropped to the size of LR times the scale."""

@@ -66,7 +66,7 @@ def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None =
     Args:
         folder: the set's folder, as `hr_files` reads it.
         output: the store's folder.
-        dataset: what the folder claims to be; where the catalogue knows the pixels' hashes, they are compared first.
+        dataset: what the folder claims to be; it is compared with the catalogue first.
 
     Raises:
         SisrError: there are no images, one cannot be read, or they are not those of the set.
@@ -130,8 +130,8 @@ def prepare_lr(
 
 
 def _verify(files: dict[str, Path], dataset: Dataset | None) -> dict[str, Any] | None:
-    """Compare with the catalogue, where it knows the pixels."""
-    if dataset is None or not dataset.fingerprints:
+    """Compare with the catalogue: pixels where it knows them, else names or number."""
+    if dataset is None:
         return None
     report = check(files, dataset)
     if not report.complete:

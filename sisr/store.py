@@ -188,6 +188,11 @@ class PairedStore:
         """What the LR index says of how LR was made."""
         return dict(self._lr.index.get("lr") or {})
 
+    @property
+    def verified(self) -> dict[str, Any] | None:
+        """What the HR index says of the comparison with the catalogue; None where the set is not in it."""
+        return self._hr.index.get("verified")
+
     def hr(self, i: int) -> NDArray[np.uint8]:
         """HR image i, cropped at the right and the bottom to LR's size times the scale."""
         height, width, _ = self._lr.shapes[i]

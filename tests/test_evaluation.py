@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The three bundled test photographs, fetched and prepared at x4 and x2."""
     folder = tmp_path_factory.mktemp("data")
     source = fetch(known()["photographs-test"], folder, quiet=True).folder
-    prepare_hr(source, folder / "prepared" / "photographs-test" / "hr")
+    prepare_hr(source, folder / "prepared" / "photographs-test" / "hr", known()["photographs-test"])
     for scale in (2, 4):
         prepare_lr(source, scale, folder / "prepared" / "photographs-test" / f"x{scale}")
     return folder
@@ -149,6 +149,7 @@ def test_how_it_was_measured_stands_beside_the_table(data: Path, run: Path, tmp_
         assert facts["other_ways"] == {}
         assert facts["protocol"] == ("P2" if "P2" in flags else "P1")
         assert facts["lr"] == {"from": "imresize", "boundary": "symmetric"}
+        assert facts["verified"]["checked"] == 3
         assert len(facts["weights_sha256"]) == 64
         assert (facts["device"], facts["precision"], facts["images"]) == ("cpu", "float32", 3)
 
@@ -233,6 +234,7 @@ def test_what_does_not_fit_is_one_sentence_and_never_nan(
         (["bicubic", "--data", tmp_path / "nowhere", "--scale", 4], 1, "no folder"),
         (["bicubic", "--data", tiny, "--scale", 4], 1, "strip: SSIM needs 11 pixels"),
         (["bicubic", "--data", path, "--scale", 1], 2, "2 to 16"),
+        (["bicubic", "--data", path, "--scale", 4, "--protocol", "P3", "--greyscale", "rgb"], 2, "as they are"),
         ([run, "--data", path, "--scale", 4, "--device", "nope"], 2, "no device"),
         ([run, "--data", path, "--scale", 4, "--tile", 5], 2, "at least 16"),
         ([run, "--data", path, "--scale", 4, "--tile", 64, "--chop"], 2, "exclude each other"),

@@ -429,6 +429,18 @@ def test_where_no_source_has_it_all_reasons_are_said_and_nothing_is_left(
     assert names(tmp_path / "data") == [".downloads"]
 
 
+def test_an_archive_without_checksum_that_was_wrong_is_asked_for_again(
+    server: Server, tmp_path: Path, photographs: Dataset
+) -> None:
+    right = server.files["photos.zip"]
+    server.files["photos.zip"] = b"<html>come back later</html>"
+    dataset = replace(photographs, sources=(source(server, "photos.zip", "good", md5=False),))
+    with pytest.raises(SisrError, match="damaged"):
+        fetch(dataset, tmp_path / "data", quiet=True)
+    server.files["photos.zip"] = right
+    assert fetch(dataset, tmp_path / "data", quiet=True).report.complete
+
+
 def test_a_set_is_taken_from_an_archive(server: Server, tmp_path: Path, photographs: Dataset) -> None:
     got = fetch(photographs, tmp_path / "data", origin=tmp_path / "photos.zip", quiet=True)
     assert got.report.complete
@@ -446,7 +458,7 @@ def test_no_disk_space_while_copying_leaves_nothing(
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(SisrError, match="No space left"):
-        fetch(photographs, tmp_path / "data", origin=tmp_path / "photos.zip", quiet=True)
+        fetch(photographs, tmp_path / "data", origin=tmp_path / "made" / "photographs-test", quiet=True)
     assert names(tmp_path / "data") == []
 
 

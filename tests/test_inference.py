@@ -269,3 +269,13 @@ def test_a_published_network_measures_as_known(reference_data: Path) -> None:
     found = np.mean(values, axis=0)
     assert f"{found[0]:.2f}" == "37.72"
     assert f"{found[1]:.4f}" == "0.9599"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_same_as_the_cpu() -> None:
+    model, lr = Convolutions(), pictures.coffee()[:90, :70]
+    expected = upscale_array(model, lr)
+    for mode in (Mode(), Mode(tile=32, overlap=8), Mode(chop=True)):
+        got = upscale_array(model.cuda(), lr, mode)
+        assert np.abs(got.astype(int) - expected).max() <= 1
+    assert memory.available(torch.device("cuda", 0)) > 1 << 20

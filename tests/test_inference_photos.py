@@ -251,5 +251,5 @@ def test_other_colour_models(tmp_path: Path) -> None:
     photo = read_photo(tmp_path / "cmyk.jpg")
     assert photo.pixels.shape == COFFEE.shape
     assert photo.profile is None
-    Image.fromarray(CAMERA > CAMERA.mean()).save(tmp_path / "bilevel.png")
+    Image.fromarray(CAMERA.mean() < CAMERA).save(tmp_path / "bilevel.png")
     assert set(np.unique(read_photo(tmp_path / "bilevel.png").pixels)) == {0, 255}

@@ -146,20 +146,23 @@ def test_both_are_symmetric() -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("floating", [False, True])
-def test_batches_give_the_same_as_arrays(protocol: str, grey: bool, floating: bool) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batches_give_the_same_as_arrays(protocol: str, grey: bool, floating: bool, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
     hr = np.stack([pictures.coffee()[:50, :64], pictures.coffee()[200:250, 300:364], pictures.astronaut()[:50, :64]])
     sr = np.stack([noisy(hr[0], 9), noisy(hr[1], 40), hr[2]])
     if grey:
         hr, sr = hr[..., :1], sr[..., :1]
-    tensors = [torch.from_numpy(x).permute(0, 3, 1, 2).contiguous() for x in (sr, hr)]
+    tensors = [torch.from_numpy(x).permute(0, 3, 1, 2).contiguous().to(device) for x in (sr, hr)]
     if floating:
         tensors = [x.float() / 255 for x in tensors]
         tensors[0] += 1e-4  # less than half a grey level: rounded away
     got_psnr, got_ssim = psnr_batch(*tensors, 4, protocol), ssim_batch(*tensors, 4, protocol)
     assert got_psnr.dtype == got_ssim.dtype == torch.float64
     expected = [(psnr(a, b, 4, protocol), ssim(a, b, 4, protocol)) for a, b in zip(sr, hr, strict=True)]
-    np.testing.assert_allclose(got_psnr, [x[0] for x in expected], atol=1e-10)
-    np.testing.assert_allclose(got_ssim, [x[1] for x in expected], atol=1e-10)
+    np.testing.assert_allclose(got_psnr.cpu(), [x[0] for x in expected], atol=1e-10)
+    np.testing.assert_allclose(got_ssim.cpu(), [x[1] for x in expected], atol=1e-10)
     assert got_psnr[2] == float("inf")
 
 

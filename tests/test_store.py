@@ -210,6 +210,13 @@ def test_an_altered_benchmark_is_not_prepared_under_its_name(tmp_path: Path) -> 
         prepare_hr(folder, tmp_path / "out", test)
 
 
+def test_an_incomplete_training_set_is_not_prepared_under_its_name(tmp_path: Path) -> None:
+    folder = save(tmp_path / "DIV2K" / "HR", **{"0001": pictures.camera(), "0003": pictures.camera()}).parent
+    with pytest.raises(SisrError, match=r"DIV2K has 2 of its 800 images, 798 missing \(0002, 0004"):
+        prepare_hr(folder, tmp_path / "out", known()["DIV2K"])
+    assert len(prepare_hr(folder, tmp_path / "out")) == 2
+
+
 def test_pairs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "hr", [("a", np.zeros((8, 8), dtype=np.uint8))], {})
     write(tmp_path / "x4", [("b", np.zeros((2, 2), dtype=np.uint8))], {})
