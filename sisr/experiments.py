@@ -4,6 +4,7 @@ Only the standard library, PyYAML and jsonschema are imported, so that the workf
 """
 
 import ast
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from sisr.config import Network, Run, Training
 from sisr.errors import UsageError
 from sisr.recipes import TRAINING, attention_options
-from sisr.validation import check_schema, nearest
+from sisr.validation import check_schema, from_command_line, nearest
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
@@ -53,6 +54,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     Raises:
         UsageError: with one sentence, for anything in the configuration that cannot work.
     """
+    config = from_command_line(copy.deepcopy(config))
     check_schema(config)
     _check_attention(config)
     train, test = _data_sets(config, root)
@@ -115,7 +117,9 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
 
 
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
-    return {**attention_options(config["recipe"], attention), **config.get("attention_options", {}).get(attention, {})}
+    options = {**attention_options(config["recipe"], attention), **config.get("attention_options", {}).get(attention, {})}
+    # 6 and 6.0 are one amplification factor, and one run
+    return options | ({"k": float(options["k"])} if "k" in options else {})
 
 
 def _table1(config: dict[str, Any]) -> Iterator[Run]:

@@ -42,7 +42,7 @@ TRAINING: dict[str, dict[str, Any]] = {
 }
 
 # relevant and irrelevant features: shares of N in the paper (n1 = 2 %, from n2 = 8 %), fixed ranks in the released code
-_RANKS = {
+_RANKS: dict[str, dict[str, Any]] = {
     "paper": {"relevant": [0.0, 0.02], "irrelevant": [0.08, 0.10]},
     "released": {"relevant": [0, 15], "irrelevant": [50, 65]},
 }
@@ -54,7 +54,7 @@ def attention_options(recipe: str, attention: str) -> dict[str, Any]:
     """Options of one of the paper's mechanisms under a recipe; empty for any other mechanism."""
     if recipe not in TRAINING:
         raise UsageError(f"there is no recipe {recipe!r}; there are {', '.join(TRAINING)}.")
-    features = {"m": 128, "orthogonal": True, "epsilon": _EPSILON[recipe]}
+    features: dict[str, Any] = {"m": 128, "orthogonal": True, "epsilon": _EPSILON[recipe]}
     match attention:
         case "enla":
             return {"k": 1.0, **features}

@@ -14,10 +14,43 @@ SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.
 
 def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
     """Raise UsageError with one sentence for the first thing in `config` that its schema does not allow."""
-    schema = yaml.safe_load(schema_file.read_text())
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text()))
+    errors = list(validator.iter_errors(config))
     if errors:
         raise UsageError(_sentence(min(errors, key=lambda error: list(map(str, error.absolute_path)))))
+
+
+def from_command_line(config: dict[str, Any], schema_file: Path = SCHEMA) -> dict[str, Any]:
+    """The configuration with numbers and booleans where the schema has no text.
+
+    `snakemake --config 'k_sweep={k: [1, 6]}'` hands everything within braces over as text.
+    """
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text()))
+    config = {**config, "attention_options": _plain(config.get("attention_options", {}))}
+    for error in validator.iter_errors(config):
+        if isinstance(error.instance, str | list | dict) and error.absolute_path:
+            *parents, last = error.absolute_path
+            part: Any = config
+            for parent in parents:
+                part = part[parent]
+            part[last] = _plain(error.instance)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """Text that is a number or a boolean becomes one, also within lists and mappings."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def nearest(word: str, known: list[str]) -> str:

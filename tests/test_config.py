@@ -198,6 +198,23 @@ def test_wrong_configuration_is_told_in_one_sentence(path: str, value: Any, said
     assert "\n" not in str(error.value)
 
 
+def test_numbers_from_the_command_line_are_numbers() -> None:
+    """Snakemake hands `--config 'k_sweep={k: [1, 6]}'` over with the numbers as text."""
+    config = changed("k_sweep.k", ["1", "2.5"])
+    config["attention_options"] = {"enlca": {"epsilon": "1e-4", "orthogonal": "false"}}
+    config["training"]["patch"] = {"2": "24", "4": "16"}
+    config["table4"]["m"] = ["32"]
+    made = plan(config, ROOT)
+    assert [run.network.attention_options["k"] for run in made.experiments["k_sweep"]] == [1.0, 2.5]
+    options = made.experiments["k_sweep"][0].network.attention_options
+    assert options["epsilon"] == 1e-4
+    assert options["orthogonal"] is False
+    assert made.experiments["table4"][-1].network.attention_options["m"] == 32
+    assert {run.training.patch for run in made.experiments["table1"]} == {16, 24}
+    with pytest.raises(UsageError, match="must be of type integer"):
+        plan(changed("training.steps", "4.5"), ROOT)
+
+
 def test_missing_key_is_named() -> None:
     config = preset("quick")
     del config["training"]

@@ -1,0 +1,183 @@
+"""The pipeline itself: what it plans, makes, leaves alone, refuses, and how it goes on after being killed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+# all of a preset at the smallest size that is still real
+TINY = {
+    "preset": "tiny",
+    "about": "a test",
+    "network": {"blocks": 1, "channels": 8, "residual_scale": 1.0, "slots": [0], "initialisation": "interpolation"},
+    "training": {
+        "steps": 4,
+        "batch": 2,
+        "patch": 12,
+        "learning_rate": 1e-4,
+        "halve_every": 2,
+        "contrastive_start": 1,
+        "redraw_every": 2,
+    },
+    "attention_options": {"nlsa": {"chunk": 36}},
+    "table1": {"scales": [2], "networks": ["edsr", "nlsn", "enlcn"]},
+    "table2": {"scale": 2},
+    "table4": {"scale": 2, "attention": ["convolution"], "rounds": [1], "m": [8], "size": [16, 16]},
+    "k_sweep": {"scale": 2, "k": [1, 6]},
+}
+
+
+def snakemake(folder: Path, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "snakemake"), *words]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=500, env=environment, check=False
+    )
+
+
+def planned(said: str) -> dict[str, int]:
+    """Jobs by rule, from the table that `snakemake -n` prints."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the repository without data and results."""
+    folder = tmp_path_factory.mktemp("checkout")
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in tracked.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    quick = yaml.safe_load((folder / "config" / "quick.yaml").read_text())
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(quick | TINY))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("preset", "runs"), [("quick", 23), ("mini", 23), ("paper", 23)])
+def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int) -> None:
+    told = snakemake(checkout, "-n", "--configfile", f"config/{preset}.yaml")
+    assert told.returncode == 0, told.stderr
+    plan = planned(told.stdout + told.stderr)
+    assert plan["train"] == plan["evaluate"] == runs
+    assert plan["evaluate_control"] == 4  # bicubic and HR at x2 and x4
+    assert plan["table"] == plan["notebook"] == 4
+    assert plan["complexity"] == 1
+
+
+def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
+    """The default preset is not merged into the one that was asked for."""
+    told = snakemake(checkout, "-n", "-p", "--configfile", "config/paper.yaml")
+    said = told.stdout + told.stderr
+    assert "results/paper" in said
+    assert "results/quick" not in said
+    assert "photographs" not in said
+    assert "--initialisation" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("k_sweep={k: [0]}", "k_sweep.k.0 is 0; it must be above 0."),
+        ("table4={m: [0]}", "table4.m.0 is 0; it must be at least 1."),
+        ("table4={attention: [nal]}", "there is no attention 'nal'; did you mean 'nla'?"),
+        ("table1={scales: [7]}", "photographs is there at x2, x3, x4, not at x7; choose one of these scales."),
+        ("trainings={steps: 1}", "the configuration has an unknown key 'trainings'; did you mean 'training'?"),
+        ("data={folders: {mine: workflow}}", "data.folders.mine is workflow, which holds no images"),
+    ],
+)
+def test_wrong_configuration_is_one_sentence(checkout: Path, change: str, said: str) -> None:
+    told = snakemake(checkout, "-n", "--config", change)
+    assert told.returncode == 1
+    lines = [line for line in told.stderr.splitlines() if not line.startswith("Config file")]
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
+
+
+@pytest.fixture(scope="module")
+def finished(checkout: Path) -> Path:
+    """The checkout after its tiny pipeline was killed once and then run to the end."""
+    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "2", "--configfile", "config/tiny.yaml"]
+    process = subprocess.Popen(
+        command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and len(list(checkout.glob("results/tiny/runs/*/weights.safetensors"))) < 2:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {file: file.stat().st_mtime_ns for file in checkout.glob("results/tiny/runs/*/weights.safetensors")}
+    assert len(done) >= 2
+
+    snakemake(checkout, "--unlock", "--configfile", "config/tiny.yaml")
+    told = snakemake(checkout, "--cores", "2", "--configfile", "config/tiny.yaml")
+    assert told.returncode == 0, told.stdout + told.stderr
+    # what was complete was not made again; the one that was being finished may have been
+    kept = [file for file, time_ in done.items() if file.stat().st_mtime_ns == time_]
+    assert len(kept) >= len(done) - 2
+    return checkout
+
+
+@pytest.mark.slow
+def test_pipeline_makes_tables_figures_and_notebooks(finished: Path) -> None:
+    results = finished / "results" / "tiny"
+    for name in ("table1", "table2", "table4", "k_sweep"):
+        for file in (f"tables/{name}.html", f"figures/{name}.png", f"notebooks/{name}.html"):
+            assert (results / file).stat().st_size > 0
+        assert "tiny" in (results / "tables" / f"{name}.md").read_text()
+
+
+@pytest.mark.slow
+def test_second_call_has_nothing_to_do(finished: Path) -> None:
+    told = snakemake(finished, "--cores", "2", "--configfile", "config/tiny.yaml")
+    assert told.returncode == 0
+    assert "Nothing to be done" in told.stdout + told.stderr
+
+
+@pytest.mark.slow
+def test_one_more_k_plans_one_more_run_and_what_depends_on_it(finished: Path) -> None:
+    told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--config", "k_sweep={k: [1, 6, 3]}")
+    plan = planned(told.stdout + told.stderr)
+    assert plan == {"all": 1, "train": 1, "evaluate": 1, "table": 1, "notebook": 1, "total": 5}
+
+
+@pytest.mark.slow
+def test_targets_until_and_forcerun(finished: Path) -> None:
+    told = snakemake(finished, "-n", "table2", "--configfile", "config/tiny.yaml", "--forcerun", "evaluate")
+    plan = planned(told.stdout + told.stderr)
+    # four variants; controls are evaluated by another rule
+    assert plan["evaluate"] == 4
+    assert plan["table"] == plan["notebook"] == 1
+    assert "train" not in plan
+    told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--forceall", "--until", "train")
+    plan = planned(told.stdout + told.stderr)
+    assert plan["train"] == 7
+    assert not {"evaluate", "table", "notebook"} & set(plan)
+
+
+@pytest.mark.slow
+def test_sets_that_are_present_are_evaluated(finished: Path) -> None:
+    shutil.copytree(finished / "data" / "photographs-test" / "HR", finished / "data" / "Set5" / "HR")
+    try:
+        told = snakemake(finished, "-n", "table2", "--configfile", "config/tiny.yaml")
+        assert (
+            "data/prepared/Set5/x2" in told.stdout + told.stderr or planned(told.stdout + told.stderr)["prepare"] == 2
+        )
+    finally:
+        shutil.rmtree(finished / "data" / "Set5")
