@@ -101,13 +101,11 @@ def random_feature_attention(
         chunk = N
         if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
             chunk = max(1, (GPU_CHUNK if query.is_cuda else CPU_CHUNK) // B)
-        parts = [
-            _context(keys, values, directions, epsilon, top)
-            for keys, values in zip(key.split(chunk, 1), value.split(chunk, 1), strict=True)
-        ]
-        context, normaliser = (
-            torch.stack(part).sum(0) if len(parts) > 1 else part[0] for part in zip(*parts, strict=True)
-        )
+        keys, values = key.split(chunk, 1), value.split(chunk, 1)
+        context, normaliser = _context(keys[0], values[0], directions, epsilon, top)
+        for more in zip(keys[1:], values[1:], strict=True):
+            further = _context(*more, directions, epsilon, top)
+            context, normaliser = context + further[0], normaliser + further[1]
         if chunk >= N:
             return _output(query, context, normaliser, directions, epsilon, top is not None, value.dtype)
         out = torch.empty_like(value)

@@ -76,7 +76,8 @@ class NLSA(Attention):
         queries = _gather(query, padded).unflatten(2, (-1, chunk))  # (B, rounds, chunks, chunk, C)
         keys = _with_neighbours(_gather(key, padded).unflatten(2, (-1, chunk)))
         values = _with_neighbours(_gather(value, padded).unflatten(2, (-1, chunk)))
-        logits = (queries @ keys.transpose(-1, -2)).float()
+        logits = queries @ keys.transpose(-1, -2)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         evidence = torch.logsumexp(logits, dim=-1, keepdim=True)  # (B, rounds, chunks, chunk, 1)
         out = torch.exp(logits - evidence).to(value.dtype) @ values
         out, evidence = (
