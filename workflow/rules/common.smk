@@ -101,7 +101,7 @@ def set_source(wildcards):
     folders = config["data"].get("folders", {})
     if wildcards.set in folders:
         return folders[wildcards.set]
-    return f"data/{wildcards.set}/.fetched"
+    return f"data/verified/{wildcards.set}.json"
 
 
 def set_argument(wildcards):

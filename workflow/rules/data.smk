@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        touch("data/{set}/.fetched"),
+        "data/verified/{set}.json",
     log:
         "results/logs/fetch/{set}.log",
     retries: 2
@@ -12,8 +12,9 @@ rule fetch:
     resources:
         mem_mb=2000,
         runtime=240,
+        download=1,  # several sets come out of one archive
     shell:
-        "python -m sisr fetch {wildcards.set} > {log} 2>&1"
+        "python -m sisr fetch {wildcards.set} --json > {output} 2> {log}"
 
 
 rule prepare:
