@@ -2,12 +2,11 @@
 
 import difflib
 import functools
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm.models import register_model
-from torch import nn
+from torch import Tensor, nn
 
 from models.attention.registry import build
 
@@ -52,10 +51,11 @@ def create(name: str, scale: int = 4, **options: Any) -> nn.Module:
     return build(_NETWORKS[name], f"network {name!r}", {"scale": scale}, options)
 
 
-def options_of(name: str) -> dict[str, Any]:
-    """The options of a network with their defaults, `scale` first."""
-    parameters = inspect.signature(_NETWORKS[name]).parameters.values()
-    return {p.name: p.default for p in parameters}
-
-
-__all__ = ["available", "create", "options_of", "register"]
+def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Load a state dict that must match exactly and return the model in eval mode; ValueError names what does not."""
+    try:
+        model.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise ValueError(f"the weights do not fit {type(model).__name__}: {problems}") from None
+    return model.eval()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN
-from models.registry import create
+from models.registry import create, fill
 
 RENAMED = {"conv_match1.0": "query", "conv_match2.0": "key", "conv_assembly.0": "value"}
 
@@ -43,8 +43,6 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
         attention_options=options,
         slots=slots,
     )
-    from models.weights import fill
-
     return fill(model, tensors)
 
 
@@ -82,10 +80,13 @@ def _layout(
         else:
             names[index] = f"attention.{blocks}"
             slots.append(blocks)
-            match = state[f"body.{index}.conv_match1.0.weight"]
+            needed = [f"body.{index}.{part}" for part in ("conv_match1.0.weight", "attn_fn.projection_matrix")]
+            if missing := [key for key in needed if key not in state]:
+                raise ValueError(f"this checkpoint lacks {', '.join(missing)}")
+            match, projection = (state[key] for key in needed)
             options = {
                 "k": 6.0,
-                "m": state[f"body.{index}.attn_fn.projection_matrix"].shape[0],
+                "m": projection.shape[0],
                 "reduction": channels // match.shape[0],
                 "embedding_kernel": match.shape[-1],
                 "relevant": (0, 15),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models import released
-from models.registry import create
+from models.registry import create, fill
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -53,7 +54,7 @@ def load(source: str | Path | Mapping[str, Tensor]) -> nn.Module:
         return _load_own(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{str(path)!r} holds no weights that can be read safely: {type(error).__name__}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict")
@@ -70,13 +71,3 @@ def _load_own(path: Path) -> nn.Module:
     if config is None:
         raise ValueError(f"{str(path)!r} does not say which network it belongs to (no entry 'sisr' in its metadata)")
     return fill(create(**config), tensors)
-
-
-def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Load a state dict that must match exactly and return the model in eval mode; ValueError names what does not."""
-    try:
-        model.load_state_dict(dict(tensors), strict=True)
-    except RuntimeError as error:
-        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise ValueError(f"the weights do not fit {type(model).__name__}: {problems}") from None
-    return model.eval()
