@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,10 @@ def _from_address(
         except _AgainError as error:
             last = str(error)
             if attempt + 1 < attempts:
-                sleep(max(error.wait, 2.0**attempt))
+                wait = max(error.wait, 2.0**attempt)
+                if not quiet:
+                    tqdm.write(f"{target.name}: {last}; trying again in {wait:.0f} s", file=sys.stderr)
+                sleep(wait)
     raise _NextAddressError(f"{last}, {attempts} times")
 
 
@@ -156,7 +160,8 @@ def _receive(address: str, part: Path, quiet: bool) -> None:
     ) as error:
         raise _NextAddressError("it is not an address") from error
     except requests.exceptions.RequestException as error:
-        raise _AgainError(f"the connection failed ({type(error).__name__})") from error
+        reason = getattr(error.args[0] if error.args else None, "reason", error)
+        raise _AgainError(f"the connection failed ({type(reason).__name__})") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SisrError(

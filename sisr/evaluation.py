@@ -2,27 +2,21 @@
 
 import csv
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sisr.errors import SisrError, UsageError
-from sisr.files import atomic_write, sha256
-from sisr.images import list_images, match_name, read_image
-from sisr.metrics import luminance, psnr, ssim
+from sisr.files import atomic_write
+from sisr.methods import Method
+from sisr.metrics import psnr, ssim
 from sisr.pairs import Pairs
-from sisr.resize import imresize
 
-if TYPE_CHECKING:
-    from sisr.inference import Mode
-
-CONTROLS = ("bicubic", "hr")
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 GREYSCALE = ("as-is", "rgb")
 COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
 
@@ -40,221 +34,6 @@ class Row:
     width: int
     seconds: float
     """Inference only, 0 for images that were there already."""
-
-
-class Method(Protocol):
-    """Something that gives an SR image."""
-
-    label: str
-
-    def facts(self) -> dict[str, Any]:
-        """What the result file says of it."""
-
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """Raise SisrError before any work where it cannot be measured on these images."""
-
-    def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """SR of image i, the seconds it took, and how it was done."""
-
-
-class Bicubic:
-    """The floor: MATLAB's bicubic enlargement. Under P3 the whole of it happens on Y, in double precision, from HR."""
-
-    label = "bicubic"
-
-    def __init__(self, protocol: str = "P1", boundary: str = "symmetric") -> None:
-        self.protocol, self.boundary = protocol, boundary
-
-    def facts(self) -> dict[str, Any]:
-        """Its border."""
-        return {"boundary": self.boundary}
-
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """It fits any images."""
-
-    def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """LR enlarged."""
-        started = time.perf_counter()
-        if self.protocol == "P3":
-            plane = luminance(pairs.hr(i), "P3")
-            lr: NDArray[Any] = imresize(plane, 1 / scale, self.boundary)
-        else:
-            lr = pairs.lr(i)
-            started = time.perf_counter()
-        sr = imresize(lr, scale, self.boundary)
-        return sr, time.perf_counter() - started, "whole"
-
-
-class HighResolution:
-    """The ceiling: HR itself, which must give PSNR inf and SSIM 1 or the evaluator is broken."""
-
-    label = "hr"
-
-    def facts(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """It fits any images."""
-
-    def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """HR."""
-        return pairs.hr(i).copy(), 0.0, "whole"
-
-
-class Network:
-    """A network with its weights.
-
-    Args:
-        weights: own safetensors or an authors' checkpoint, as `models.load` reads them.
-        device: "auto", "cpu", "cuda", "cuda:1" …
-        mode: whole images, tiles, chop, self-ensemble.
-        precision: "float32" (without TF32) or "bfloat16" (autocast).
-    """
-
-    def __init__(
-        self, weights: Path, device: str = "auto", mode: "Mode | None" = None, precision: str = "float32"
-    ) -> None:
-        from sisr import inference
-
-        self.label = str(weights)
-        self.weights, self.mode = weights, mode or inference.Mode()
-        self.precision = precision
-        self.device = inference.device(device)
-        self.model = load(weights).to(self.device)
-        self.scale = int(self.model.scale)
-
-    def facts(self) -> dict[str, Any]:
-        """Its weights, and where and how it ran."""
-        import torch
-
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return {
-            "weights": str(self.weights),
-            "weights_sha256": sha256(self.weights),
-            "device": name,
-            "torch": torch.__version__,
-            "precision": self.precision,
-            "mode": asdict(self.mode),
-        }
-
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """Raise UsageError where the network is made for another scale."""
-        if scale != self.scale:
-            raise UsageError(f"{self.weights} enlarges x{self.scale}, not x{scale}; say --scale {self.scale}.")
-
-    def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """LR through the network."""
-        import torch
-
-        from sisr import inference
-
-        lr = np.array(pairs.lr(i))
-        inference.synchronise(self.device)
-        started = time.perf_counter()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            sr, mode = inference.upscale_and_tell(self.model, lr, self.mode)
-        return sr, time.perf_counter() - started, str(mode)
-
-
-class Folder:
-    """SR images made elsewhere, found by name: baby.png, babyx4.png, baby_x4_SR.png, baby_RCAN_x4.png."""
-
-    def __init__(self, folder: Path) -> None:
-        self.label, self.folder = str(folder), folder
-        self._paths = list_images(folder)
-        self._files: dict[str, Path] = {}
-
-    def facts(self) -> dict[str, Any]:
-        """The folder."""
-        return {"folder": self.label}
-
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """Find the SR of every image; raise SisrError where one has none, or two."""
-        if not self._paths:
-            raise SisrError(f"there are no images in {self.folder}.")
-        self._files = {}
-        for path in self._paths:
-            name = match_name(path.stem, pairs.names, scale)
-            if name in self._files:
-                both = f"{self._files[name].name} and {path.name}"
-                raise SisrError(f"{both} in {self.folder} are both an SR of {name} at x{scale}; keep one.")
-            if name is not None:
-                self._files[name] = path
-        missing = [name for name in pairs.names if name not in self._files]
-        if missing:
-            some = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-            raise SisrError(
-                f"{self.folder} has no SR at x{scale} for {len(missing)} of {len(pairs.names)} images ({some}); "
-                f"its files are called {', '.join(path.name for path in self._paths[:3])} …"
-            )
-
-    def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """The file's pixels."""
-        path, hr = self._files[pairs.names[i]], pairs.hr(i)
-        sr = read_image(path)
-        if sr.shape[:2] != hr.shape[:2]:
-            ratio = sr.shape[0] / (hr.shape[0] / scale)
-            hint = f"; it looks like x{ratio:.3g}" if abs(ratio - scale) > 0.5 else ""
-            raise SisrError(
-                f"{path} is {sr.shape[0]} x {sr.shape[1]}, but HR cropped to x{scale} is "
-                f"{hr.shape[0]} x {hr.shape[1]}{hint}."
-            )
-        return sr, 0.0, "whole"
-
-
-def load(weights: Path) -> Any:
-    """A network with its weights, in evaluation mode.
-
-    Raises:
-        SisrError: the file is missing, damaged, or of no network this suite knows.
-    """
-    import models
-
-    if not weights.is_file():
-        raise SisrError(f"there is no file {weights}.")
-    try:
-        return models.load(weights)
-    except (ValueError, KeyError) as error:
-        raise SisrError(f"{weights} cannot be used: {error}") from error
-
-
-def weights_of(path: Path) -> Path | None:
-    """The weights file that a run folder or a path means, or None if it means neither."""
-    if path.is_file() and path.suffix in WEIGHTS:
-        return path
-    return path / "weights.safetensors" if (path / "weights.safetensors").is_file() else None
-
-
-def method(
-    what: str,
-    scale: int,
-    *,
-    protocol: str = "P1",
-    boundary: str = "symmetric",
-    device: str = "auto",
-    mode: "Mode | None" = None,
-    precision: str = "float32",
-) -> Method:
-    """What the command line means by WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
-
-    Raises:
-        SisrError: it is none of these.
-    """
-    if what == "bicubic":
-        return Bicubic(protocol, boundary)
-    if what == "hr":
-        return HighResolution()
-    path = Path(what)
-    if weights := weights_of(path):
-        return Network(weights, device, mode, precision)
-    if path.is_dir():
-        if (path / "config.json").is_file():
-            raise SisrError(f"{path} is a run without weights.safetensors: its training is not finished.")
-        return Folder(path)
-    if path.is_file():
-        raise SisrError(f"{path} is no weights file; these end in {', '.join(WEIGHTS)}.")
-    raise SisrError(f"there is no {what}; give a run folder, a weights file, a folder of SR images, bicubic or hr.")
 
 
 def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -277,9 +56,22 @@ def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tu
 
 
 def measure(
-    what: Method, pairs: Pairs, scale: int, protocol: str = "P1", greyscale: str = "as-is"
+    what: Method,
+    pairs: Pairs,
+    scale: int,
+    protocol: str = "P1",
+    greyscale: str = "as-is",
+    images_to: Path | None = None,
 ) -> Iterator[tuple[Row, str]]:
     """Measure image by image: the row, and how the image went through the network.
+
+    Args:
+        what: gives the SR images.
+        pairs: the set.
+        scale: also the width of the border that is cut off.
+        protocol: see `sisr.metrics`.
+        greyscale: see `same_channels`.
+        images_to: folder that gets the SR images as PNG.
 
     Raises:
         SisrError: the images do not fit, or a value came out that is no number.
@@ -299,6 +91,10 @@ def measure(
             row = Row(name, psnr(a, b, scale, protocol), ssim(a, b, scale, protocol), hr.shape[0], hr.shape[1], seconds)
         except SisrError as error:
             raise SisrError(f"{name}: {error}") from error
+        if images_to is not None:
+            whole = sr if sr.dtype == np.uint8 else np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
+            with atomic_write(images_to / f"{name}.png") as path:
+                Image.fromarray(whole).save(path)
         yield row, how
 
 
@@ -321,16 +117,17 @@ def evaluate(
     scale: int,
     protocol: str = "P1",
     greyscale: str = "as-is",
+    images_to: Path | None = None,
     progress: Callable[[Iterator[tuple[Row, str]]], Iterable[tuple[Row, str]]] = iter,
 ) -> tuple[list[Row], dict[str, Any]]:
-    """Measure a set.
+    """Measure a set; arguments as in `measure`, `progress` wraps the rows as tqdm does.
 
     Returns:
         The rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and which images
         went through the network in another way than asked for.
     """
     rows, ways = [], {}
-    for row, how in progress(measure(what, pairs, scale, protocol, greyscale)):
+    for row, how in progress(measure(what, pairs, scale, protocol, greyscale, images_to)):
         rows.append(row)
         ways[row.image] = how
     usual = max(set(ways.values()), key=list(ways.values()).count)

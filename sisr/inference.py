@@ -141,7 +141,7 @@ def _upscale(model: nn.Module, lr: Tensor, mode: Mode, progress: Progress) -> tu
     while True:
         shortage = False
         try:
-            with torch.inference_mode(), _full_precision():
+            with torch.inference_mode(), _full_precision(), _same_random_numbers(where):
                 sr = _forward(model, mode, progress)(lr.to(where))
         except (RuntimeError, MemoryError) as error:
             if not memory.is_shortage(error):
@@ -169,6 +169,14 @@ def _full_precision() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def _same_random_numbers(where: torch.device) -> Iterator[None]:
+    """Networks that draw random numbers in test (NLSN) give the same twice; the caller's generators stay as found."""
+    with torch.random.fork_rng([where] if where.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
 
 
 def _smaller(mode: Mode, height: int, width: int) -> Mode:

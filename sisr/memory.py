@@ -53,10 +53,11 @@ def needed(model: nn.Module, pixels: int, device: torch.device) -> int:
     fit = _FITS.get(model)
     if fit is None:
         peaks = []
-        for side in _PROBES:
-            with _LiveBytes() as live, torch.inference_mode():
-                model(torch.rand(1, 3, side, side, device=device))
-            peaks.append(live.peak)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # some networks draw random numbers
+            for side in _PROBES:
+                with _LiveBytes() as live, torch.inference_mode():
+                    model(torch.rand(1, 3, side, side, device=device))
+                peaks.append(live.peak)
         areas = np.array([side**2 for side in _PROBES], dtype=np.float64)
         linear, quadratic = np.linalg.lstsq(np.stack([areas, areas**2], axis=1), np.array(peaks), rcond=None)[0]
         if quadratic < 1e-3:  # a byte or less for a thousand pairs of pixels is rounding, not attention

@@ -6,7 +6,7 @@ Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255 (BT.601, studio range), a greysca
 - P1: Y not rounded. RCAN, EDSR, NLSN and ENLCN code, BasicSR, KAIR; the rows of the paper's tables. The default.
 - P2: Y rounded. SelfExSR, LapSRN, CARN; 0.02 to 0.07 dB below P1.
 - P3: the "Bicubic" row that papers copy from one another: Y is rounded, then reduced and enlarged in double precision
-  (`sisr.evaluation` makes the image so) and rounded only at the end. As a measure of a given image it is P2.
+  (`sisr.methods` makes the image so) and rounded only at the end. As a measure of a given image it is P2.
 
 The functions without "batch" take NumPy arrays, the others tensors on any device.
 """

@@ -17,6 +17,10 @@ class Pairs(Protocol):
     """What is measured on."""
 
     @property
+    def name(self) -> str:
+        """The set's name."""
+
+    @property
     def names(self) -> list[str]:
         """The images' names."""
 
@@ -45,7 +49,7 @@ class FolderPairs:
     """
 
     def __init__(self, folder: str | Path, scale: int, boundary: str = "symmetric") -> None:
-        self.scale, self.boundary = scale, boundary
+        self.name, self.scale, self.boundary = set_name(folder), scale, boundary
         files, self._lr = hr_files(folder), lr_files(folder, scale)
         self.names, self._hr = list(files), list(files.values())
         """The images' names without suffix."""

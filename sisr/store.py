@@ -179,6 +179,11 @@ class PairedStore:
         return len(self._hr)
 
     @property
+    def name(self) -> str:
+        """The set's name: that of its folder."""
+        return self.root.resolve().name
+
+    @property
     def names(self) -> list[str]:
         """The images' names without suffix, e.g. "baby"."""
         return self._hr.names

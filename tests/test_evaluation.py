@@ -15,9 +15,10 @@ import models
 from sisr.cli import main
 from sisr.datasets import known
 from sisr.errors import SisrError, UsageError
-from sisr.evaluation import COLUMNS, evaluate, method, same_channels
+from sisr.evaluation import COLUMNS, evaluate, same_channels
 from sisr.fetch import fetch
 from sisr.images import list_images, read_image
+from sisr.methods import method
 from sisr.metrics import psnr
 from sisr.pairs import open_pairs, set_name
 from sisr.preparation import prepare_hr, prepare_lr
@@ -132,6 +133,19 @@ def test_run_folder_weights_file_and_folder_of_its_images_agree(data: Path, run:
     for name in table:
         assert again[name]["psnr"] == table[name]["psnr"]
         assert again[name]["ssim"] == table[name]["ssim"]
+
+
+def test_images_are_saved_and_found_again_set_by_set(data: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "photographs-test", tmp_path / "other")
+    sets = ["--data", data / "prepared" / "photographs-test", tmp_path / "other", "--scale", 4]
+    assert call(run, *sets, "--output-dir", tmp_path / "first", "--save-images", "--device", "cpu") == 0
+    for name, inner in (("photographs-test", "photographs-test"), ("other", "other/x4")):
+        shutil.copytree(tmp_path / "first" / f"{name}_x4", tmp_path / "sr" / inner)
+    assert call(tmp_path / "sr", *sets, "--output-dir", tmp_path / "second") == 0
+    for name in ("photographs-test", "other"):
+        first, second = (rows(tmp_path / which / f"{name}_x4.csv") for which in ("first", "second"))
+        assert [row["psnr"] for row in first.values()] == [row["psnr"] for row in second.values()]
+        assert read_image(tmp_path / "first" / f"{name}_x4" / "camera.png").ndim == 2
 
 
 def test_how_it_was_measured_stands_beside_the_table(data: Path, run: Path, tmp_path: Path) -> None:

@@ -133,6 +133,23 @@ def test_self_ensemble_is_the_mean_over_eight_and_commutes_with_turning() -> Non
     assert str(mode) == "whole self-ensemble"
 
 
+def test_a_network_that_draws_random_numbers_gives_the_same_twice() -> None:
+    class Drawing(Convolutions):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 0.1 * torch.rand(1)
+
+    lr = pictures.coffee()[:60, :50]  # large enough for its memory to be foreseen
+    before = torch.get_rng_state()
+    first, second = upscale_array(Drawing(), lr), upscale_array(Drawing(), lr)
+    np.testing.assert_array_equal(first, second)
+    assert (first != upscale_array(Convolutions(), lr)).any()
+    torch.set_rng_state(before)
+    model = Drawing()
+    before = torch.get_rng_state()
+    upscale_array(model, lr)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_grey_in_grey_out() -> None:
     grey = pictures.camera()[:40, :40]
     np.testing.assert_array_equal(grey_of(np.repeat(grey[..., None], 3, axis=2)), grey)

@@ -13,8 +13,8 @@ from skimage.metrics import structural_similarity
 
 import sisr
 from sisr.errors import SisrError
-from sisr.evaluation import Bicubic
 from sisr.images import list_images, read_image
+from sisr.methods import Bicubic
 from sisr.metrics import PROTOCOLS, luminance, psnr, psnr_batch, ssim, ssim_batch
 from sisr.pairs import FolderPairs
 from sisr.preparation import crop

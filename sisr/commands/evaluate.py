@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--chop", action="store_true", help="four overlapping quadrants, as the released code tests")
     add("--self-ensemble", action="store_true", help="mean over the eight flips and rotations")
     add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
+    add("--save-images", action="store_true", help="write the SR images, too: <output-dir>/<set>_x<scale>/<image>.png")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
 
 
@@ -50,8 +51,9 @@ def run(args: argparse.Namespace) -> list[dict]:
     from tqdm import tqdm
 
     from sisr.errors import UsageError
-    from sisr.evaluation import evaluate, method, write_rows
+    from sisr.evaluation import evaluate, write_rows
     from sisr.inference import Mode
+    from sisr.methods import method
     from sisr.pairs import open_pairs, set_name
 
     if not 1 < args.scale <= 16:
@@ -80,6 +82,7 @@ def run(args: argparse.Namespace) -> list[dict]:
             args.scale,
             args.protocol,
             args.greyscale,
+            args.output_dir / f"{name}_x{args.scale}" if args.save_images else None,
             partial(tqdm, total=len(pairs.names), desc=name, unit="image", leave=False, disable=None),
         )
         path = args.output_dir / f"{name}_x{args.scale}.csv"

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> list[dict]:
 
     from sisr import inference
     from sisr.errors import SisrError, UsageError
-    from sisr.evaluation import load, weights_of
+    from sisr.methods import load, weights_of
     from sisr.upscaling import plan, upscale_file
 
     mode = inference.Mode(tile=args.tile, overlap=args.overlap, self_ensemble=args.self_ensemble)
