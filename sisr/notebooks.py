@@ -35,7 +35,8 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path |
             )
             _forget_paths(temporary, source, output)
             if html:
-                text, _ = HTMLExporter(exclude_input=True, embed_images=True).from_filename(str(temporary))
+                exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True)
+                text, _ = exporter.from_filename(str(temporary))
                 with atomic_write(html) as page:
                     page.write_text(text.replace(f"<title>{temporary.stem}", f"<title>{source.stem}"))
     except PapermillExecutionError as error:
