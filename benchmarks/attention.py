@@ -5,8 +5,8 @@
 
 Compared are ENLCA's fast core in float32 and bfloat16, its formulas written out as in the released code, the four bare
 matrix products with one exp a side (a floor for this precision), exact attention by scaled_dot_product_attention (up to
-10,000 tokens on a CPU), and NLSA. All get the same normalised queries and keys and the same values (64 channels, m = 128,
-k = 6), without embeddings. Ratios of medians are what to compare: all methods take turns.
+10,000 tokens on a CPU), and NLSA. All get the same normalised queries and keys and the same values (64 channels,
+m = 128, k = 6), without embeddings. Ratios of medians are what to compare: all methods take turns.
 """
 
 import argparse
