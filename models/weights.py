@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import released
+from models import lapsrn, released, srmdnf, vdsr
 from models.registry import create, fill
 
 
@@ -39,26 +40,51 @@ def save(model: nn.Module, path: str | Path) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def load(source: str | Path | Mapping[str, Tensor]) -> nn.Module:
+def load(source: str | Path | Mapping[str, Tensor], scale: int | None = None) -> nn.Module:
     """The network in a file or state dict, in eval mode, on the CPU.
 
-    Recognised are this suite's safetensors files and the authors' released ENLCN checkpoints (`.pt` file or its state
-    dict, of any width and depth). Every weight must be there and fit: ValueError names what does not.
+    Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (`.pt` file or its state
+    dict, of any width and depth); and plain arrays (`.npz`) of LapSRN, SRMDNF and VDSR. `scale` is needed for VDSR
+    alone, whose weights serve all scales. Every weight must be there and fit: ValueError names what does not.
     """
     if isinstance(source, Mapping):
-        return released.load(source)
-    path = Path(source)
-    if not path.is_file():
-        raise ValueError(f"weights file {str(path)!r} does not exist")
-    if path.suffix == ".safetensors":
-        return _load_own(path)
+        network = _recognise(source, scale)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ValueError(f"weights file {str(path)!r} does not exist")
+        network = _load_own(path) if path.suffix == ".safetensors" else _recognise(_read(path), scale)
+    if scale is not None and network.scale != scale:
+        raise ValueError(f"these weights enlarge by {network.scale}, not by {scale}")
+    return network
+
+
+def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
+    if lapsrn.recognises(state):
+        return lapsrn.load(state)
+    if srmdnf.recognises(state):
+        return srmdnf.load(state)
+    if vdsr.recognises(state):
+        if scale is None:
+            raise ValueError("VDSR's weights serve all scales: say which with models.load(path, scale=…)")
+        return vdsr.load(state, scale)
+    return released.load(state)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """Arrays of a `.npz` or state dict of a `.pt` file, in float32 or as they are; never runs code from the file."""
     try:
+        if path.suffix == ".npz":
+            import numpy as np
+
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} holds no weights that can be read safely: {type(error).__name__}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict")
-    return released.load(content)
+    return content
 
 
 def _load_own(path: Path) -> nn.Module:

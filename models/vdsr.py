@@ -1,0 +1,64 @@
+"""VDSR: twenty 3x3 convolutions that add detail to a bicubic enlargement, on luma.
+
+Kim, Lee, Lee: "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016. One network serves
+all scales. Cb and Cr are enlarged bicubically.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.colour import enlarge, to_rgb, to_ycbcr
+from models.registry import create, fill, register
+
+
+class VDSR(nn.Module):
+    """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped. Options: number of layers, their channels."""
+
+    config: dict[str, Any]
+
+    def __init__(self, scale: int, layers: int, channels: int) -> None:
+        super().__init__()
+        if scale < 1:
+            raise ValueError(f"scale must be at least 1, not {scale}")
+        if layers < 2:
+            raise ValueError(f"layers must be at least 2, not {layers}")
+        self.scale = scale
+        self.config = {"name": "vdsr", "scale": scale, "layers": layers, "channels": channels}
+        widths = [1, *[channels] * (layers - 1), 1]
+        pairs = pairwise(widths)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs)
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        large = enlarge(to_ycbcr(x), self.scale)
+        luma = large[:, :1]
+        detail = luma
+        for layer in self.layers[:-1]:
+            detail = torch.relu(layer(detail))
+        return to_rgb(torch.cat([luma + self.layers[-1](detail), large[:, 1:]], dim=1))
+
+
+@register
+def vdsr(scale: int = 4, *, layers: int = 20, channels: int = 64) -> VDSR:
+    """VDSR (Kim et al., CVPR 2016) on luma. Options as in `VDSR`."""
+    return VDSR(scale, layers, channels)
+
+
+def recognises(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are arrays of the public PyTorch retraining (input, residual_layer.N.conv, output)."""
+    return {"input.weight", "residual_layer.0.conv.weight", "output.weight"} <= state.keys()
+
+
+def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
+    """The network from those arrays; they do not say for which scale, since one set serves all."""
+    middle = sum(key.startswith("residual_layer.") for key in state)
+    order = ["input.weight", *(f"residual_layer.{i}.conv.weight" for i in range(middle)), "output.weight"]
+    names = {old: f"layers.{i}.weight" for i, old in enumerate(order)}
+    renamed = {names.get(key, key): tensor for key, tensor in state.items()}
+    channels = state["input.weight"].shape[0]
+    return fill(create("vdsr", scale, layers=len(order), channels=channels), renamed)
