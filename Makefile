@@ -20,17 +20,18 @@ help:  ## list the targets
 environment: .venv  ## make .venv from requirements.lock
 
 reproduce: .venv  ## run the preset `quick` and print its tables
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
+	@$(BIN)/python workflow/scripts/unlock_stale.py
+	$(BIN)/snakemake --cores $(CORES)
 
 test: .venv  ## run all tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	$(BIN)/python -m pytest
 
 lint: .venv  ## check formatting, style, types and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+	$(BIN)/snakemake --lint
 
 lock: .venv  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

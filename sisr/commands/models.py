@@ -8,15 +8,21 @@ EXAMPLE = "python -m sisr models"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """No arguments."""
+    """No arguments of its own."""
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Names of everything that can be created."""
-    import models
+def run(args: argparse.Namespace) -> dict[str, dict[str, dict[str, Any]]]:
+    """Everything that can be created, and the options with their defaults."""
+    from models import attention, registry
+    from models.attention.registry import resolve
 
-    listed = {"networks": models.available(), "attention": models.attention.available()}
+    listed = {
+        "networks": {name: resolve(registry.find(name), {}) for name in registry.available()},
+        "attention": {name: resolve(attention.registry.find(name), {}) for name in attention.available()},
+    }
     if not args.json:
-        for title, names in listed.items():
-            print(f"{title}: {', '.join(names)}")
+        for kind, found in listed.items():
+            print(f"{kind}:")
+            for name, options in found.items():
+                print(f"  {name:<14}" + ", ".join(f"{option}={value!r}" for option, value in options.items()))
     return listed

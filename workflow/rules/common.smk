@@ -9,7 +9,9 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 # the jobs' python is the one that runs this, activated or not; an environment that conda activates comes before it
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
 
 from sisr.errors import SisrError
 from sisr.experiments import plan

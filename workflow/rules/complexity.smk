@@ -8,8 +8,8 @@ rule complexity:
         RESULTS / "logs/complexity/table4.log",
     conda:
         "../../environment.yml"
-    # all cores: a job running beside it would be measured, too
-    threads: workflow.cores
+    # all cores (Snakemake takes what there is): a job beside it would be measured, too
+    threads: 64
     resources:
         mem_mb=8000,
         runtime=60,
