@@ -82,6 +82,12 @@ class Dataset:
         return Path(data) / self.name
 
     @property
+    def layout(self) -> str:
+        """Where its images lie below its folder."""
+        lr = ", LR_bicubic/X<scale>/<name>x<scale>.png" if self.scales else ""
+        return f"HR/<name>.png{lr}"
+
+    @property
     def calls(self) -> tuple[str, ...]:
         """All names of the set, lower case."""
         return tuple(name.lower() for name in (self.name, *self.aliases))

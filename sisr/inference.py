@@ -80,9 +80,11 @@ def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = N
 
 
 def upscale_and_tell(
-    model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = None, progress: Progress = iter
+    model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.uint8], Mode]:
     """`upscale_array`, and the mode that was used: tiles where the whole image was foreseen not to fit into memory.
+
+    `lr` may also be floating point in [0, 1], not rounded to 256 levels.
 
     Raises:
         SisrError: memory is too short for even the smallest tile, or the network gave a wrong size or no numbers.
@@ -97,15 +99,15 @@ def upscale_float(
     model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.float32], Mode]:
     """Enlarge an RGB image given as floating point in [0, 1], unrounded: (H, W, 3) to (sH, sW, 3) in [0, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(lr, dtype=np.float32)).permute(2, 0, 1)[None]
-    sr, mode = _upscale(model, tensor, mode or Mode(), progress)
+    sr, mode = _upscale(model, to_tensor(lr), mode or Mode(), progress)
     return sr[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy(), mode
 
 
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """uint8 (H, W) or (H, W, 3) to (1, 3, H, W) float32 in [0, 1]; greyscale is repeated."""
+def to_tensor(image: NDArray[Any]) -> Tensor:
+    """(H, W) or (H, W, 3), uint8 or floating point in [0, 1], to (1, 3, H, W) float32 in [0, 1]; grey is repeated."""
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None].float() / 255.0
+    tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None].float()
+    return tensor / 255.0 if image.dtype == np.uint8 else tensor
 
 
 def to_image(sr: Tensor) -> NDArray[np.uint8]:

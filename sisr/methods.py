@@ -89,16 +89,24 @@ class Network:
         device: "auto", "cpu", "cuda", "cuda:1" …
         mode: whole images, tiles, chop, self-ensemble.
         precision: "float32" (without TF32) or "bfloat16" (autocast).
+        unrounded_lr: give the network HR reduced in floating point instead of the set's LR, as SRMD's authors test.
+        boundary: border of that reduction.
     """
 
     def __init__(
-        self, weights: Path, device: str = "auto", mode: "Mode | None" = None, precision: str = "float32"
+        self,
+        weights: Path,
+        device: str = "auto",
+        mode: "Mode | None" = None,
+        precision: str = "float32",
+        unrounded_lr: bool = False,
+        boundary: str = "symmetric",
     ) -> None:
         from sisr import inference
 
         self.label = str(weights)
         self.weights, self.mode = weights, mode or inference.Mode()
-        self.precision = precision
+        self.precision, self.unrounded_lr, self.boundary = precision, unrounded_lr, boundary
         self.device = inference.device(device)
         self.model = load(weights).to(self.device)
         self.scale = int(self.model.scale)
@@ -117,6 +125,7 @@ class Network:
             "torch": torch.__version__,
             "precision": self.precision,
             "mode": asdict(self.mode),
+            "unrounded_lr": self.unrounded_lr,
         }
 
     def check(self, pairs: Pairs, scale: int) -> None:
@@ -130,7 +139,7 @@ class Network:
 
         from sisr import inference
 
-        lr = np.array(pairs.lr(i))
+        lr = imresize(pairs.hr(i) / 255.0, 1 / scale, self.boundary) if self.unrounded_lr else np.array(pairs.lr(i))
         inference.synchronise(self.device)
         started = time.perf_counter()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -223,6 +232,7 @@ def method(
     device: str = "auto",
     mode: "Mode | None" = None,
     precision: str = "float32",
+    unrounded_lr: bool = False,
 ) -> Method:
     """What the command line means by WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
 
@@ -235,7 +245,7 @@ def method(
         return HighResolution()
     path = Path(what)
     if weights := weights_of(path):
-        return Network(weights, device, mode, precision)
+        return Network(weights, device, mode, precision, unrounded_lr, boundary)
     if path.is_dir():
         if (path / "config.json").is_file():
             raise SisrError(f"{path} is a run without weights.safetensors: its training is not finished.")

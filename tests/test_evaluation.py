@@ -148,6 +148,17 @@ def test_images_are_saved_and_found_again_set_by_set(data: Path, run: Path, tmp_
         assert read_image(tmp_path / "first" / f"{name}_x4" / "camera.png").ndim == 2
 
 
+def test_networks_may_get_lr_that_was_never_rounded(data: Path, run: Path, tmp_path: Path) -> None:
+    path = data / "prepared" / "photographs-test"
+    found = []
+    for flags in ([], ["--unrounded-lr"]):
+        assert call(run, "--data", path, "--scale", 4, "--device", "cpu", "--output-dir", tmp_path, *flags) == 0
+        found.append([float(row["psnr"]) for row in rows(tmp_path / "photographs-test_x4.csv").values()])
+        assert json.loads((tmp_path / "photographs-test_x4.json").read_text())["unrounded_lr"] == bool(flags)
+    difference = np.abs(np.subtract(*found))
+    assert 0 < difference.max() < 0.1
+
+
 def test_how_it_was_measured_stands_beside_the_table(data: Path, run: Path, tmp_path: Path) -> None:
     path = data / "prepared" / "photographs-test"
     options = ["--scale", 4, "--device", "cpu", "--data", path]

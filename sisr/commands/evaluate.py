@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--chop", action="store_true", help="four overlapping quadrants, as the released code tests")
     add("--self-ensemble", action="store_true", help="mean over the eight flips and rotations")
     add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
+    add("--unrounded-lr", action="store_true", help="networks get HR reduced in floating point, as SRMD is tested")
     add("--save-images", action="store_true", help="write the SR images, too: <output-dir>/<set>_x<scale>/<image>.png")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> list[dict]:
         device=args.device,
         mode=mode,
         precision=args.precision,
+        unrounded_lr=args.unrounded_lr,
     )
     for pairs in sets:
         what.check(pairs, args.scale)

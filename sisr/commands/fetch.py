@@ -87,6 +87,8 @@ def _list(args: argparse.Namespace, sets: dict) -> list[dict]:
                 "licence": dataset.licence,
                 "terms": dataset.terms,
                 "homepage": dataset.homepage,
+                "layout": dataset.layout,
+                "scales": list(dataset.scales),
                 "apply": dataset.apply.strip() or None,
                 "traps": list(dataset.traps),
             }
