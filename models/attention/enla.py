@@ -32,6 +32,7 @@ class ENLA(Attention):
         m: number of random features (paper: 128).
         orthogonal: orthogonal random directions (paper), or independent ones.
         epsilon: added to each feature before m^(-1/2) (released code: 1e-4).
+        fused: outside training on a GPU, use the Triton kernels of enla_triton.py. The result is the same.
     """
 
     projection: Tensor
@@ -48,6 +49,7 @@ class ENLA(Attention):
         residual_scale: float = 0.1,
         embedding_kernel: int = 1,
         normalise_eps: float = 5e-5,
+        fused: bool = False,
     ) -> None:
         super().__init__(
             channels,
@@ -65,6 +67,7 @@ class ENLA(Attention):
         self.m = m
         self.orthogonal = orthogonal
         self.epsilon = epsilon
+        self.fused = fused
         self.register_buffer("projection", draw_projection(m, channels // reduction, orthogonal))
 
     def redraw(self, generator: torch.Generator | None = None) -> None:
@@ -74,11 +77,25 @@ class ENLA(Attention):
             self.projection.copy_(new)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        return random_feature_attention(query, key, value, self.projection, self.amplification, self.epsilon)
+        core = random_feature_attention
+        if self.fused and can_fuse(query, value, self.amplification):
+            from models.attention.enla_triton import fused_attention as core
+        return core(query, key, value, self.projection, self.amplification, self.epsilon)
 
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The formulas as they stand in the paper and in the released code, feature maps and all."""
         return reference_attention(query, key, value, self.projection, self.epsilon)
+
+
+def can_fuse(query: Tensor, value: Tensor, k: float) -> bool:
+    """Whether the Triton kernels apply: on a GPU, without gradients, in a precision and range that they have."""
+    safe = value.dtype in (torch.float32, torch.bfloat16) and not needs_shift(k, query.shape[-1])
+    return query.is_cuda and not torch.is_grad_enabled() and safe
+
+
+def needs_shift(k: float, width: int) -> bool:
+    """Whether exp(F·x) may leave float32 for x of length √k; 4 above √width no direction of N(0, I) is ever as long."""
+    return k**0.5 * (width**0.5 + 4) > SAFE_EXPONENT
 
 
 def random_feature_attention(
@@ -95,7 +112,7 @@ def random_feature_attention(
         directions = projection.to(torch.promote_types(query.dtype, torch.float32))
         epsilon *= math.exp(k / 2)
         top: Tensor | None = None
-        if k**0.5 * (C**0.5 + 4) > SAFE_EXPONENT:
+        if needs_shift(k, C):
             # the largest exponent that a key can have; 40 below it float32 has room on both sides
             top = (k**0.5 * directions.norm(dim=1).max() - 40).clamp_min(0)
         chunk = N

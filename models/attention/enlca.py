@@ -36,6 +36,7 @@ class ENLCA(ENLA):
         residual_scale: float = 0.1,
         embedding_kernel: int = 1,
         normalise_eps: float = 5e-5,
+        fused: bool = False,
     ) -> None:
         super().__init__(
             channels,
@@ -47,6 +48,7 @@ class ENLCA(ENLA):
             residual_scale=residual_scale,
             embedding_kernel=embedding_kernel,
             normalise_eps=normalise_eps,
+            fused=fused,
         )
         self.relevant = check_range("relevant", relevant)
         self.irrelevant = check_range("irrelevant", irrelevant)
