@@ -86,6 +86,17 @@ def test_nlsa_equals_the_loop_over_pixels(height, width, chunk, rounds):
         assert torch.allclose(out, module.reference(*inputs, (height, width)), atol=1e-5)
 
 
+@pytest.mark.parametrize("block", [1, 3 * 8 * 8 * 2 * 3])
+def test_nlsa_in_groups_of_chunks_is_the_same(monkeypatch, block):
+    module = attention.create("nlsa", 8, chunk=8, rounds=3).eval()
+    inputs = module.embed(torch.randn(2, 8, 9, 10))
+    whole = module.attend(*inputs, (9, 10))
+    monkeypatch.setattr("models.attention.nlsa.BLOCK", block)
+    with torch.no_grad(), Recorder() as recorder:
+        assert torch.allclose(module.attend(*inputs, (9, 10)), whole, atol=1e-5)
+    assert recorder.largest < 2 * 3 * 90 * 3 * 8 / 2  # the products of all rounds and chunks would be twice this
+
+
 def test_nlsa_of_one_chunk_is_exact_attention():
     module = attention.create("nlsa", 16, chunk=100).eval()
     query, key, value = module.embed(torch.randn(1, 16, 9, 11))

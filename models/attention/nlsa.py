@@ -14,6 +14,7 @@ from models.attention.base import Attention
 from models.attention.registry import register
 
 MOST_BUCKETS = 128  # released code
+BLOCK = 1 << 19  # products of queries and keys that are held at once outside training
 
 
 @register("nlsa")
@@ -66,25 +67,33 @@ class NLSA(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """Query and key of a pixel must point in the same direction, since one hash code stands for both."""
-        N = query.shape[1]
-        chunk = min(self.chunk, N)
         order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
-        # where each pixel went; argsort again would do the same, scatter does it in one pass
-        places = torch.arange(N, device=query.device).expand_as(order)
-        undo = torch.empty_like(order).scatter_(-1, order, places)
+        lean = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        out, evidence = value.new_empty(0), value.new_empty(0)
+        for part in order.split(1 if lean else self.rounds, dim=1):  # without gradients one round after the other
+            more, more_evidence = self._rounds(query, key, value, part, lean)
+            if out.numel():
+                more, more_evidence = torch.cat([out, more], 1), torch.cat([evidence, more_evidence], 1)
+            weights = torch.softmax(more_evidence, dim=1).to(more.dtype)
+            out = (more * weights).sum(dim=1, keepdim=True)  # (B, 1, N, Cv)
+            evidence = torch.logsumexp(more_evidence, dim=1, keepdim=True)
+        return out.squeeze(1)
+
+    def _rounds(self, query: Tensor, key: Tensor, value: Tensor, order: Tensor, lean: bool) -> tuple[Tensor, Tensor]:
+        """Outputs (B, rounds, N, Cv) and their log-sum-exp (B, rounds, N, 1) for the orders (B, rounds, N)."""
+        N = order.shape[-1]
+        chunk = min(self.chunk, N)
+        # where each pixel went: argsort once more would say the same, scatter does it in one pass
+        undo = torch.empty_like(order).scatter_(-1, order, torch.arange(N, device=order.device).expand_as(order))
         padded = torch.cat([order, order[..., N - (-N % chunk) :]], dim=-1)  # the last pixels again, as released
         queries = _gather(query, padded).unflatten(2, (-1, chunk))  # (B, rounds, chunks, chunk, C)
-        keys = _with_neighbours(_gather(key, padded).unflatten(2, (-1, chunk)))
-        values = _with_neighbours(_gather(value, padded).unflatten(2, (-1, chunk)))
-        logits = queries @ keys.transpose(-1, -2)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        evidence = torch.logsumexp(logits, dim=-1, keepdim=True)  # (B, rounds, chunks, chunk, 1)
-        out = torch.exp(logits - evidence).to(value.dtype) @ values
-        out, evidence = (
-            t.flatten(2, 3)[:, :, :N].gather(2, undo[..., None].expand(*undo.shape, t.shape[-1]))
-            for t in (out, evidence)
-        )
-        return (out * torch.softmax(evidence, dim=1).to(out.dtype)).sum(dim=1)
+        keys = _with_neighbours(_gather(key, padded), chunk)  # (B, rounds, chunks, C, 3·chunk)
+        values = _with_neighbours(_gather(value, padded), chunk).transpose(-1, -2)
+        chunks = queries.shape[2]
+        together = max(1, BLOCK // (queries[:, :, 0].numel() // queries.shape[-1] * keys.shape[-1])) if lean else chunks
+        groups = zip(*(t.split(together, dim=2) for t in (queries, keys, values)), strict=True)
+        outs, evidences = zip(*(_chunk_attention(*group) for group in groups), strict=True)
+        return _put_back(outs, undo), _put_back(evidences, undo)
 
     def hash_codes(self, query: Tensor) -> Tensor:
         """(B, N, C) → bucket numbers (B, rounds, N): the index of the nearest of ± random directions."""
@@ -132,8 +141,25 @@ def _gather(x: Tensor, order: Tensor) -> Tensor:
     return x.gather(1, order.flatten(1)[..., None].expand(-1, -1, x.shape[-1])).unflatten(1, (rounds, M))
 
 
-def _with_neighbours(x: Tensor) -> Tensor:
-    """(B, rounds, chunks, chunk, C) → (B, rounds, chunks, 3·chunk, C): own, previous and next chunk, in a ring."""
-    if x.shape[2] == 1:
-        return x  # a single chunk is its own neighbour; three equal copies would change nothing
-    return torch.cat([x, x.roll(1, dims=2), x.roll(-1, dims=2)], dim=3)
+def _with_neighbours(x: Tensor, chunk: int) -> Tensor:
+    """(B, rounds, M, C) → (B, rounds, chunks, C, 3·chunk): previous, own and next chunk, in a ring; a view."""
+    if x.shape[2] == chunk:
+        return x.transpose(-1, -2)[:, :, None]  # a single chunk is its own neighbour; copies would change nothing
+    ring = torch.cat([x[:, :, -chunk:], x, x[:, :, :chunk]], dim=2)
+    return ring.unfold(2, 3 * chunk, chunk)
+
+
+def _chunk_attention(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax attention (…, chunk, Cv) of each chunk to its surroundings, and log-sum-exp (…, chunk, 1)."""
+    logits = queries @ keys
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    weights = torch.softmax(logits, dim=-1)
+    # log of the sum, from the largest weight exp(largest − log-sum-exp) instead of a second pass of exponentials
+    evidence = logits.amax(-1, keepdim=True) - torch.log(weights.amax(-1, keepdim=True))
+    return weights.to(values.dtype) @ values, evidence
+
+
+def _put_back(groups: tuple[Tensor, ...], undo: Tensor) -> Tensor:
+    """Groups of chunks (B, rounds, …, chunk, C) in sorted order → (B, rounds, N, C) in the image's order."""
+    x = torch.cat(groups, dim=2).flatten(2, 3) if len(groups) > 1 else groups[0].flatten(2, 3)
+    return x.gather(2, undo[..., None].expand(*undo.shape, x.shape[-1]))
