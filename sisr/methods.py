@@ -18,7 +18,7 @@ from sisr.resize import imresize
 if TYPE_CHECKING:
     from sisr.inference import Mode
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".npz")
 
 
 class Method(Protocol):
@@ -86,6 +86,7 @@ class Network:
 
     Args:
         weights: own safetensors or an authors' checkpoint, as `models.load` reads them.
+        scale: which one, for weights that serve all scales.
         device: "auto", "cpu", "cuda", "cuda:1" …
         mode: whole images, tiles, chop, self-ensemble.
         precision: "float32" (without TF32) or "bfloat16" (autocast).
@@ -96,6 +97,7 @@ class Network:
     def __init__(
         self,
         weights: Path,
+        scale: int | None = None,
         device: str = "auto",
         mode: "Mode | None" = None,
         precision: str = "float32",
@@ -108,7 +110,7 @@ class Network:
         self.weights, self.mode = weights, mode or inference.Mode()
         self.precision, self.unrounded_lr, self.boundary = precision, unrounded_lr, boundary
         self.device = inference.device(device)
-        self.model = load(weights).to(self.device)
+        self.model = load(weights, scale).to(self.device)
         self.scale = int(self.model.scale)
         if self.device.type == "cuda":  # the first call is slow; it is not to count as the first image's time
             inference.upscale_array(self.model, np.zeros((32, 32, 3), dtype=np.uint8))
@@ -200,8 +202,8 @@ class Folder:
         return sr, 0.0, "whole"
 
 
-def load(weights: Path) -> Any:
-    """A network with its weights, in evaluation mode.
+def load(weights: Path, scale: int | None = None) -> Any:
+    """A network with its weights, in evaluation mode; `scale` counts for weights that serve all scales (VDSR's).
 
     Raises:
         SisrError: the file is missing, damaged, or of no network this suite knows.
@@ -211,7 +213,7 @@ def load(weights: Path) -> Any:
     if not weights.is_file():
         raise SisrError(f"there is no file {weights}.")
     try:
-        return models.load(weights)
+        return models.load(weights, scale if weights.suffix == ".npz" else None)
     except (ValueError, KeyError) as error:
         raise SisrError(f"{weights} cannot be used: {error}") from error
 
@@ -245,7 +247,7 @@ def method(
         return HighResolution()
     path = Path(what)
     if weights := weights_of(path):
-        return Network(weights, device, mode, precision, unrounded_lr, boundary)
+        return Network(weights, scale, device, mode, precision, unrounded_lr, boundary)
     if path.is_dir():
         if (path / "config.json").is_file():
             raise SisrError(f"{path} is a run without weights.safetensors: its training is not finished.")

@@ -325,3 +325,15 @@ def test_names_of_sets(tmp_path: Path) -> None:
     assert set_name("data/prepared/Set5") == "Set5"
     assert set_name("somewhere/Set14/HR/") == "Set14"
     assert set_name(tmp_path / "B100" / "original") == "B100"
+
+
+@pytest.mark.slow
+def test_published_weights_give_the_figures_known_of_them(
+    reference_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """SRMDNF of its authors, from unrounded LR; with `bridge` as RGB, as the known figures count it."""
+    sets = [reference_data / "benchmarks" / name for name in ("Set5", "Set14")]
+    options = ["--unrounded-lr", "--greyscale", "rgb", "--device", "cpu", "--json", "--output-dir", tmp_path]
+    assert call(reference_data / "weights" / "SRMDNF_x4.npz", "--data", *sets, "--scale", 4, *options) == 0
+    found = [(f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in json.loads(capsys.readouterr().out)]
+    assert found == [("31.94", "0.892"), ("28.45", "0.779")]

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> list[dict]:
         weights = weights_of(Path(args.weights))
         if weights is None:
             raise SisrError(f"{args.weights} is neither a weights file nor a run folder with weights.safetensors.")
-        model = load(weights).to(device)
+        model = load(weights, args.scale).to(device)
         scale = int(model.scale)
         if args.scale not in (None, scale):
             raise UsageError(f"{weights} enlarges x{scale}, not x{args.scale}.")
