@@ -7,6 +7,7 @@ from torch.nn import functional as F
 # ITU-R BT.601 as in MATLAB's rgb2ycbcr: Y runs from 16 to 235, here divided by 255
 _TO_YCBCR = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 _OFFSET = (16.0, 128.0, 128.0)
+EDGE = 2  # pixels that the kernel reaches over the border
 
 
 def to_ycbcr(rgb: Tensor) -> Tensor:
@@ -26,6 +27,16 @@ def _constants(like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def enlarge(x: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement with MATLAB's kernel (a = −1/2; without `antialias` torch takes −3/4)."""
+    """Bicubic enlargement as MATLAB's: mirrored border, kernel with a = −1/2 (without `antialias` torch takes −3/4)."""
     height, width = x.shape[-2:]
-    return F.interpolate(x, size=(scale * height, scale * width), mode="bicubic", antialias=True)
+    x = x[..., _mirrored(height), :][..., _mirrored(width)]
+    size = [scale * side for side in x.shape[-2:]]
+    large = F.interpolate(x, size=size, mode="bicubic", antialias=True)
+    edge = scale * EDGE
+    return large[..., edge : edge + scale * height, edge : edge + scale * width]
+
+
+def _mirrored(length: int) -> list[int]:
+    """Positions −EDGE … length + EDGE − 1 of a line that is mirrored at its ends: 1 0 | 0 1 2 … | …"""
+    around = [position % (2 * length) for position in range(-EDGE, length + EDGE)]
+    return [min(position, 2 * length - 1 - position) for position in around]

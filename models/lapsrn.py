@@ -1,7 +1,7 @@
 """LapSRN: doubles the image once or several times, each level adding the detail that it predicts, on luma.
 
-Lai, Huang, Ahuja, Yang: "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017. Cb and Cr
-are enlarged bicubically.
+Lai, Huang, Ahuja, Yang: "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017, arXiv
+1704.03915. Cb and Cr are enlarged bicubically.
 """
 
 from collections.abc import Mapping
@@ -45,6 +45,8 @@ class LapSRN(nn.Module):
     """
 
     config: dict[str, Any]
+    luma_only = True  # measured through `luma`, without a way over rounded RGB
+    luma_rounded = False
 
     def __init__(self, scale: int, depth: int, channels: int) -> None:
         super().__init__()
@@ -59,11 +61,14 @@ class LapSRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = to_ycbcr(x)
-        luma = x[:, :1]
-        features = F.leaky_relu(self.head(luma), SLOPE)
+        return to_rgb(torch.cat([self.luma(x[:, :1]), enlarge(x[:, 1:], self.scale)], dim=1))
+
+    def luma(self, y: Tensor) -> Tensor:
+        """(B, 1, H, W), Y of studio range divided by 255 → (B, 1, scale·H, scale·W)."""
+        features = F.leaky_relu(self.head(y), SLOPE)
         for level in self.levels:
-            features, luma = level(features, luma)
-        return to_rgb(torch.cat([luma, enlarge(x[:, 1:], self.scale)], dim=1))
+            features, y = level(features, y)
+        return y
 
 
 @register

@@ -19,6 +19,8 @@ class VDSR(nn.Module):
     """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped. Options: number of layers, their channels."""
 
     config: dict[str, Any]
+    luma_only = True  # measured through `luma`, without a way over rounded RGB
+    luma_rounded = True  # its authors' Y, MATLAB's rgb2ycbcr of 8 bits, is a whole number of 255ths
 
     def __init__(self, scale: int, layers: int, channels: int) -> None:
         super().__init__()
@@ -35,12 +37,16 @@ class VDSR(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        large = enlarge(to_ycbcr(x), self.scale)
-        luma = large[:, :1]
-        detail = luma
+        x = to_ycbcr(x)
+        return to_rgb(torch.cat([self.luma(x[:, :1]), enlarge(x[:, 1:], self.scale)], dim=1))
+
+    def luma(self, y: Tensor) -> Tensor:
+        """(B, 1, H, W), Y of studio range divided by 255 → (B, 1, scale·H, scale·W)."""
+        y = enlarge(y, self.scale)
+        detail = y
         for layer in self.layers[:-1]:
             detail = torch.relu(layer(detail))
-        return to_rgb(torch.cat([luma + self.layers[-1](detail), large[:, 1:]], dim=1))
+        return y + self.layers[-1](detail)
 
 
 @register
