@@ -24,11 +24,15 @@ def draw(name: str, table: pd.DataFrame) -> Any:
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
     """Write `figures/<name>.png` (200 dots an inch) and `.svg`; the same table gives the same bytes."""
+    return save(draw(name, table), name, results)
+
+
+def save(figure: Any, name: str, results: Path) -> list[Path]:
+    """Write a figure as `figures/<name>.png` and `.svg` into a results folder, and close it."""
     import matplotlib.pyplot as plt
 
     from sisr.figures import style
 
-    figure = draw(name, table)
     paths = [results / "figures" / f"{name}.{ending}" for ending in ("png", "svg")]
     with style.settings():
         for path in paths:

@@ -1,0 +1,104 @@
+"""Query, key and value of a trained network's attention modules, caught while it enlarges photographs."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sisr.errors import SisrError, UsageError
+from sisr.inference import to_tensor
+from sisr.pairs import Pairs
+from sisr.tables.runs import Run
+
+LARGEST = 192
+"""Side in LR pixels of what is cut from the middle of larger images, so that memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one attention module worked on in one image."""
+
+    run: Run
+    image: str
+    slot: str
+    query: Tensor
+    key: Tensor
+    """(N, C)"""
+    value: Tensor
+    """(N, Cv)"""
+    k: float | None
+    """Squared length of each query and key; None where they are not normalised."""
+    projection: Tensor | None
+    """(m, C); None for exact attention."""
+    epsilon: float
+
+
+def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
+    """The runs of these names that have query, key and value, with their configuration.
+
+    Raises SisrError where one is missing, UsageError where none of them has an attention that can be looked into.
+    """
+    found = []
+    for name in dict.fromkeys(ids):
+        folder = results / "runs" / name
+        config, provenance = (_json(folder / file) for file in ("config.json", "provenance.json"))
+        run = Run(name, config, provenance, results / "evaluation" / name)
+        if run.scale != scale:
+            raise UsageError(f"{name} enlarges x{run.scale}, not x{scale}; leave it out or give its --scale.")
+        if run.attention in ("enla", "enlca", "nla"):
+            found.append(run)
+    if not found:
+        raise UsageError("none of --runs has the attention enla, enlca or nla; name one that has.")
+    return found
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise SisrError(f"there is no {file}; train this run first, or leave it out of --runs.") from error
+    except ValueError as error:
+        raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
+    return content
+
+
+def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:
+    """All images, one after the other; all attention modules of the network in order of their slots."""
+    import models
+
+    try:
+        model = models.load(weights)
+    except ValueError as error:
+        raise SisrError(f"{error}.") from error
+    modules = {name.rpartition(".")[2]: module for name, module in model.named_modules() if hasattr(module, "embed")}
+    for index, image in enumerate(pairs.names):
+        lr = to_tensor(pairs.lr(index))
+        for slot, (module, query, key, value) in _run(model, modules, _middle(lr)).items():
+            yield Captured(
+                run, image, slot, query[0], key[0], value[0], module.k,
+                getattr(module, "projection", None), float(getattr(module, "epsilon", 0.0)),
+            )  # fmt: skip
+
+
+def _run(model: nn.Module, modules: dict[str, Any], lr: Tensor) -> dict[str, tuple[Any, Tensor, Tensor, Tensor]]:
+    found = {}
+    with torch.inference_mode(), ExitStack() as hooks:
+        for slot, module in modules.items():
+
+            def keep(module: Any, inputs: tuple[Tensor, ...], slot: str = slot) -> None:
+                found[slot] = (module, *module.embed(inputs[0]))
+
+            hooks.callback(module.register_forward_pre_hook(keep).remove)
+        model(lr)
+    return found
+
+
+def _middle(lr: Tensor) -> Tensor:
+    height, width = lr.shape[2:]
+    top, left = (max(0, side - LARGEST) // 2 for side in (height, width))
+    return lr[..., top : top + LARGEST, left : left + LARGEST]

@@ -1,0 +1,194 @@
+"""The rows of error.csv and attended.csv: random unit features first, then those of trained networks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.attention.projection import draw_projection
+from sisr.analysis import operators
+from sisr.analysis.capture import Captured, capture
+from sisr.analysis.rows import AttendedRow, ErrorRow
+from sisr.pairs import Pairs
+from sisr.tables.cells import origin
+from sisr.tables.runs import Run, Setting, by_row, group
+
+KS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
+MS = (8, 16, 32, 64, 128, 256)
+K, M = 6.0, 128
+"""The paper's, where the other one is varied."""
+TOKENS = 2304
+"""Random features: as many as a 48x48 patch has."""
+WIDTH = 64
+DRAWS = 12
+"""Sets of random features."""
+ROWS = 128
+"""Queries looked at in each image: a sample, so that no N x N matrix is ever held."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Queries (a sample), keys and values of one place; query and key have length √k, or any where k is None."""
+
+    place: dict[str, Any]
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    k: float | None
+
+    def at(self, k: float) -> "Features":
+        """The same directions at another amplification."""
+        assert self.k is not None
+        factor = (k / self.k) ** 0.5
+        return replace(self, query=self.query * factor, key=self.key * factor, k=k)
+
+    def exact(self) -> Tensor:
+        """Output of exact softmax attention: (queries, Cv)."""
+        return operators.exact_weights(self.query, self.key) @ self.value
+
+
+def label(run: Run) -> str:
+    """What readers call a run: mechanism, k, and m where it is not 128."""
+    if run.attention == "nla":
+        k = run.options.get("k")
+        return "NLA (exact)" if k is None else f"NLA (exact), k = {float(k):g}"
+    k = float(run.options.get("k", 1 if run.attention == "enla" else 6))
+    m = int(run.options.get("m", M))
+    name = "ENLCA" if run.attention == "enlca" and run.contrastive else "ENLA"
+    return f"{name}, k = {k:g}" + (f", m = {m}" if m != M else "")
+
+
+def ablation(run: Run) -> bool:
+    """Whether a run stands in the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
+    k, m = float(run.options.get("k", 1 if run.attention == "enla" else K)), int(run.options.get("m", M))
+    return run.attention in ("enla", "enlca") and m == M and (not run.contrastive or k == K)
+
+
+def random_features(seed: int, channels: int, tokens: int = TOKENS, rows: int = ROWS) -> Features:
+    """Query and key on the unit sphere, uniformly, and standard normal values of width 64; at k = 1."""
+    generator = torch.Generator().manual_seed(seed)
+    query, key = (
+        torch.nn.functional.normalize(torch.randn(count, channels, generator=generator), dim=1)
+        for count in (rows, tokens)
+    )
+    value = torch.randn(tokens, WIDTH, generator=generator)
+    place = {
+        "source": "random", "label": f"random, {channels} channels", "draw": seed, "tokens": tokens,
+        "channels": channels, "sampled": rows,
+    }  # fmt: skip
+    return Features(place, query, key, value, 1.0)
+
+
+def random_rows(channels: Sequence[int], draws: int) -> tuple[list[ErrorRow], list[AttendedRow]]:
+    """Random unit features with 64 channels, as in the paper, and with those of the trained networks."""
+    errors, attended = [], []
+    for width in dict.fromkeys([WIDTH, *channels]):
+        for draw in range(draws):
+            features = random_features(draw, width)
+            generator = torch.Generator().manual_seed(1000 + draw)
+            errors += _sweep(features, generator, K, M)
+            errors += [
+                _error(features.at(k), draw_projection(M, width, False, generator), 0.0, "independent") for k in KS
+            ]
+            if draw < 4:
+                for k in (1.0, K):
+                    projection = draw_projection(M, width, True, generator)
+                    at = features.at(k)
+                    named = replace(at, place={**at.place, "label": f"{at.place['label']}, k = {k:g}"})
+                    attended += _attended(named, projection, 0.0)
+    return errors, attended
+
+
+def trained_rows(
+    runs: Sequence[Run], results: Path, pairs: Pairs
+) -> Iterator[tuple[list[ErrorRow], list[AttendedRow]]]:
+    """One pair of lists a run; those of the ablation (`ablation`) also at other k and m than they were trained with.
+
+    Raises SisrError where two different settings would have the same label, or weights are missing.
+    """
+    by_row(group(runs), lambda setting: label(setting.first))
+    for run in runs:
+        errors: list[ErrorRow] = []
+        attended: list[AttendedRow] = []
+        for index, found in enumerate(capture(run, results / "runs" / run.id / "weights.safetensors", pairs)):
+            features = _features(found, results.name, index)
+            attended += _attended(features, found.projection, found.epsilon)
+            if found.projection is None or found.k is None:
+                continue
+            m = found.projection.shape[0]
+            errors.append(_error(features, found.projection, found.epsilon, "own", as_trained=True))
+            generator = torch.Generator().manual_seed(index)
+            if ablation(run):
+                errors += _sweep(features, generator, found.k, m, found.epsilon)
+            else:
+                fresh = draw_projection(m, features.key.shape[1], True, generator)
+                errors.append(_error(features, fresh, found.epsilon, "orthogonal", as_trained=True))
+        yield errors, attended
+
+
+def _features(found: Captured, preset: str, seed: int) -> Features:
+    tokens, channels = found.key.shape
+    generator = torch.Generator().manual_seed(seed)
+    sample = torch.randperm(tokens, generator=generator)[:ROWS]
+    place = {
+        "source": "trained", "label": label(found.run), "run": found.run.id, "image": found.image, "slot": found.slot,
+        "tokens": tokens, "channels": channels, "sampled": len(sample),
+    }  # fmt: skip
+    known = origin(Setting((found.run,)), preset)
+    del known["runs"]
+    return Features({**place, **known}, found.query[sample], found.key, found.value, found.k)
+
+
+def _sweep(
+    features: Features, generator: torch.Generator, own_k: float, own_m: int, epsilon: float = 0.0
+) -> list[ErrorRow]:
+    """All of `KS` with own_m random features, and all of `MS` at own_k, each with new orthogonal projections."""
+    channels = features.key.shape[1]
+    rows = []
+    for k in sorted({*KS, own_k}):
+        at = features.at(k)
+        exact = at.exact()
+        for m in sorted({*MS, own_m}) if k == own_k else [own_m]:
+            projection = draw_projection(m, channels, True, generator)
+            rows.append(_error(at, projection, epsilon, "orthogonal", exact, k == own_k and m == own_m))
+    return rows
+
+
+def _error(
+    features: Features, projection: Tensor, epsilon: float, kind: str, exact: Tensor | None = None,
+    as_trained: bool = False,
+) -> ErrorRow:  # fmt: skip
+    steps = operators.landmarks(features.query, features.key, projection, epsilon)
+    out = steps.output(features.value)
+    compared = operators.comparison(out, features.exact() if exact is None else exact, features.value.mean(0))
+    assert features.k is not None
+    trained = as_trained and features.place["source"] == "trained"
+    return ErrorRow(**features.place, k=features.k, m=len(projection), projection=kind, as_trained=trained, **compared)
+
+
+def _attended(features: Features, projection: Tensor | None, epsilon: float) -> list[AttendedRow]:
+    """The row of exact attention, and that of ENLA where there is a projection."""
+    logits = features.query @ features.key.T
+    lengths = features.query.norm(dim=1, keepdim=True) * features.key.norm(dim=1)
+    cosine = logits / lengths.clamp_min(1e-12)
+    seen, nearest = operators.similarity(logits, cosine)
+    exact = operators.spread(torch.softmax(logits, dim=1), nearest, features.value)
+    rows = [AttendedRow(**features.place, k=features.k, m=None, operator="exact", **exact, **seen)]
+    if projection is not None:
+        steps = operators.landmarks(features.query, features.key, projection, epsilon)
+        spread = operators.spread(steps.weights(), nearest, features.value)
+        rows.append(
+            AttendedRow(
+                **features.place,
+                k=features.k,
+                m=len(projection),
+                operator="ENLA",
+                **spread,
+                **operators.carried(steps, features.value),
+                **seen,
+            )
+        )
+    return rows

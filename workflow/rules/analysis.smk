@@ -1,0 +1,74 @@
+"""What ENLA computes: its kernel's noise, its distance from exact attention, where it puts its weight."""
+
+# of the ablation and of the sweep of k, at the ablation's scale
+ANALYSED = list(
+    dict.fromkeys(
+        run.id
+        for table in ("table2", "k_sweep")
+        for run in PLAN.experiments[table]
+        if run.network.attention in ("enla", "enlca", "nla")
+        and run.network.scale == config["table2"]["scale"]
+    )
+)
+
+
+rule analyse:
+    input:
+        expand(RESULTS / "runs/{run}/weights.safetensors", run=ANALYSED),
+        expand(RESULTS / "runs/{run}/config.json", run=ANALYSED),
+        expand(RESULTS / "runs/{run}/provenance.json", run=ANALYSED),
+        stores(PLAN.test[:1], config["table2"]["scale"]),
+    output:
+        kernel=RESULTS / "analysis/kernel.csv",
+        error=RESULTS / "analysis/error.csv",
+        attended=RESULTS / "analysis/attended.csv",
+        png=report(
+            RESULTS / "figures/what_enla_computes.png",
+            category="what_enla_computes",
+            caption="../report/analysis.rst",
+        ),
+        svg=RESULTS / "figures/what_enla_computes.svg",
+    log:
+        RESULTS / "logs/analysis/analyse.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        results=RESULTS,
+        runs=shlex.join(ANALYSED),
+        data=f"data/prepared/{PLAN.test[0]}",
+        scale=config["table2"]["scale"],
+        folder=subpath(output.kernel, parent=True),
+    shell:
+        "python -m sisr analyse --results {params.results} --runs {params.runs} --data {params.data}"
+        " --scale {params.scale} --output {params.folder} > {log} 2>&1"
+
+
+rule analysis_notebook:
+    input:
+        source="notebooks/what_enla_computes.ipynb",
+        kernel=rules.analyse.output.kernel,
+        error=rules.analyse.output.error,
+        attended=rules.analyse.output.attended,
+        figure=rules.analyse.output.png,
+    output:
+        notebook=RESULTS / "notebooks/what_enla_computes.ipynb",
+        html=report(
+            RESULTS / "notebooks/what_enla_computes.html",
+            category="what_enla_computes",
+            caption="../report/analysis.rst",
+        ),
+    log:
+        RESULTS / "logs/analysis/notebook.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        results=RESULTS,
+    shell:
+        "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
+        " --results {params.results} > {log} 2>&1"
