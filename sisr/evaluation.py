@@ -50,6 +50,8 @@ def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tu
         sr = grey_of(sr) if greyscale == "as-is" else sr
     if hr.ndim == 2 and greyscale == "rgb":
         hr = np.repeat(hr[..., None], 3, axis=2)
+        if np.issubdtype(sr.dtype, np.floating):
+            sr = 16.0 + sr * 219.0 / 255.0
     if hr.ndim == 3 and sr.ndim == 2 and sr.dtype == np.uint8:
         sr = np.repeat(sr[..., None], 3, axis=2)
     return sr, hr

@@ -19,6 +19,7 @@ Tile = tuple[int, int]
 Progress = Callable[[list[Tile]], Iterable[Tile]]
 """Wraps the list of tiles to show how far it is, as tqdm does; `iter` shows nothing."""
 SMALLEST_TILE = 16
+_Y = (65.481, 128.553, 24.966)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,30 @@ def upscale_float(
     return sr[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy(), mode
 
 
+def upscale_luma(
+    model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
+) -> tuple[NDArray[np.float64], Mode]:
+    """Enlarge the luma of an image with a network that sees luma only (`model.luma`), on no way over rounded RGB.
+
+    Args:
+        model: has `luma`: (1, 1, H, W) to (1, 1, sH, sW), Y of studio range divided by 255; and `luma_rounded`: whether
+            its authors round Y beforehand.
+        lr: (H, W) or (H, W, 3), uint8 or floating point in [0, 1]. Greyscale goes in as RGB of equal channels does.
+        mode, progress: as in `upscale_and_tell`.
+
+    Returns:
+        (sH, sW), not rounded, clamped to what Y can be: 16 to 235, or 0 to 255 for greyscale, which comes back at full
+        range.
+    """
+    y = to_tensor(lr).double() * 255.0
+    y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(_Y), y)[:, None] / 255.0
+    if model.luma_rounded:
+        y = y.add(0.5).floor()
+    sr, mode = _upscale(model, (y / 255.0).float(), mode or Mode(), progress)
+    plane = np.clip(sr[0, 0].double().cpu().numpy() * 255.0, 16.0, 235.0)
+    return ((plane - 16.0) * 255.0 / 219.0 if lr.ndim == 2 else plane), mode
+
+
 def to_tensor(image: NDArray[Any]) -> Tensor:
     """(H, W) or (H, W, 3), uint8 or floating point in [0, 1], to (1, 3, H, W) float32 in [0, 1]; grey is repeated."""
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
@@ -122,7 +147,7 @@ def grey_of(image: NDArray[Any], largest: int = 1) -> NDArray[Any]:
     uint8 gives uint8; floating point in [0, 1] is multiplied by `largest` (65535) and gives uint16.
     """
     red, green, blue = (image[..., i].astype(np.float64) for i in range(3))
-    luma = (65.481 * red + 128.553 * green + 24.966 * blue) / 219.0 * largest
+    luma = (_Y[0] * red + _Y[1] * green + _Y[2] * blue) / 219.0 * largest
     return np.floor(luma + 0.5).astype(np.uint8 if image.dtype == np.uint8 else np.uint16)
 
 
@@ -196,13 +221,17 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 def _forward(model: nn.Module, mode: Mode, progress: Progress) -> Forward:
-    """The network as a function from (1, 3, h, w) to (1, 3, sh, sw) in this mode."""
+    """The network as a function from (1, 3, h, w) to (1, 3, sh, sw) in this mode, or on luma with 1 for 3."""
     scale = int(model.scale)  # type: ignore[arg-type]
-    forward: Forward = model
+
+    def network(lr: Tensor) -> Tensor:
+        return model(lr) if lr.shape[1] == 3 else model.luma(lr)  # type: ignore[operator]
+
+    forward: Forward = network
     if mode.chop:
-        forward = _chopped(model, scale)
+        forward = _chopped(network, scale)
     elif mode.tile is not None:
-        forward = _tiled(model, scale, mode.tile, mode.overlap, progress)
+        forward = _tiled(network, scale, mode.tile, mode.overlap, progress)
     return _ensemble(forward) if mode.self_ensemble else forward
 
 
@@ -211,7 +240,7 @@ def _tiled(forward: Forward, scale: int, tile: int, overlap: int, progress: Prog
 
     def run(lr: Tensor) -> Tensor:
         height, width = lr.shape[2:]
-        sr = torch.empty(len(lr), 3, height * scale, width * scale)
+        sr = torch.empty(len(lr), lr.shape[1], height * scale, width * scale)
         for top, left in progress(list(product(range(0, height, tile), range(0, width, tile)))):
             bottom, right = min(top + tile, height), min(left + tile, width)
             y, x = max(top - overlap, 0), max(left - overlap, 0)

@@ -112,6 +112,7 @@ class Network:
         self.device = inference.device(device)
         self.model = load(weights, scale).to(self.device)
         self.scale = int(self.model.scale)
+        self.luma_only = bool(getattr(self.model, "luma_only", False))
         if self.device.type == "cuda":  # the first call is slow; it is not to count as the first image's time
             inference.upscale_array(self.model, np.zeros((32, 32, 3), dtype=np.uint8))
 
@@ -127,7 +128,9 @@ class Network:
             "torch": torch.__version__,
             "precision": self.precision,
             "mode": asdict(self.mode),
+            "network": self.model.config["name"],
             "unrounded_lr": self.unrounded_lr,
+            "luma_only": self.luma_only,
         }
 
     def check(self, pairs: Pairs, scale: int) -> None:
@@ -145,7 +148,8 @@ class Network:
         inference.synchronise(self.device)
         started = time.perf_counter()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            sr, mode = inference.upscale_and_tell(self.model, lr, self.mode)
+            upscale = inference.upscale_luma if self.luma_only else inference.upscale_and_tell
+            sr, mode = upscale(self.model, lr, self.mode)
         return sr, time.perf_counter() - started, str(mode)
 
 
