@@ -108,7 +108,7 @@ class NLSA(Attention):
         return torch.cat([rotated, -rotated], dim=-1).argmax(dim=-1).transpose(1, 2)
 
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        """The same, one image, one round and one pixel after the other."""
+        """The same, one image, one round and one chunk after the other."""
         B, N, _ = query.shape
         chunk = min(self.chunk, N)
         codes = self.hash_codes(query)
@@ -116,20 +116,18 @@ class NLSA(Attention):
         for b in range(B):
             outs, evidences = [], []
             for r in range(self.rounds):
-                order = codes[b, r].argsort(stable=True).tolist()
-                order += order[N - (-N % chunk) :]
-                chunks = [order[i : i + chunk] for i in range(0, len(order), chunk)]
-                out: list[Tensor | None] = [None] * N
-                evidence: list[Tensor | None] = [None] * N
+                order = codes[b, r].argsort(stable=True)
+                order = torch.cat([order, order[N - (-N % chunk) :]])
+                chunks = order.split(chunk)
+                out, evidence = [], []
                 for i, own in enumerate(chunks):
-                    seen = own + chunks[i - 1] + chunks[(i + 1) % len(chunks)]
-                    for pixel in own:
-                        if out[pixel] is None:  # a repeated pixel counts as a key, its first place as a query
-                            logits = key[b, seen] @ query[b, pixel]
-                            out[pixel] = torch.softmax(logits, 0) @ value[b, seen]
-                            evidence[pixel] = torch.logsumexp(logits, 0)
-                outs.append(torch.stack([o for o in out if o is not None]))
-                evidences.append(torch.stack([e for e in evidence if e is not None]))
+                    seen = torch.cat([own, chunks[i - 1], chunks[(i + 1) % len(chunks)]])
+                    logits = query[b, own] @ key[b, seen].t()
+                    out.append(torch.softmax(logits, dim=1) @ value[b, seen])
+                    evidence.append(torch.logsumexp(logits, dim=1))
+                places = order[:N].argsort()  # what repeats the last pixels is left out
+                outs.append(torch.cat(out)[:N][places])
+                evidences.append(torch.cat(evidence)[:N][places])
             weights = torch.softmax(torch.stack(evidences), dim=0)  # (rounds, N)
             images.append((weights[..., None] * torch.stack(outs)).sum(0))
         return torch.stack(images)
