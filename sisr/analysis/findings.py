@@ -39,8 +39,8 @@ def _kernel(kernel: pd.DataFrame) -> Iterator[str]:
         told = {kind: f"{ratio.min():.2f} to {ratio.max():.2f}" for kind, ratio in ratios.items()}
         yield (
             f"**The variance where it can be measured** (|Q + K|² up to {sure['squared'].max():g}) is "
-            f" {told['independent']} times the formula's for independent projections, and "
-            f"{told['orthogonal']} times for orthogonal ones, for which it is not meant."
+            f"{told['independent']} times the formula's for independent projections, and {told['orthogonal']} times "
+            "for orthogonal ones, for which it is not meant."
         )
     small = kernel[kernel["k"] <= 1].drop_duplicates(["projection", "squared"])
     holds = (small["mean_low"] <= 1) & (small["mean_high"] >= 1)
@@ -52,16 +52,14 @@ def _kernel(kernel: pd.DataFrame) -> Iterator[str]:
     large = select(kernel, k=LARGE, projection="orthogonal")
     told_large = [
         f"at cos = {row['cosine']:g} a relative deviation of {_figure(sqrt(row['predicted']))}, and half of the "
-        "estimates "
-        f"are below {row['median']:.2g} of the true value"
+        f"estimates are below {row['median']:.2g} of the true value"
         for _, row in large[large["cosine"].isin([0, 1])].iterrows()
     ]
     if told_large:
         yield (
             f"**At k = {LARGE:g} a single estimate says next to nothing**: by the formula (m = {M}, independent), "
             f"{'; '.join(told_large)}. The mean is still right, but only through rare estimates that are far too "
-            "large: "
-            f"{int(large['estimates'].iloc[0]):,} of them are not enough to measure the variance."
+            f"large: {int(large['estimates'].iloc[0]):,} of them are not enough to measure the variance."
         )
 
 
@@ -73,24 +71,21 @@ def _random(error: pd.DataFrame) -> Iterator[str]:
         return
     yield (
         f"**Random unit features, 64 channels, {int(at['tokens'].iloc[0]):,} positions, m = {M}**: ENLA's output "
-        "differs "
-        f"from that of exact softmax attention by {', '.join(told)}."
+        f"differs from that of exact softmax attention by {', '.join(told)}."
     )
     large = select(at, k=LARGE)
     pooled, own = mean(large, "error_of_mean").value, mean(large, "error").value
     nearer = "nearer to exact attention than ENLA is" if pooled < own else "farther from exact attention than ENLA is"
     yield (
         f"**At k = {LARGE:g} that is {'no' if own > 0.5 else 'a rough'} approximation of softmax attention**: single "
-        "draws "
-        f"lie between {_percent(large['error'].min())} and {_percent(large['error'].max())}; plain mean pooling "
-        "differs by "
-        f"{_percent(pooled)}, so it is {nearer}. The correlation of what differs from query to query is "
+        f"draws lie between {_percent(large['error'].min())} and {_percent(large['error'].max())}; plain mean pooling "
+        f"differs by {_percent(pooled)}, so it is {nearer}. The correlation of what differs from query to query is "
         f"{mean(large, 'correlation_across').value:.2f}."
     )
     swept = select(part, k=LARGE)
     few, many = (select(swept, m=m) for m in (swept["m"].min(), swept["m"].max()))
     yield (
-        f"The number of random features, k = {LARGE:g}: {_share(few, 'error')} with m = {swept['m'].min()}, "
+        f"**The number of random features**, k = {LARGE:g}: {_share(few, 'error')} with m = {swept['m'].min()}, "
         f"{_share(many, 'error')} with m = {swept['m'].max()}."
     )
 
@@ -116,43 +111,40 @@ def _trained(error: pd.DataFrame) -> Iterator[str]:
 def _operator(attended: pd.DataFrame) -> Iterator[str]:
     yield (
         "**What ENLA is, at every k**: written the other way round, its output is exactly Σ_j w_j(q)·c_j. Each of "
-        "the m "
-        "random directions makes one landmark c_j, a softmax pooling of the values over the whole image, and a query "
-        "takes a soft choice w(q) among the m landmarks. It is attention in two steps through m random landmarks, of "
-        "rank at most m; it resembles softmax attention only where many landmarks share a query's sum."
+        "the m random directions makes one landmark c_j, a softmax pooling of the values over the whole image, and a "
+        "query takes a soft choice w(q) among the m landmarks. It is attention in two steps through m random "
+        "landmarks, of rank at most m."
     )
     enla = select(attended, operator="ENLA", m=M)
     told = []
-    for name in labels(attended):
+    for name in [name for name in labels(attended) if name.startswith(("random, 64", "ENLCA"))]:
         part = select(enla, label=name)
-        if len(part) and (part["k"].isin([1, LARGE]).all()):
+        if len(part) and part["k"].isin([1, LARGE]).all():
             told.append(
-                f"{name}: {part['features'].mean():.2g} of {M} carry a query's sum (the {FEW} largest alone give the "
-                "output "
-                f"to within {_percent(part['few_error'].mean())}), and tell {part['buckets'].mean():.2g} kinds of "
-                f"queries apart"
+                f"{name}: {part['features'].mean():.2g} carry a query's sum, and the {FEW} largest alone give the "
+                f"output to within {_percent(part['few_error'].mean())}"
             )
-    yield "**Random features at work** (effective numbers). " + "; ".join(told) + "."
+    yield f"**Random features at work**, effective number of {M}. {'; '.join(told)}."
     trained = select(attended, source="trained", k=LARGE)
     trained = trained[(trained["m"] == M) | trained["m"].isna()]
-    parts = {name: select(trained, operator=name) for name in ("ENLA", "exact")}
+    operators = {"ENLA": "ENLA", "exact attention on the same features": "exact"}
+    parts = {name: select(trained, operator=operator) for name, operator in operators.items()}
     if all(len(part) for part in parts.values()):
         told = [
             f"{name} has rank {part['rank'].mean():.2g} in {int(part['sampled'].max())} queries, and the variance of "
-            "its "
-            f"output over queries is {_percent(part['detail'].mean())} of that of the values over positions"
+            f"its output over queries is {_percent(part['detail'].mean())} of that of the values over positions"
             for name, part in parts.items()
         ]
         own = parts["ENLA"]
         same = own["buckets"].mean() < 2
         yield (
-            f"**In the trained networks at k = {LARGE:g}** "
+            f"**In the trained networks at k = {LARGE:g}** the queries fall into {own['buckets'].mean():.2g} kinds by "
+            "the landmarks that they use"
             + (
-                "nearly all queries use the same few landmarks, so ENLA is close to one pooling over the whole "
-                "image that "
-                "all queries share, along random directions"
+                ": nearly all use the same few, so ENLA is close to one pooling over the whole image along random "
+                "directions, shared by all queries"
                 if same
-                else f"the queries fall into {own['buckets'].mean():.2g} kinds by the landmarks that they use"
+                else ""
             )
             + f". Effective numbers: {'; '.join(told)}."
         )
@@ -170,12 +162,10 @@ def _loss(attended: pd.DataFrame) -> Iterator[str]:
     yield (
         f"**The contrastive loss** (k = {LARGE:g}, without → with): the gap that it pushes above 1 goes from "
         f"{_interval(gaps[0].value, gaps[0].low, gaps[0].high)} to "
-        f"{_interval(gaps[1].value, gaps[1].low, gaps[1].high)}, "
-        f"and the span of the cosines (1 to 99 %) from {spread[0]:.2f} to {spread[1]:.2f}. The weight that exact "
-        "attention "
-        f"would put on the most similar 2 % goes from {_percent(tops[0][0])} to {_percent(tops[0][1])}; what ENLA "
-        "really puts there "
-        f"from {_percent(tops[1][0])} to {_percent(tops[1][1])}."
+        f"{_interval(gaps[1].value, gaps[1].low, gaps[1].high)}, and the span of the cosines (1 to 99 %) from "
+        f"{spread[0]:.2f} to {spread[1]:.2f}. The weight that exact attention would put on the most similar 2 % goes "
+        f"from {_percent(tops[0][0])} to {_percent(tops[0][1])}; what ENLA really puts there from "
+        f"{_percent(tops[1][0])} to {_percent(tops[1][1])}."
     )
 
 
@@ -191,10 +181,8 @@ def _amplification(attended: pd.DataFrame) -> Iterator[str]:
         shares[operator] = [float((end["positions"] / end["tokens"]).mean()) for end in ends]
     yield (
         f"**Amplification**, ENLCA trained at k = {ks[0]:g} and at k = {ks[-1]:g}: the effective number of attended "
-        "positions "
-        f"goes from {_percent(shares['exact'][0])} to {_percent(shares['exact'][1])} of the image for exact "
-        "attention, and for ENLA "
-        f"from {_percent(shares['ENLA'][0])} to {_percent(shares['ENLA'][1])}."
+        f"positions goes from {_percent(shares['exact'][0])} to {_percent(shares['exact'][1])} of the image for exact "
+        f"attention, and for ENLA from {_percent(shares['ENLA'][0])} to {_percent(shares['ENLA'][1])}."
     )
 
 
@@ -204,9 +192,8 @@ def _limits(attended: pd.DataFrame) -> Iterator[str]:
     if widths and max(widths) < 64:
         yield (
             f"**Limits.** Query and key of these networks have {' or '.join(map(str, widths))} channels, the paper's "
-            "64, and "
-            "were trained briefly on few photographs; random features of both widths differ so much that the trained "
-            "figures say nothing about the paper's networks. One seed a setting unless several were given."
+            "64, and were trained briefly on few photographs; random features of both widths differ so much that the "
+            "trained figures say nothing about the paper's networks. One seed a setting unless several were given."
         )
 
 

@@ -46,11 +46,14 @@ def findings(results: str) -> Markdown:
 
 def errors(results: str) -> Html:
     """Distance from exact attention of everything at its own k and m, and of random features at every k."""
-    error = _tables(results)["error"]
+    tables = _tables(results)
+    error, whole = tables["error"], tables["attended"]
     part = error[(error["projection"] == "orthogonal") & (error["m"] == 128)]
     part = part[(part["source"] == "random") | part["as_trained"].astype(bool)]
     lines = []
-    for (label, k), cells in part.groupby(["label", "k"], sort=True):
+    order = {name.split(", k")[0] if "random" in name else name: place for place, name in enumerate(labels(whole))}
+    groups = sorted(part.groupby(["label", "k"]), key=lambda group: (order[str(group[0][0])], group[0][1]))
+    for (label, k), cells in groups:
         own, pooled = mean(cells, "error"), mean(cells, "error_of_mean")
         lines.append(
             [
@@ -85,13 +88,14 @@ def attended(results: str) -> Html:
                             "" if cells[name].isna().all() else f"{cells[name].mean():.1f}"
                             for name in ("features", "buckets")
                         ),
+                        "" if cells["few_error"].isna().all() else _percent(cells["few_error"].mean()),
                         f"{cells['gap'].mean():.2f}",
                     ]
                 )
     heads = [
-        "features", "weights", "positions, % of N", "participation, % of N", "on nearest 2 %", "rank", "features at "
+        "features", "weights", "positions, %", "participation, %", "on most similar 2 %", "rank", "features at "
         "work",
-        "kinds of queries", "contrastive gap",
+        "kinds of queries", "8 features alone, % off", "contrastive gap",
     ]  # fmt: skip
     return _table(heads, lines)
 
@@ -124,7 +128,8 @@ def _percent(value: float, low: float = float("nan"), high: float = float("nan")
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> Html:
-    body = "".join("<tr>" + "".join(f"<td>{escape(word)}</td>" for word in line) + "</tr>" for line in lines)
+    cell = '<td style="white-space:nowrap">{}</td>'
+    body = "".join("<tr>" + "".join(cell.format(escape(word)) for word in line) + "</tr>" for line in lines)
     head = "".join(f"<th>{escape(word)}</th>" for word in heads)
     return Html(
         '<div style="overflow-x:auto"><table style="font-size:.8rem;text-align:left">'

@@ -14,10 +14,12 @@ ANALYSED = list(
 
 rule analyse:
     input:
-        expand(RESULTS / "runs/{run}/weights.safetensors", run=ANALYSED),
-        expand(RESULTS / "runs/{run}/config.json", run=ANALYSED),
-        expand(RESULTS / "runs/{run}/provenance.json", run=ANALYSED),
-        stores(PLAN.test[:1], config["table2"]["scale"]),
+        runs=expand(
+            RESULTS / "runs/{run}/{file}",
+            run=ANALYSED,
+            file=("weights.safetensors", "config.json", "provenance.json"),
+        ),
+        stores=stores(PLAN.test[:1], config["table2"]["scale"]),
     output:
         kernel=RESULTS / "analysis/kernel.csv",
         error=RESULTS / "analysis/error.csv",
@@ -38,7 +40,7 @@ rule analyse:
     params:
         results=RESULTS,
         runs=shlex.join(ANALYSED),
-        data=f"data/prepared/{PLAN.test[0]}",
+        data=lambda wildcards, input: Path(input.stores[0]).parent.parent,
         scale=config["table2"]["scale"],
         folder=subpath(output.kernel, parent=True),
     shell:
