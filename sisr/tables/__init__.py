@@ -22,7 +22,7 @@ def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity
     Raises SisrError with one sentence where something that the table needs is missing.
     """
     check(name)
-    found = runs.load(results, ids)
+    found = runs.load(results, ids, weights=name == "table1")
     if name == "table4":
         return table4.build(found, results.name, complexity or results / "complexity" / "table4.csv")
     return _MODULES[name].build(found, results.name)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,20 @@ from sisr.errors import SisrError
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""
+TRAINED_HERE = ("EDSR", "NLSN", "ENLCN")
+WEIGHTS = {name.lower(): name for name in (*published.methods(), "VDSR") if name not in TRAINED_HERE}
+"""Methods whose published weights may be measured: name in `evaluation/<name>-x<scale>`, and the row it makes."""
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trained network, or a control, with the folder of its per-image rows."""
+    """One trained network, published weights, or a control, with the folder of its per-image rows."""
 
     id: str
     config: dict[str, Any]
-    """`config.json`; empty for a control."""
+    """`config.json`; empty for a control and for published weights."""
     provenance: dict[str, Any]
     evaluation: Path
 
@@ -35,6 +38,11 @@ class Run:
         """`bicubic`, `hr`, or None for a network."""
         name = self.id.rsplit("-x", 1)[0]
         return name if not self.config and name in CONTROLS else None
+
+    @property
+    def method(self) -> str | None:
+        """Row of the method whose published weights were measured; None for what was trained here and for controls."""
+        return None if self.config else WEIGHTS.get(self.id.rsplit("-x", 1)[0])
 
     @property
     def scale(self) -> int:
@@ -147,8 +155,10 @@ def image_rows(file: Path) -> pd.DataFrame:
     return frame
 
 
-def load(results: Path, ids: Sequence[str] | None = None) -> list[Run]:
+def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
     """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
+
+    weights: whether published weights that were measured at these scales (`WEIGHTS`) come along, too, or are left out.
 
     Raises SisrError with one sentence where a run or its evaluation is missing.
     """
@@ -158,12 +168,13 @@ def load(results: Path, ids: Sequence[str] | None = None) -> list[Run]:
     names = list(dict.fromkeys(ids)) if ids else sorted(p.name for p in evaluated.glob("*") if p.is_dir())
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
-    for control in CONTROLS:
+    for other in (*CONTROLS, *WEIGHTS):
         for scale in sorted(scales):
-            name = f"{control}-x{scale}"
+            name = f"{other}-x{scale}"
             if name not in names and (evaluated / name).is_dir():
                 runs.append(_load(results, name))
-    if not any(run.config for run in runs):
+    runs = [run for run in runs if weights or run.method is None]
+    if not any(run.config or run.method for run in runs):
         raise SisrError(
             f"{evaluated} holds no evaluated run; train and evaluate first (python -m sisr evaluate --help)."
         )
@@ -179,10 +190,32 @@ def _load(results: Path, name: str) -> Run:
     control, _, scale = name.rpartition("-x")
     if control in CONTROLS and scale.isdigit():
         return Run(name, {}, {}, evaluation)
+    if control in WEIGHTS and scale.isdigit() and not folder.exists():
+        return _weights(Run(name, {}, {}, evaluation))
     run = Run(name, _json(folder / "config.json"), _json(folder / "provenance.json"), evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
     return run
+
+
+def _weights(run: Run) -> Run:
+    """Published weights, with their origin from the files beside the rows."""
+    if not run.files:
+        raise SisrError(f"{run.evaluation} holds no file <set>_x{run.scale}.csv; evaluate {run.id} again.")
+    known: dict[str, Any] = {}
+    for dataset, file in run.files.items():
+        facts = _json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
+        if facts.get("network", run.id.rsplit("-x", 1)[0]) != run.id.rsplit("-x", 1)[0]:
+            raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
+        origin: dict[str, Any] = {
+            key: facts[key] for key in ("weights_sha256", "device", "torch", "unrounded_lr") if key in facts
+        }
+        if known and origin.get("weights_sha256") != known.get("weights_sha256"):
+            raise SisrError(f"{run.id} was evaluated on {dataset} with other weights than before; evaluate it again.")
+        if known and origin.get("unrounded_lr") != known.get("unrounded_lr"):
+            raise SisrError(f"{run.id} was evaluated on {dataset} from other LR than before; evaluate it again.")
+        known = known or origin
+    return replace(run, provenance=known)
 
 
 def _json(file: Path) -> dict[str, Any]:
