@@ -18,13 +18,14 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/complexity.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/analysis.smk"
 
 
 rule all:
     default_target: True
     input:
         expand(RESULTS / "tables/{name}.html", name=NAMES),
-        expand(RESULTS / "notebooks/{name}.html", name=NAMES),
+        expand(RESULTS / "notebooks/{name}.html", name=[*NAMES, "what_enla_computes"]),
 
 
 for name in NAMES:

@@ -44,11 +44,16 @@ def create(name: str, scale: int = 4, **options: Any) -> nn.Module:
     The options are the keyword arguments of the network's function. The result's `config` rebuilds it:
     `create(**model.config)`. Raises ValueError for an unknown name, an unknown option or a value out of range.
     """
+    return build(find(name), f"network {name!r}", {"scale": scale}, options)
+
+
+def find(name: str) -> Network:
+    """The function behind a registered name. Raises ValueError, with the nearest name, when there is none."""
     if name not in _NETWORKS:
         near = difflib.get_close_matches(str(name).lower(), _NETWORKS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown network {name!r}: {hint}registered are {', '.join(available())}")
-    return build(_NETWORKS[name], f"network {name!r}", {"scale": scale}, options)
+    return _NETWORKS[name]
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -32,8 +32,10 @@ class Network:
     residual_scale: float = _setting("factor on each residual branch", paper="0.1", default=0.1)
     attention: str | None = _setting("registered attention, package.module:Class, or none", default=None)
     attention_options: dict[str, Any] = _setting("options of the attention", default_factory=dict)
-    slots: tuple[int, ...] = _setting(
-        "places of the attention, each the number of blocks before it", paper="0 8 16 24 32", default=()
+    slots: tuple[int, ...] | None = _setting(
+        "places of the attention, each the number of blocks before it; none given: at the start and after every eighth",
+        paper="0 8 16 24 32",
+        default=None,
     )
     initialisation: str = _setting(
         "pytorch (its defaults) or interpolation (the same network, starting close to bicubic)",
@@ -44,7 +46,7 @@ class Network:
     def __post_init__(self) -> None:
         _positive(self, "scale", "blocks", "channels", "residual_scale")
         _one_of(self, "initialisation", INITIALISATIONS)
-        for slot in self.slots:
+        for slot in self.slots or ():
             if not 0 <= slot <= self.blocks:
                 raise UsageError(
                     f"slot {slot} does not exist in a network of {self.blocks} blocks; "
@@ -133,7 +135,8 @@ class Run:
         """Inverse of `as_dict`. Unknown keys raise UsageError."""
         try:
             network = dict(plain["network"])
-            network["slots"] = tuple(network.get("slots", ()))
+            if network.get("slots") is not None:
+                network["slots"] = tuple(network["slots"])
             return cls(
                 network=Network(**network),
                 training=Training(**plain["training"]),
@@ -150,7 +153,7 @@ class Run:
             for setting in fields(part):
                 value = getattr(part, setting.name)
                 if value == _default(setting) and setting.name != "name":
-                    continue
+                    continue  # None is always a default
                 words += _words(flag(setting.name), value)
         return [*words, "--train", *self.train, "--seed", str(self.seed)]
 
@@ -165,8 +168,6 @@ def _default(setting: "Field[Any]") -> Any:
 
 
 def _words(flag_: str, value: Any) -> list[str]:
-    if value is None:
-        return [flag_, "none"]
     if isinstance(value, bool):
         return [flag_ if value else flag_.replace("--", "--no-", 1)]
     if isinstance(value, dict):

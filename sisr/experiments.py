@@ -98,7 +98,7 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
     if attention in _WITHOUT_PROJECTION:
         training["redraw_every"] = 0
     network = dict(config["network"])
-    slots = tuple(network.pop("slots", ()))
+    slots = network.pop("slots", None)
     if attention is not None:
         options = {**_options(config, attention), **options}
     return Run(
@@ -107,7 +107,7 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
             scale=scale,
             attention=attention,
             attention_options=options,
-            slots=slots if attention is not None else (),
+            slots=None if attention is None or slots is None else tuple(slots),
             **network,
         ),
         training=Training(recipe=recipe, **training),
@@ -117,7 +117,8 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
 
 
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
-    options = {**attention_options(config["recipe"], attention), **config.get("attention_options", {}).get(attention, {})}
+    own = config.get("attention_options", {}).get(attention, {})
+    options = {**attention_options(config["recipe"], attention), **own}
     # 6 and 6.0 are one amplification factor, and one run
     return options | ({"k": float(options["k"])} if "k" in options else {})
 

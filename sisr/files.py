@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, on error removed."""
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on error removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix is kept: pandas, numpy and matplotlib choose the format by it

@@ -48,18 +48,23 @@ _RANKS: dict[str, dict[str, Any]] = {
 }
 # the small constant that the released code adds to every random feature; the paper has none
 _EPSILON = {"paper": 0.0, "released": 1e-4}
+# "all kernels 3x3" in the paper, 1x1 embeddings in the released code
+_EMBEDDING_KERNEL = {"paper": 3, "released": 1}
 
 
 def attention_options(recipe: str, attention: str) -> dict[str, Any]:
     """Options of one of the paper's mechanisms under a recipe; empty for any other mechanism."""
     if recipe not in TRAINING:
         raise UsageError(f"there is no recipe {recipe!r}; there are {', '.join(TRAINING)}.")
-    features: dict[str, Any] = {"m": 128, "orthogonal": True, "epsilon": _EPSILON[recipe]}
+    embedding: dict[str, Any] = {"embedding_kernel": _EMBEDDING_KERNEL[recipe]}
+    features = {"m": 128, "orthogonal": True, "epsilon": _EPSILON[recipe], **embedding}
     match attention:
         case "enla":
             return {"k": 1.0, **features}
         case "enlca":
             return {"k": 6.0, **features, "margin": 1.0, **_RANKS[recipe]}
+        case "nla":
+            return embedding
         case "nlsa":
             return {"rounds": 4, "chunk": 144}
     return {}

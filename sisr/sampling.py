@@ -1,11 +1,67 @@
-"""Training patches: which ones a step sees depends on the seed and the step alone, so a run can go on anywhere."""
+"""Training patches: which ones a step sees depends on the seed and the step alone, so a run can go on anywhere.
+
+The decoded pixels of all images lie one after another, on the device if they fit there, else in a memory-mapped file;
+a patch is read by computing where each of its pixels lies, flip and rotation included. So the same code cuts the same
+patches on any device, and nothing is decoded or copied as a whole.
+"""
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from sisr.errors import SisrError
-from sisr.store import PairedStore
+from sisr.store import ImageStore, PairedStore
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """All images of one store: flat uint8 pixels and, by image, where they start and how large they are."""
+
+    flat: Tensor  # (bytes,) uint8
+    start: Tensor  # (images,) int64, as the following
+    width: Tensor
+    channels: Tensor
+
+    @classmethod
+    def of(cls, store: ImageStore, device: torch.device) -> "Pixels":
+        """The pixels of a store, mapped into memory, or copied to a GPU."""
+        flat = torch.from_numpy(np.memmap(store.path / "pixels.bin", dtype=np.uint8, mode="c"))
+        sizes = torch.tensor(store.shapes)  # (images, 3)
+        start = sizes.prod(dim=1).cumsum(dim=0) - sizes.prod(dim=1)
+        return cls(*(tensor.to(device) for tensor in (flat, start, sizes[:, 1], sizes[:, 2])))
+
+    def patches(self, image: Tensor, top: Tensor, left: Tensor, turn: Tensor, side: int) -> Tensor:
+        """Square patches, each turned by one of the eight symmetries of the square.
+
+        Args:
+            image, top, left: (batch,) int64: number of the image, and the patch's upper left pixel in it.
+            turn: (batch,) 0 to 7: `turn` % 4 quarter turns counter-clockwise, then mirrored left to right from 4 on.
+            side: of the patches, in pixels.
+
+        Returns:
+            (batch, 3, side, side) uint8; a greyscale image has the same value in all three channels.
+        """
+        rows, columns = _turned_grid(turn, side)  # (batch, side, side) each: which pixel of the patch comes there
+        channels = self.channels[image].view(-1, 1, 1)
+        row = rows + top.view(-1, 1, 1)
+        column = columns + left.view(-1, 1, 1)
+        first = self.start[image].view(-1, 1, 1) + (row * self.width[image].view(-1, 1, 1) + column) * channels
+        channel = torch.arange(3, device=first.device).view(1, 3, 1, 1) * (channels > 1).long().unsqueeze(1)
+        return self.flat[first.unsqueeze(1) + channel]
+
+
+def _turned_grid(turn: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Row and column, within the unturned patch, of each pixel of the turned one: (batch, side, side) each."""
+    y, x = torch.meshgrid(*[torch.arange(side, device=turn.device)] * 2, indexing="ij")
+    last = side - 1
+    # np.rot90 by 0, 1, 2, 3 quarter turns
+    rows = torch.stack([y, x, last - y, last - x])
+    columns = torch.stack([x, last - y, last - x, y])
+    rows, columns = torch.cat([rows, rows.flip(2)]), torch.cat([columns, columns.flip(2)])
+    return rows[turn], columns[turn]
 
 
 class PatchSampler:
@@ -16,62 +72,72 @@ class PatchSampler:
         patch: side of the LR patch in pixels; the HR patch is `patch * scale`.
         batch: pairs a step.
         seed: seed of the choice.
+        device: where the patches are wanted. On a GPU the images are kept there if they take at most half of its
+            free memory.
 
     Raises:
         SisrError: when an image is smaller than a patch.
     """
 
-    def __init__(self, sets: list[PairedStore], *, patch: int, batch: int, seed: int) -> None:
-        self.images = [(images, index) for images in sets for index in range(len(images.names))]
-        self.patch, self.batch, self.seed = patch, batch, seed
-        for images, index in self.images:
-            height, width = images.lr(index).shape[:2]
+    def __init__(
+        self,
+        sets: list[PairedStore],
+        *,
+        patch: int,
+        batch: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.patch, self.batch, self.seed, self.scale = patch, batch, seed, sets[0].scale
+        self.device = torch.device(device)
+        stores = [(ImageStore(pair.root / f"x{pair.scale}"), ImageStore(pair.root / "hr")) for pair in sets]
+        needed = sum(math.prod(shape) for pair in stores for store in pair for shape in store.shapes)
+        fits = self.device.type == "cuda" and needed <= torch.cuda.mem_get_info(self.device)[0] // 2
+        self.where = self.device if fits else torch.device("cpu")
+        self.sets = [(Pixels.of(lr, self.where), Pixels.of(hr, self.where)) for lr, hr in stores]
+        self.images = [(number, index) for number, pair in enumerate(sets) for index in range(len(pair))]
+        self.image_names = [name for pair in sets for name in pair.names]
+        self._sizes = np.array([shape[:2] for lr, _ in stores for shape in lr.shapes])  # (images, 2)
+        for name, (height, width) in zip(self.image_names, self._sizes, strict=True):
             if min(height, width) < patch:
                 raise SisrError(
-                    f"{images.names[index]} is {width}x{height} pixels at x{images.scale}, smaller than the training "
-                    f"patch of {patch}; leave the image out or make the patch smaller."
+                    f"{name} is {width}x{height} pixels at x{self.scale}, smaller than the training patch of {patch}; "
+                    "leave the image out or make the patch smaller."
                 )
 
     def names(self, step: int) -> list[str]:
         """Names of the images that the patches of a step come from."""
-        return [self.images[choice][0].names[self.images[choice][1]] for choice in self._choices(step)[0]]
+        return [self.image_names[choice] for choice in self._choices(step)[:, 0]]
 
-    def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Patches of one step.
+    def __call__(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Patches of one step, or of a part of its batch.
 
         Returns:
-            LR (batch, 3, patch, patch) and HR (batch, 3, patch·scale, patch·scale), uint8 on the CPU.
+            LR (batch, 3, patch, patch) and HR (batch, 3, patch·scale, patch·scale), uint8 on the device.
         """
+        choices = self._choices(step)[part]
         lr, hr = [], []
-        for choice, row, column, turn in zip(*self._choices(step), strict=True):
-            images, index = self.images[choice]
-            small, large, scale = images.lr(index), images.hr(index), images.scale
-            top = int(row * (small.shape[0] - self.patch + 1))
-            left = int(column * (small.shape[1] - self.patch + 1))
-            lr.append(_turned(_crop(small, top, left, self.patch), turn))
-            hr.append(_turned(_crop(large, top * scale, left * scale, self.patch * scale), turn))
-        return torch.from_numpy(np.stack(lr)), torch.from_numpy(np.stack(hr))
+        # sets are few; patches of one set are cut together, and brought back into the order of the batch
+        number_of = np.array([self.images[choice][0] for choice in choices[:, 0]])
+        index_of = np.array([self.images[choice][1] for choice in choices[:, 0]])
+        order = np.argsort(number_of, kind="stable")
+        for number in np.unique(number_of):
+            mine = number_of == number
+            image, top, left, turn = (
+                torch.from_numpy(np.ascontiguousarray(column)).to(self.where)
+                for column in (index_of[mine], choices[mine, 1], choices[mine, 2], choices[mine, 3])
+            )
+            small, large = self.sets[number]
+            lr.append(small.patches(image, top, left, turn, self.patch))
+            hr.append(large.patches(image, top * self.scale, left * self.scale, turn, self.patch * self.scale))
+        back = torch.from_numpy(np.argsort(order)).to(self.where)
+        return torch.cat(lr)[back].to(self.device), torch.cat(hr)[back].to(self.device)
 
-    def _choices(
-        self, step: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    def _choices(self, step: int) -> np.ndarray:
+        """(batch, 4) int64: image, top, left and turn of every patch of a step."""
         random = np.random.default_rng([self.seed, step])
-        return (
-            random.integers(len(self.images), size=self.batch),
-            random.random(self.batch),
-            random.random(self.batch),
-            random.integers(8, size=self.batch),
-        )
-
-
-def _crop(image: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
-    patch = image[top : top + side, left : left + side]
-    if patch.ndim == 2:  # greyscale: the same value in all three channels
-        patch = np.repeat(patch[:, :, None], 3, axis=2)
-    return patch.transpose(2, 0, 1)
-
-
-def _turned(patch: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """One of the eight symmetries of the square: `turn` % 4 quarter turns, mirrored from 4 on."""
-    patch = np.rot90(patch, turn % 4, axes=(1, 2))
-    return np.ascontiguousarray(patch[:, :, ::-1] if turn >= 4 else patch)
+        image = random.integers(len(self.images), size=self.batch)
+        place = random.random((self.batch, 2))
+        corner = (place * (self._sizes[image] - self.patch + 1)).astype(np.int64)
+        turn = random.integers(8, size=self.batch)
+        return np.column_stack([image, corner, turn])

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# two processes of one thread test faster than one whose threads wait for each other; read when torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parent.parent
 REFERENCE_DATA = Path(os.environ.get("SISR_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
 

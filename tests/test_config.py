@@ -44,7 +44,7 @@ runs = st.builds(
         attention_options=options.filter(
             lambda chosen: all(type(chosen.get(key, 1)) in (int, float) for key in ("k", "m", "rounds"))
         ),
-        slots=st.lists(st.integers(0, 8), unique=True).map(tuple),
+        slots=st.none() | st.lists(st.integers(0, 8), min_size=1, unique=True).map(tuple),
     ),
     training=st.builds(
         Training,

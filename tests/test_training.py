@@ -236,21 +236,21 @@ def test_bfloat16_and_channels_last_train_close_to_the_reference(prepared: Path,
     assert math.isfinite(losses[1].sum())
 
 
-def test_command_line_tells_what_is_wrong() -> None:
+def test_command_line_tells_what_is_wrong(tmp_path: Path) -> None:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sisr", "train", *words]
+        command = [sys.executable, "-m", "sisr", "train", *words, "--output", str(tmp_path / "run")]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
 
-    told = call("--steps", "0", "--output", "x")
+    told = call("--steps", "0")
     assert (told.returncode, told.stderr) == (2, "sisr train: steps is 0; it must be above 0.\n")
-    told = call("--attention-options", "k", "--output", "x")
+    told = call("--attention-options", "k")
     assert told.returncode == 2
     assert "write it as name=value" in told.stderr
-    told = call("--output", "x", "--train", "nothing")
+    told = call("--output", "absent", "--train", "nothing")
     assert told.returncode == 1
     assert told.stderr.count("\n") == 1
     assert "run `python -m sisr prepare`" in told.stderr
-    told = call("--attention", "enlac", "--output", "x")
+    told = call("--attention", "enlac")
     assert told.returncode in (1, 2)
     assert "'enlca'" in told.stderr or "'enla'" in told.stderr
     assert "Traceback" not in told.stderr

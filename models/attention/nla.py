@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from models.attention.base import Attention
 from models.attention.registry import register
 
+WIDEST_HEAD = 256  # of the flash kernels
+
 
 @register("nla")
 class NLA(Attention):
@@ -51,14 +53,17 @@ class NLA(Attention):
 def exact_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(query keyᵀ) value: query, key (B, N, C), value (B, N, Cv) of any width → (B, N, Cv).
 
-    The blockwise kernels want values as wide as queries, so a wider value is cut into heads that share query and key.
+    The blockwise kernels want values as wide as queries: the narrower are filled up with zeros, which leaves the logits
+    as they are and takes the exponential once. Values wider than those kernels go are cut into heads.
     """
     B, N, C = query.shape
     width = value.shape[-1]
-    heads = -(-width // C)
-    # (B, N, Cv) → (B, heads, N, C); a width that does not divide is filled up with zeros
-    values = F.pad(value, (0, heads * C - width)).reshape(B, N, heads, C).transpose(1, 2)
-    queries = query.to(value.dtype).contiguous()[:, None].expand(B, heads, N, C)
-    keys = key.to(value.dtype).contiguous()[:, None].expand(B, heads, N, C)
-    out = F.scaled_dot_product_attention(queries, keys, values.contiguous(), scale=1.0)
-    return out.transpose(1, 2).reshape(B, N, heads * C)[..., :width]
+    head = max(C, min(width, WIDEST_HEAD))
+    heads = -(-width // head)
+    # (B, N, Cv) → (B, heads, N, head)
+    values = F.pad(value, (0, heads * head - width)).reshape(B, N, heads, head).transpose(1, 2).contiguous()
+    queries, keys = (
+        F.pad(x.to(value.dtype), (0, head - C)).contiguous()[:, None].expand(B, heads, N, head) for x in (query, key)
+    )
+    out = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+    return out.transpose(1, 2).reshape(B, N, heads * head)[..., :width]

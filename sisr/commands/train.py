@@ -21,17 +21,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group(part.__name__.lower(), part.__doc__)
         for name, hint in get_type_hints(part).items():
             setting = next(item for item in fields(part) if item.name == name)
-            default = () if name == "slots" else {} if name == "attention_options" else setting.default
+            default = [] if name == "attention_options" else setting.default
             text = setting.metadata["help"]
             if setting.metadata["paper"]:
                 text += f"; paper: {setting.metadata['paper']}"
-            if not isinstance(default, bool) and default not in ((), {}):
-                text += f" [{'none' if default is None else default}]"
+            if not isinstance(default, bool) and default not in (None, []):
+                text += f" [{default}]"
             options: dict[str, Any] = {"dest": name, "default": default, "help": text.replace("%", "%%")}
             if hint is bool:
                 options["action"] = argparse.BooleanOptionalAction
             elif name == "slots":
-                options |= {"type": int, "nargs": "*", "metavar": "N"}
+                options |= {"type": int, "nargs": "+", "metavar": "N"}
             elif name == "attention_options":
                 options |= {"nargs": "*", "metavar": "NAME=VALUE"}
             else:
@@ -79,7 +79,7 @@ def run_from(args: argparse.Namespace) -> Run:
     """The run that the words of the command line describe."""
     values = vars(args)
     network = {setting.name: values[setting.name] for setting in fields(Network)}
-    network["slots"] = tuple(network["slots"])
+    network["slots"] = None if network["slots"] is None else tuple(network["slots"])
     network["attention"] = None if network["attention"] in (None, "none") else network["attention"]
     network["attention_options"] = dict(map(_option, network["attention_options"]))
     training = {setting.name: values[setting.name] for setting in fields(Training)}

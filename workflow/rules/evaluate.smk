@@ -23,9 +23,10 @@ rule evaluate:
         data=test_folders,
         folder=subpath(output[0], parent=True),
         device=config.get("device", "auto"),
+        greyscale=config.get("greyscale", "as-is"),
     shell:
         "python -m sisr evaluate {params.run} --data {params.data} --scale {wildcards.scale}"
-        " --output-dir {params.folder} --device {params.device} > {log} 2>&1"
+        " --output-dir {params.folder} --device {params.device} --greyscale {params.greyscale} > {log} 2>&1"
 
 
 rule evaluate_control:
@@ -48,6 +49,7 @@ rule evaluate_control:
     params:
         data=test_folders,
         folder=subpath(output[0], parent=True),
+        greyscale=config.get("greyscale", "as-is"),
     shell:
         "python -m sisr evaluate {wildcards.control} --data {params.data} --scale {wildcards.scale}"
-        " --output-dir {params.folder} > {log} 2>&1"
+        " --output-dir {params.folder} --greyscale {params.greyscale} > {log} 2>&1"
