@@ -170,9 +170,9 @@ def _about_weights(table: pd.DataFrame) -> list[str]:
             apart.append(f"{where} {text(difference, 2, True)} dB")
     if apart:
         found.append(
-            f"More than {EXPLAINED} dB from print: {', '.join(apart)}. docs/checks.md measures what is known to make such "
-            "differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of Set14 taken as grey or as "
-            "RGB), and says what they leave unexplained."
+            f"More than {EXPLAINED} dB from print: {', '.join(apart)}. docs/checks.md measures what is known to make "
+            "such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of Set14 as grey or "
+            "as RGB), and says what they leave unexplained."
         )
     return found
 
