@@ -79,7 +79,7 @@ def lapsrn(scale: int = 4, *, depth: int = 10, channels: int = 64) -> LapSRN:
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
     """Whether these are the authors' arrays in the layout of MatConvNet."""
-    return {"input_conv_f", "level1_img_up_f", "level1_upconv_f"} <= state.keys()
+    return {"input_conv_f", "input_conv_b", "level1_img_up_f", "level1_upconv_f"} <= state.keys()
 
 
 def load(state: Mapping[str, Tensor]) -> nn.Module:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from models.colour import enlarge, to_rgb, to_ycbcr
 from models.registry import create, fill, register
 
+INNER = 18  # layers between the first and the last, in the public retraining
+
 
 class VDSR(nn.Module):
     """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped. Options: number of layers, their channels."""
@@ -63,6 +65,10 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     """The network from those arrays; they do not say for which scale, since one set serves all."""
     middle = sum(key.startswith("residual_layer.") for key in state)
+    if middle != INNER:
+        raise ValueError(
+            f"the weights do not fit VDSR: its public retraining has {INNER} inner layers, these have {middle}"
+        )
     order = ["input.weight", *(f"residual_layer.{i}.conv.weight" for i in range(middle)), "output.weight"]
     names = {old: f"layers.{i}.weight" for i, old in enumerate(order)}
     renamed = {names.get(key, key): tensor for key, tensor in state.items()}

@@ -116,16 +116,15 @@ def upscale_luma(
         mode, progress: as in `upscale_and_tell`.
 
     Returns:
-        (sH, sW), not rounded, clamped to what Y can be: 16 to 235, or 0 to 255 for greyscale, which comes back at full
-        range.
+        (sH, sW), not rounded, clamped to 0 to 255; greyscale comes back at full range.
     """
     y = to_tensor(lr).double() * 255.0
     y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(_Y), y)[:, None] / 255.0
     if model.luma_rounded:
         y = y.add(0.5).floor()
     sr, mode = _upscale(model, (y / 255.0).float(), mode or Mode(), progress)
-    plane = np.clip(sr[0, 0].double().cpu().numpy() * 255.0, 16.0, 235.0)
-    return ((plane - 16.0) * 255.0 / 219.0 if lr.ndim == 2 else plane), mode
+    plane = sr[0, 0].double().cpu().numpy() * 255.0
+    return np.clip((plane - 16.0) * 255.0 / 219.0 if lr.ndim == 2 else plane, 0.0, 255.0), mode
 
 
 def to_tensor(image: NDArray[Any]) -> Tensor:

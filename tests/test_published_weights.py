@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import models
 from sisr.evaluation import evaluate
 from sisr.methods import method
 from sisr.pairs import open_pairs
@@ -45,3 +47,24 @@ def test_published_weights_give_their_figures(
     # the figures are printed to 0.01 dB and 0.0001
     assert np.mean([row.psnr for row in measured]) == pytest.approx(expected_psnr, abs=0.01)
     assert np.mean([row.ssim for row in measured]) == pytest.approx(expected_ssim, abs=0.0002)
+
+
+@pytest.mark.parametrize(
+    ("weights", "scale"),
+    [("LapSRN_x4_matconvnet_layout", 4), ("SRMDNF_x2", 2), ("VDSR_twtygqyy", 4)],
+)
+def test_weights_that_lack_an_array_or_have_another_shape_are_refused(
+    reference_data: Path, weights: str, scale: int
+) -> None:
+    with np.load(reference_data / "weights" / f"{weights}.npz") as file:
+        arrays = {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
+    assert models.load(arrays, scale=scale).scale == scale
+    for name, tensor in arrays.items():
+        lacking = {key: value for key, value in arrays.items() if key != name}
+        with pytest.raises(ValueError):  # noqa: PT011 (what is lacking decides the sentence)
+            models.load(lacking, scale=scale)
+        other = torch.zeros([side + 1 for side in tensor.shape] or [2])
+        with pytest.raises(ValueError):  # noqa: PT011
+            models.load({**arrays, name: other}, scale=scale)
+    with pytest.raises(ValueError, match="extra"):
+        models.load({**arrays, "extra_f": torch.zeros(3)}, scale=scale)

@@ -32,7 +32,11 @@ _FILES = (
     ("checks/older_matlab_border/<set>/X2, X4", "LR with an older MATLAB's border", "Huang et al., CVPR 2015"),
     ("checks/rcan_set5/x2, x4", "SR images of Set5 and their HR", "authors of RCAN (Zhang et al., ECCV 2018)"),
     ("weights/LapSRN_x<scale>_matconvnet_layout.npz", "weights as arrays", "its authors (Lai et al., CVPR 2017)"),
-    ("weights/SRMDNF_x<scale>.npz", "weights and degradation values", "its authors (Zhang et al., CVPR 2018)"),
+    (
+        "weights/SRMDNF_x<scale>.npz",
+        "weights and degradation values, half precision",
+        "its authors (Zhang et al., CVPR 2018)",
+    ),
     ("weights/VDSR_twtygqyy.npz", "weights, retrained by others", "a public PyTorch port"),
 )
 
@@ -56,9 +60,10 @@ def markdown(found: dict[str, list[Check]], rows: Sequence[Beside], made: dict[s
 def _made(made: dict[str, Any]) -> str:
     commit = made["git_commit"] or "unknown"
     state = "" if made["git_clean"] is not False else ", with uncommitted changes"
+    threads = f"{made['threads']} thread{'s' if made['threads'] > 1 else ''}"
     return (
-        f"Commit `{commit}`{state}; {made['device']}, {made['threads']} threads; Python {made['python']}, "
-        f"torch {made['torch']}; {made['finished']}."
+        f"Commit `{commit}`{state}; {made['device']}, {threads}; Python {made['python']}, torch {made['torch']}; "
+        f"{made['finished']}."
     )
 
 
@@ -109,9 +114,8 @@ def _beside(rows: Sequence[Beside]) -> str:
     )  # fmt: skip
     lines = [
         "## Table 1's rows, printed and measured\n",
-        "PSNR in dB. Printed: the paper's Table 1, which has these rows from the methods' own papers. Measured: as "
-        "every row of this suite's Table 1, by protocol P1 from the set's LR of 8 bits, greyscale as it is. Beside "
-        "it other ways, in which authors may have measured.\n",
+        "PSNR in dB. Printed: the paper's Table 1. Measured: as every row of this suite's Table 1, by protocol P1 from "
+        "the set's LR of 8 bits, greyscale as it is. Beside it other ways, in which authors may have measured.\n",
         f"| {' | '.join(head)} |",
         f"|---|---{'|---:' * 6}|",
     ]
@@ -141,7 +145,7 @@ def _reasons(rows: Sequence[Beside]) -> list[str]:
         if row.grey_as_rgb is not None:
             parts.append(f"taking the greyscale image as RGB {_decibel(row.grey_as_rgb - row.unrounded, 3)} dB")
         rest = f"nearest to print is “{way}”, {_decibel(left, 3)} dB from it"
-        if abs(left) > CLOSE:
+        if abs(round(left, 2)) > CLOSE:
             rest += ", which these causes do not explain"
         note = f" Of the print: {row.printed_note}." if row.printed_note else ""
         where = f"{row.method}, {row.dataset} x{row.scale}, {_decibel(row.difference)} dB"
