@@ -5,13 +5,11 @@ run that was killed goes on from its checkpoint and, on the CPU, ends with the s
 """
 
 import json
-import pickle
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,6 +21,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import models
+from sisr import inference
+from sisr.checkpoint import Checkpoints, Progress
 from sisr.config import Run
 from sisr.errors import SisrError
 from sisr.files import atomic_write, sha256
@@ -33,17 +33,6 @@ from sisr.store import PairedStore
 COLUMNS = ("step", "loss", "l1", "contrastive", "learning_rate", "seconds")
 _LOG_LINES = 50  # rows of train.csv over a whole run
 _REDRAW = 1  # keeps the seeds of projections apart from those of steps
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds besides weights and optimiser."""
-
-    step: int = 0
-    seconds: float = 0.0
-    rows: list[list[float]] = field(default_factory=list)
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Loss, L1 and contrastive loss summed since the last row."""
 
 
 def train(
@@ -76,11 +65,11 @@ def train(
     """
     if threads:
         torch.set_num_threads(threads)
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    place = inference.device(device)
     settings, network = run.training, run.network
 
     sets = [PairedStore(data / name, network.scale) for name in run.train]
-    sampler = PatchSampler(sets, patch=settings.patch, batch=settings.batch, seed=run.seed)
+    sampler = PatchSampler(sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=place)
 
     torch.manual_seed(run.seed)
     model = create_network(run).to(place).train()
@@ -94,8 +83,8 @@ def train(
         fused=place.type == "cuda",
     )
 
-    checkpoint = output / "checkpoint.pt"
-    state = _resume(checkpoint, run, model, optimizer)
+    checkpoints = Checkpoints(output, run)
+    state = checkpoints.restore(model, optimizer)
     forward = torch.compile(model) if settings.compile else model
 
     log_every = max(1, settings.steps // _LOG_LINES)
@@ -114,7 +103,7 @@ def train(
                 models.redraw(model, torch.Generator().manual_seed(_seed(run.seed, step, _REDRAW)))
             torch.manual_seed(_seed(run.seed, step))
 
-            lr, hr = (pixels.to(place, non_blocking=True).float() / 255 for pixels in sampler(step))
+            lr, hr = (pixels.float() / 255 for pixels in sampler(step))  # (batch, 3, patch, patch), (…, patch·scale, …)
             if settings.channels_last:
                 lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(place.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -130,27 +119,30 @@ def train(
             with torch.no_grad():
                 sums += torch.stack([loss, l1, torch.zeros_like(l1) if contrastive is None else contrastive]).double()
             bar.update()
-            if (step + 1) % log_every == 0 or step + 1 == settings.steps:
+            logging = (step + 1) % log_every == 0 or step + 1 == settings.steps
+            saving = bool(stop) or time.perf_counter() - last_checkpoint > checkpoint_seconds
+            if (logging or saving) and not torch.isfinite(sums).all():
+                raise SisrError(
+                    f"the loss is not finite at step {step + 1} (images of the batch: "
+                    f"{', '.join(sampler.names(step))}); lower the learning rate or train in float32."
+                )
+            if logging:
                 _log(state, step, sums, settings.learning_rate_at(step), time.perf_counter() - started)
-                if not torch.isfinite(sums).all():
-                    raise SisrError(
-                        f"the loss is not finite at step {step + 1} (images of the batch: "
-                        f"{', '.join(sampler.names(step))}); lower the learning rate or train in float32."
-                    )
                 sums.zero_()
                 _report(bar, state.rows[-1], settings.steps)
-            stopping = bool(stop)
-            if stopping or time.perf_counter() - last_checkpoint > checkpoint_seconds:
+            if saving:
                 state.step, state.seconds, state.sums = step + 1, time.perf_counter() - started, sums.tolist()
-                _save_checkpoint(checkpoint, run, model, optimizer, state)
+                checkpoints.save(model, optimizer, state)
                 last_checkpoint = time.perf_counter()
-            if stopping:
-                print(f"stopped at step {step + 1}; the same command goes on from there.", file=sys.stderr)
+            if stop:
+                print(f"stopped at step {state.step}; the same command goes on from there.", file=sys.stderr)
                 raise SystemExit(128 + signal.SIGTERM)
     seconds = time.perf_counter() - started
 
     models.set_auxiliary_loss(model, False)
-    return _finish(output, run, model, state, place, seconds)
+    record = _finish(output, run, model, state, place, seconds)
+    checkpoints.remove()
+    return record
 
 
 def create_network(run: Run) -> nn.Module:
@@ -179,7 +171,7 @@ def _seed(*numbers: int) -> int:
     return value >> 1
 
 
-def _log(state: _State, step: int, sums: torch.Tensor, learning_rate: float, seconds: float) -> None:
+def _log(state: Progress, step: int, sums: torch.Tensor, learning_rate: float, seconds: float) -> None:
     previous = int(state.rows[-1][0]) if state.rows else 0
     means = (sums / (step + 1 - previous)).tolist()
     state.rows.append([step + 1, *means, learning_rate, round(seconds, 3)])
@@ -194,37 +186,6 @@ def _report(bar: Any, row: list[float], steps: int) -> None:
             f"{values['contrastive']:.4f}, learning rate {values['learning_rate']:.3g}, {values['seconds']:.1f} s",
             flush=True,
         )
-
-
-def _save_checkpoint(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
-    with atomic_write(path) as temporary:
-        torch.save(
-            {
-                "run": json.dumps(run.as_dict()),
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": state.step,
-                "seconds": state.seconds,
-                "rows": state.rows,
-                "sums": state.sums,
-            },
-            temporary,
-        )
-
-
-def _resume(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> _State:
-    if not path.exists():
-        return _State()
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise SisrError(f"{path} cannot be read, it is damaged or no checkpoint; delete it to start again.") from error
-    if json.loads(saved["run"]) != run.as_dict():
-        raise SisrError(f"{path} belongs to another configuration; choose another --output or delete it.")
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    print(f"going on at step {saved['step']}.", file=sys.stderr)
-    return _State(saved["step"], saved["seconds"], saved["rows"], saved["sums"])
 
 
 @contextmanager
@@ -243,7 +204,7 @@ def _stop_requested() -> Iterator[list[int]]:
 
 
 def _finish(
-    output: Path, run: Run, model: nn.Module, state: _State, device: torch.device, seconds: float
+    output: Path, run: Run, model: nn.Module, state: Progress, device: torch.device, seconds: float
 ) -> dict[str, Any]:
     with atomic_write(output / "config.json") as temporary:
         temporary.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
@@ -261,5 +222,4 @@ def _finish(
     }
     with atomic_write(output / "provenance.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
-    (output / "checkpoint.pt").unlink(missing_ok=True)
     return record

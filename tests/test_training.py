@@ -17,6 +17,7 @@ import torch
 from skimage import data as photographs
 
 import models
+from sisr.checkpoint import Checkpoints, Progress
 from sisr.config import Network, Run, Training
 from sisr.errors import SisrError
 from sisr.resize import imresize
@@ -209,14 +210,74 @@ def test_killed_run_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_checkpoint_of_another_run_is_refused(prepared: Path, tmp_path: Path) -> None:
+    other = replace(RUN, seed=9)
+    network = create_network(other)
     (tmp_path / "run").mkdir()
-    saved = {"run": json.dumps(replace(RUN, seed=9).as_dict()), "step": 3}
-    torch.save(saved, tmp_path / "run" / "checkpoint.pt")
+    Checkpoints(tmp_path / "run", other).save(network, torch.optim.Adam(network.parameters()), Progress(step=3))
     with pytest.raises(SisrError, match="belongs to another configuration"):
         train(RUN, tmp_path / "run", data=prepared, device="cpu")
-    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(SisrError, match=r"checkpoint\.pt cannot be read"):
-        train(RUN, tmp_path / "run", data=prepared, device="cpu")
+
+
+def some_checkpoints(folder: Path) -> tuple[Checkpoints, torch.nn.Module, torch.optim.Optimizer]:
+    """Two checkpoints, at steps 1 and 2, whose weights are all 1 and all 2."""
+    network = create_network(RUN)
+    optimizer = torch.optim.Adam(network.parameters())
+    checkpoints = Checkpoints(folder, RUN)
+    for step in (1, 2):
+        for parameter in network.parameters():
+            torch.nn.init.constant_(parameter, step)
+        checkpoints.save(network, optimizer, Progress(step=step))
+    return checkpoints, network, optimizer
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one bit", "empty", "absent"])
+def test_damaged_checkpoint_is_noticed_and_the_one_before_used(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints, network, optimizer = some_checkpoints(tmp_path)
+    content = bytearray(checkpoints.last.read_bytes())
+    weights = content.index(np.full(8, 2, np.float32).tobytes())  # a byte within the weights
+    content[weights] ^= 1
+    broken = {"cut short": content[:-100], "one bit": content, "empty": b""}
+    if damage in broken:
+        checkpoints.last.write_bytes(broken[damage])
+    else:
+        checkpoints.last.unlink()
+    assert checkpoints.restore(network, optimizer).step == 1
+    assert all((parameter == 1).all() for parameter in network.parameters())
+    told = capsys.readouterr().err
+    assert "going on at step 1" in told
+    assert ("checkpoint.pt is damaged" in told) == (damage != "absent")
+
+
+def test_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints, network, optimizer = some_checkpoints(tmp_path)
+
+    def full(content: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos\nbacktrace")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SisrError, match=r"the checkpoint at step 3 cannot be written .*make room") as error:
+        checkpoints.save(network, optimizer, Progress(step=3))
+    assert "\n" not in str(error.value)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.previous.pt", "checkpoint.pt"]
+    assert checkpoints.restore(network, optimizer).step == 2
+
+
+def test_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pickle that would call a function when it is loaded is damage, not code."""
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "executed",)
+
+    checkpoints = Checkpoints(tmp_path, RUN)
+    torch.save(Evil(), checkpoints.last)
+    network = create_network(RUN)
+    assert checkpoints.restore(network, torch.optim.Adam(network.parameters())).step == 0
+    assert not (tmp_path / "executed").exists()
+    assert "damaged" in capsys.readouterr().err
 
 
 def test_loss_that_is_not_finite_stops_the_run(prepared: Path, tmp_path: Path) -> None:
