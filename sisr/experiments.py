@@ -35,6 +35,8 @@ class Plan:
     experiments: dict[str, tuple[Run, ...]]
     train: tuple[str, ...]
     test: tuple[str, ...]
+    published: dict[str, Path]
+    """Weights files of published networks to measure for Table 1, by `<network>-x<scale>`."""
     mechanisms: tuple[str, ...]
     """Mechanisms of Table 4, as `python -m sisr complexity` takes them: `enlca:m=128`."""
 
@@ -70,6 +72,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
         experiments=experiments,
         train=train,
         test=test,
+        published=_published(config, root),
         mechanisms=tuple(_mechanisms(config["table4"])),
     )
 
@@ -161,6 +164,18 @@ def _mechanisms(table: dict[str, Any]) -> Iterator[str]:
     yield from table["attention"]
     yield from (f"nlsa:rounds={rounds}" for rounds in table["rounds"])
     yield from (f"enlca:m={m}" for m in table["m"])
+
+
+def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
+    """Only scales that Table 1 shows; a file that is not there is told now, and not after hours."""
+    found = {}
+    for name, files in config.get("published_weights", {}).items():
+        for scale, file in files.items():
+            if not (root / file).is_file():
+                raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
+            if int(scale) in config["table1"]["scales"]:
+                found[f"{name}-x{scale}"] = Path(file)
+    return found
 
 
 def _check_attention(config: dict[str, Any]) -> None:

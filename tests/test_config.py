@@ -188,6 +188,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("training.patch", {4: 24}, "training.patch has no value for x2; add one."),
         ("recipe", "papers", "recipe is 'papers'; did you mean 'paper'?"),
         ("network.slots", [0, 9], "slot 9 does not exist in a network of 4 blocks"),
+        (
+            "published_weights",
+            {"lapsrn": {4: "absent.npz"}},
+            "published_weights.lapsrn.4 is absent.npz, which is not a",
+        ),
         ("data.folders", {"Set5": "x"}, "data.folders calls a folder 'Set5', which is the name of a known data set."),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,21 +168,36 @@ def test_projection_is_redrawn_on_schedule(prepared: Path, tmp_path: Path) -> No
         assert not torch.equal(state(tmp_path / "often")[key], value)
 
 
+LONG = replace(RUN, training=replace(SETTINGS, steps=200, halve_every=60, contrastive_start=30))
+
+
+def cut_short(folder: Path, prepared: Path, number: int) -> tuple[list[str], int, str]:
+    """Train LONG in a process that gets a signal after its first checkpoint: its command, exit status and stderr.
+
+    A process that was too quick to be hit is started again.
+    """
+    command = [sys.executable, "-m", "sisr", "train", *LONG.arguments(), "--output", str(folder)]
+    command += ["--data", str(prepared), "--device", "cpu", "--threads", "1", "--checkpoint-seconds", "0"]
+    for _ in range(10):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not (folder / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        if not (folder / "weights.safetensors").exists():
+            break
+        shutil.rmtree(folder)
+    assert (folder / "checkpoint.pt").exists()
+    return command, process.returncode, said
+
+
 def test_terminated_run_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> None:
     """SIGTERM to a real process: it saves, exits with 143, and the same command finishes as if nothing had been."""
-    run = replace(RUN, training=replace(SETTINGS, steps=200, halve_every=60, contrastive_start=30))
-    train(run, tmp_path / "whole", data=prepared, device="cpu", threads=1)
-    command = [sys.executable, "-m", "sisr", "train", *run.arguments(), "--output", str(tmp_path / "cut")]
-    command += ["--data", str(prepared), "--device", "cpu", "--threads", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout
-    process.stdout.readline()  # the first logged step
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, said
+    train(LONG, tmp_path / "whole", data=prepared, device="cpu", threads=1)
+    command, status, said = cut_short(tmp_path / "cut", prepared, signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM, said
     assert "the same command goes on from there" in said
-    assert (tmp_path / "cut" / "checkpoint.pt").exists()
-    assert not (tmp_path / "cut" / "weights.safetensors").exists()
 
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
@@ -194,18 +210,10 @@ def test_terminated_run_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> N
 
 def test_killed_run_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> None:
     """SIGKILL leaves no time to save: at most the steps since the last checkpoint are done again."""
-    run = replace(RUN, training=replace(SETTINGS, steps=200, halve_every=60, contrastive_start=30))
-    train(run, tmp_path / "whole", data=prepared, device="cpu", threads=1)
-    command = [sys.executable, "-m", "sisr", "train", *run.arguments(), "--output", str(tmp_path / "cut")]
-    command += ["--data", str(prepared), "--device", "cpu", "--threads", "1", "--checkpoint-seconds", "0"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "cut" / "checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "cut" / "weights.safetensors").exists()
-    train(run, tmp_path / "cut", data=prepared, device="cpu", threads=1)
+    train(LONG, tmp_path / "whole", data=prepared, device="cpu", threads=1)
+    _, status, _ = cut_short(tmp_path / "cut", prepared, signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    train(LONG, tmp_path / "cut", data=prepared, device="cpu", threads=1)
     assert same_weights(tmp_path / "whole", tmp_path / "cut")
 
 

@@ -63,14 +63,16 @@ class Attention(nn.Module):
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, channels, H, W) → query and key (B, N, C), normalised if `k` is set, and value (B, N, channels)."""
-        query = self.query(x)
-        key = query if self.key is None else self.key(x)
+        query = _tokens(self.query(x))
+        key = query if self.key is None else _tokens(self.key(x))
         if self.k is not None:
             query, key = self._normalise(query, self.k), self._normalise(key, self.k)
-        return _tokens(query), _tokens(key), _tokens(self.value(x))
+        return query, key, _tokens(self.value(x))
 
     def forward(self, x: Tensor) -> Tensor:
         B, C, H, W = x.shape
+        # pixel by pixel in memory: 1x1 convolutions are several times faster so on a CPU, and tokens need no copy
+        x = x.contiguous(memory_format=torch.channels_last)
         query, key, value = self.embed(x)
         out = self.attend(query, key, value, (H, W))  # (B, N, C)
         wanted = self.training and self.auxiliary_loss_enabled
@@ -78,10 +80,11 @@ class Attention(nn.Module):
         return torch.add(x, out.transpose(1, 2).reshape(B, C, H, W).to(x.dtype), alpha=self.residual_scale)
 
     def _normalise(self, x: Tensor, k: float) -> Tensor:
-        """(B, C, H, W) → the same, each pixel's vector of length √k; the norm is taken in float32 or better."""
+        """(B, N, C) → the same, each pixel's vector of length √k; the norm is taken in float32 or better."""
         precise = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        norm = torch.linalg.vector_norm(precise, dim=1, keepdim=True).clamp_min(self.normalise_eps)
-        return (precise * (k**0.5 / norm)).to(x.dtype)
+        norm = torch.linalg.vector_norm(precise, dim=-1, keepdim=True).clamp_min(self.normalise_eps)
+        scaled = precise * (k**0.5 / norm) if torch.is_grad_enabled() else precise.mul_(k**0.5 / norm)
+        return scaled.to(x.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         # the last loss hangs on a graph: it cannot be copied or pickled, and a copy has not computed it

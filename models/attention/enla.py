@@ -13,6 +13,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.attention.base import Attention
 from models.attention.projection import draw_projection
@@ -135,17 +136,16 @@ def _context(
     key: Tensor, value: Tensor, directions: Tensor, epsilon: float, top: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """φ(K)ᵀ V: (B, m, Cv), and φ(K)ᵀ 1: (B, m, 1), both in the dtype of the directions."""
-    # (B, m, n): this way round neither of the two products has to turn its operands
-    logits = torch.matmul(directions, key.to(directions.dtype).transpose(1, 2))
+    logits = _times(key.to(directions.dtype), directions)  # (B, n, m)
     weight: Tensor | float = epsilon
     if top is not None:
         logits, weight = logits - top, epsilon * torch.exp(-top)
     features = logits.exp_()
     compute = _compute_dtype(value.dtype, directions.dtype)
     value_sum = value.sum(dim=1, keepdim=True, dtype=directions.dtype)
-    context = torch.matmul(features.to(compute), value.to(compute)).to(directions.dtype) + weight * value_sum
+    context = torch.matmul(features.to(compute).transpose(1, 2), value.to(compute)).to(directions.dtype)
     # summed apart: a column of ones in V would leave the GEMMs with an odd width, and V copied
-    return context, features.sum(dim=-1, keepdim=True) + weight * key.shape[1]
+    return context + weight * value_sum, features.sum(dim=1).unsqueeze(-1) + weight * key.shape[1]
 
 
 def _output(
@@ -158,7 +158,7 @@ def _output(
     dtype: torch.dtype,
 ) -> Tensor:
     """φ(Q) context / φ(Q) normaliser: (B, n, Cv)."""
-    logits = torch.matmul(query.to(directions.dtype), directions.t())  # (B, n, m)
+    logits = _times(query.to(directions.dtype), directions)  # (B, n, m)
     weight: Tensor | float = epsilon
     if stable:
         largest = logits.detach().amax(dim=-1, keepdim=True).clamp_min(-10)
@@ -171,6 +171,17 @@ def _output(
         features.dtype
     )
     return (above / below).to(dtype)
+
+
+def _times(tokens: Tensor, directions: Tensor) -> Tensor:
+    """tokens (B, n, C) · directionsᵀ (C, m) → (B, n, m).
+
+    On a CPU as a 1x1 convolution: oneDNN runs it in half the time that the BLAS of torch's x86 builds takes.
+    """
+    if tokens.device.type != "cpu" or tokens.dtype != torch.float32:
+        return torch.matmul(tokens, directions.t())
+    image = tokens.unsqueeze(2).permute(0, 3, 1, 2)  # (B, C, n, 1), channels last
+    return F.conv2d(image, directions[:, :, None, None]).permute(0, 2, 3, 1).squeeze(2)
 
 
 def _compute_dtype(value: torch.dtype, logits: torch.dtype) -> torch.dtype:

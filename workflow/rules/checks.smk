@@ -1,14 +1,6 @@
 """The measuring chain against figures from outside, where `reference_data` names the folder that has them."""
 
 
-def reference_data(wildcards):
-    if "reference_data" not in config:
-        raise WorkflowError(
-            "the checks need third parties' images, figures and weights; name their folder: --config reference_data=DIR"
-        )
-    return config["reference_data"]
-
-
 rule checks:
     input:
         "results/published/checks.csv",

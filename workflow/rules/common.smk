@@ -78,6 +78,9 @@ def table_inputs(wildcards):
     files += [f"{RESULTS}/runs/{run.id}/provenance.json" for run in runs]
     for scale in table_scales(wildcards.table):
         files += measured(f"bicubic-x{scale}", scale) + measured(f"hr-x{scale}", scale)
+    if wildcards.table == "table1":
+        for name in PLAN.published:
+            files += measured(name, name.rpartition("x")[2])
     if wildcards.table == "table4":
         files.append(f"{RESULTS}/complexity/table4.csv")
     return sorted(set(files))
@@ -118,3 +121,20 @@ def store_argument(wildcards):
 
 def control_stores(wildcards):
     return stores(PLAN.test, wildcards.scale)
+
+
+def published_file(wildcards):
+    return PLAN.published[f"{wildcards.method}-x{wildcards.scale}"]
+
+
+def published_options(wildcards):
+    """SRMD's authors enlarge LR that was never rounded."""
+    return "--unrounded-lr" if wildcards.method == "srmdnf" else ""
+
+
+def reference_data(wildcards):
+    if "reference_data" not in config:
+        raise WorkflowError(
+            "the checks need third parties' images, figures and weights; name their folder: --config reference_data=DIR"
+        )
+    return config["reference_data"]

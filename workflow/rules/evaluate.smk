@@ -10,7 +10,7 @@ rule evaluate:
     log:
         RESULTS / "logs/evaluate/{run}_x{scale}.log",
     wildcard_constraints:
-        run="(?!bicubic|hr-).+",
+        run="(?!bicubic|hr-|lapsrn-|srmdnf-|vdsr-).+",
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
@@ -53,3 +53,34 @@ rule evaluate_control:
     shell:
         "python -m sisr evaluate {wildcards.control} --data {params.data} --scale {wildcards.scale}"
         " --output-dir {params.folder} --greyscale {params.greyscale} > {log} 2>&1"
+
+
+rule evaluate_published:
+    input:
+        weights=published_file,
+        stores=control_stores,
+    output:
+        expand(
+            RESULTS / "evaluation/{{method}}-x{{scale}}/{set}_x{{scale}}.csv",
+            set=PLAN.test,
+        ),
+    log:
+        RESULTS / "logs/evaluate/{method}_x{scale}.log",
+    wildcard_constraints:
+        method="lapsrn|srmdnf|vdsr",
+    conda:
+        "../../environment.yml"
+    threads: config.get("threads_per_run", 1)
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=config.get("gpus_per_run", 0),
+    params:
+        data=test_folders,
+        folder=subpath(output[0], parent=True),
+        device=config.get("device", "auto"),
+        greyscale=config.get("greyscale", "as-is"),
+        options=published_options,
+    shell:
+        "python -m sisr evaluate {input.weights:q} --data {params.data} --scale {wildcards.scale} {params.options}"
+        " --output-dir {params.folder} --device {params.device} --greyscale {params.greyscale} > {log} 2>&1"
