@@ -1,6 +1,6 @@
 # The two commands that matter: `make reproduce` and `make test`. Each makes .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce test lint lock clean
+.PHONY: help environment reproduce test benchmark lint lock clean
 
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
@@ -24,7 +24,12 @@ reproduce: .venv  ## run the preset `quick` and print its tables
 	$(BIN)/snakemake --cores $(CORES)
 
 test: .venv  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+benchmark: .venv  ## measure speed and memory, into results/benchmarks
+	$(BIN)/python -m benchmarks.attention --output results/benchmarks
+	$(BIN)/python -m benchmarks.contrastive --output results/benchmarks
+	$(BIN)/python -m benchmarks.imresize
 
 lint: .venv  ## check formatting, style, types and the workflow
 	$(BIN)/ruff check

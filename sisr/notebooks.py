@@ -35,7 +35,9 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path |
             )
             _forget_paths(temporary, source, output)
             if html:
-                exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True)
+                exporter = HTMLExporter(
+                    exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True
+                )
                 text, _ = exporter.from_filename(str(temporary))
                 with atomic_write(html) as page:
                     page.write_text(text.replace(f"<title>{temporary.stem}", f"<title>{source.stem}"))

@@ -32,7 +32,7 @@ TINY = {
     "table1": {"scales": [2], "networks": ["edsr", "nlsn", "enlcn"]},
     "table2": {"scale": 2},
     "table4": {"scale": 2, "attention": ["convolution"], "rounds": [4], "m": [128], "size": [16, 16]},
-    "k_sweep": {"scale": 2, "k": [6]},
+    "k_sweep": {"scale": 2, "k": [1, 6]},
 }
 
 
@@ -83,7 +83,7 @@ def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int) -
 
 def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
     """The default preset is not merged into the one that was asked for."""
-    told = snakemake(checkout, "-n", "-p", "--configfile", "config/paper.yaml")
+    told = snakemake(checkout, "-n", "-p", "--workflow-profile", "none", "--configfile", "config/paper.yaml")
     said = told.stdout + told.stderr
     assert "results/paper" in said
     assert "results/quick" not in said
@@ -94,7 +94,7 @@ def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("k_sweep={k: [0]}", "k_sweep.k.0 is 0; it must be above 0."),
+        ("k_sweep={k: [0, 6]}", "k_sweep.k.0 is 0; it must be above 0."),
         ("table4={m: [0]}", "table4.m.0 is 0; it must be at least 1."),
         ("table4={attention: [nal]}", "there is no attention 'nal'; did you mean 'nla'?"),
         ("table1={scales: [7]}", "photographs is there at x2, x3, x4, not at x7; choose one of these scales."),
@@ -157,9 +157,10 @@ def test_second_call_has_nothing_to_do(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_one_more_k_plans_one_more_run_and_what_depends_on_it(finished: Path) -> None:
-    told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--config", "k_sweep={k: [6, 3]}")
+    told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--config", "k_sweep={k: [1, 6, 3]}")
     plan = planned(told.stdout + told.stderr)
-    assert plan == {"all": 1, "train": 1, "evaluate": 1, "table": 1, "notebook": 1, "total": 5}
+    analysis = {"analyse": 1, "analysis_notebook": 1}  # of every run of the sweep
+    assert plan == {"all": 1, "train": 1, "evaluate": 1, "table": 1, "notebook": 1, **analysis, "total": 7}
 
 
 @pytest.mark.slow
@@ -172,7 +173,7 @@ def test_targets_until_and_forcerun(finished: Path) -> None:
     assert "train" not in plan
     told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--forceall", "--until", "train")
     plan = planned(told.stdout + told.stderr)
-    assert plan["train"] == 6
+    assert plan["train"] == 7
     assert not {"evaluate", "table", "notebook"} & set(plan)
 
 

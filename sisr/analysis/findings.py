@@ -121,7 +121,7 @@ def _operator(attended: pd.DataFrame) -> Iterator[str]:
         part = select(enla, label=name)
         if len(part) and part["k"].isin([1, LARGE]).all():
             told.append(
-                f"{name}: {part['features'].mean():.2g} carry a query's sum, and the {FEW} largest alone give the "
+                f"{name}: {_figure(part['features'].mean())} carry a query's sum, and the {FEW} largest alone give the "
                 f"output to within {_percent(part['few_error'].mean())}"
             )
     yield f"**Random features at work**, effective number of {M}. {'; '.join(told)}."
@@ -215,4 +215,5 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e5 else f"{value:.1e}"
+    """Two digits below 10, whole below 100,000."""
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}" if value < 1e5 else f"{value:.1e}"
