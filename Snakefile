@@ -25,6 +25,7 @@ include: "workflow/rules/checks.smk"
 rule all:
     default_target: True
     input:
+        RESULTS / "summary.txt",
         expand(RESULTS / "tables/{name}.html", name=NAMES),
         expand(RESULTS / "notebooks/{name}.html", name=[*NAMES, "what_enla_computes"]),
 

@@ -68,13 +68,14 @@ def train(
     place = inference.device(device)
     settings, network = run.training, run.network
 
-    sets = [PairedStore(data / name, network.scale) for name in run.train]
-    sampler = PatchSampler(sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=place)
-
     torch.manual_seed(run.seed)
     model = create_network(run).to(place).train()
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
+
+    sets = [PairedStore(data / name, network.scale) for name in run.train]
+    sampler = PatchSampler(sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=place)
+
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=settings.learning_rate,

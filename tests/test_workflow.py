@@ -133,6 +133,7 @@ def finished(checkout: Path) -> Path:
     assert "going on where it was" in said
     told = snakemake(checkout, "--cores", "2", "--configfile", "config/tiny.yaml")
     assert told.returncode == 0, told.stdout + told.stderr
+    (checkout / "ending.txt").write_text(told.stdout)
     # what was complete was not made again; the one that was being finished may have been
     kept = [file for file, time_ in done.items() if file.stat().st_mtime_ns == time_]
     assert len(kept) >= len(done) - 2
@@ -141,11 +142,16 @@ def finished(checkout: Path) -> Path:
 
 @pytest.mark.slow
 def test_pipeline_makes_tables_figures_and_notebooks(finished: Path) -> None:
-    results = finished / "results" / "tiny"
+    results, ending = finished / "results" / "tiny", finished / "ending.txt"
     for name in ("table1", "table2", "table4", "k_sweep"):
         for file in (f"tables/{name}.html", f"figures/{name}.png", f"notebooks/{name}.html"):
             assert (results / file).stat().st_size > 0
         assert "tiny" in (results / "tables" / f"{name}.md").read_text()
+    # what a person reads at the end
+    summary = (results / "summary.txt").read_text()
+    for shown in ("Table 1", "Table 2", "Table 4", "k-sweep", "figures/k_sweep.png", "notebooks/table1.html"):
+        assert shown in summary
+    assert summary in ending.read_text()
 
 
 @pytest.mark.slow
@@ -160,7 +166,7 @@ def test_one_more_k_plans_one_more_run_and_what_depends_on_it(finished: Path) ->
     told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--config", "k_sweep={k: [1, 6, 3]}")
     plan = planned(told.stdout + told.stderr)
     analysis = {"analyse": 1, "analysis_notebook": 1}  # of every run of the sweep
-    assert plan == {"all": 1, "train": 1, "evaluate": 1, "table": 1, "notebook": 1, **analysis, "total": 7}
+    assert plan == {"all": 1, "train": 1, "evaluate": 1, "table": 1, "notebook": 1, "summary": 1, **analysis, "total": 8}
 
 
 @pytest.mark.slow

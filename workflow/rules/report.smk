@@ -61,3 +61,23 @@ rule notebook:
     shell:
         "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
         " --results {params.results} > {log} 2>&1"
+
+
+rule summary:
+    input:
+        expand(RESULTS / "tables/{name}.csv", name=NAMES),
+        expand(RESULTS / "figures/{name}.png", name=NAMES),
+        expand(RESULTS / "notebooks/{name}.html", name=[*NAMES, "what_enla_computes"]),
+    output:
+        RESULTS / "summary.txt",
+    log:
+        RESULTS / "logs/summary.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results=RESULTS,
+    shell:
+        "COLUMNS=120 python -m sisr tables --show --results {params.results} > {output} 2> {log}"
