@@ -19,7 +19,7 @@ from models.attention.base import Attention
 from models.attention.projection import draw_projection
 from models.attention.registry import register
 
-CPU_CHUNK = 4096  # tokens whose features are held at once outside training: they stay in the cache
+CPU_CHUNK = 2560  # tokens whose features are held at once outside training: they stay in the cache
 GPU_CHUNK = 1 << 17
 SAFE_EXPONENT = 30.0  # exp(±30) of query and key, times each other and 10⁶ tokens, fits float32
 
@@ -164,13 +164,12 @@ def _output(
         largest = logits.detach().amax(dim=-1, keepdim=True).clamp_min(-10)
         logits, weight = logits - largest, epsilon * torch.exp(-largest)
     features = logits.exp_().to(_compute_dtype(dtype, directions.dtype))
-    above = torch.matmul(features, context.to(features.dtype)) + (weight * context.sum(1, keepdim=True)).to(
-        features.dtype
-    )
-    below = torch.matmul(features, normaliser.to(features.dtype)) + (weight * normaliser.sum(1, keepdim=True)).to(
-        features.dtype
-    )
-    return (above / below).to(dtype)
+    above, below = (torch.matmul(features, sums.to(features.dtype)) for sums in (context, normaliser))
+    more_above, more_below = ((weight * sums.sum(1, keepdim=True)).to(above.dtype) for sums in (context, normaliser))
+    if torch.is_grad_enabled():
+        return ((above + more_above) / (below + more_below)).to(dtype)
+    # without gradients nobody else holds these: no new memory, which on a CPU costs more than the sums
+    return above.add_(more_above).div_(below.add_(more_below)).to(dtype)
 
 
 def _times(tokens: Tensor, directions: Tensor) -> Tensor:
