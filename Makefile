@@ -9,36 +9,38 @@ BIN := .venv/bin
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-# made under another name and renamed, so that an interrupted installation is not taken for a whole one
-.venv: requirements.lock
+# the stamp is written last, so that an interrupted installation is not taken for a whole one
+ENVIRONMENT := .venv/complete
+
+$(ENVIRONMENT): requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; set PYTHON=...')"
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.lock || (rm -rf .venv; false)
-	@touch .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	@touch $@
 
-environment: .venv  ## make .venv from requirements.lock
+environment: $(ENVIRONMENT)  ## make .venv from requirements.lock
 
-reproduce: .venv  ## run the preset `quick` and print its tables
+reproduce: $(ENVIRONMENT)  ## run the preset `quick` and print its tables
 	@$(BIN)/python workflow/scripts/unlock_stale.py
 	$(BIN)/snakemake --cores $(CORES)
 
-test: .venv  ## run all tests
+test: $(ENVIRONMENT)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-benchmark: .venv  ## measure speed and memory, into results/benchmarks
+benchmark: $(ENVIRONMENT)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.attention --output results/benchmarks
 	$(BIN)/python -m benchmarks.contrastive --output results/benchmarks
 	$(BIN)/python -m benchmarks.imresize
 
-lint: .venv  ## check formatting, style, types and the workflow
+lint: $(ENVIRONMENT)  ## check formatting, style, types and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-lock: .venv  ## resolve requirements.lock anew from pyproject.toml
+lock: $(ENVIRONMENT)  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --upgrade --output-file requirements.lock
