@@ -1,11 +1,15 @@
 """Files that are either complete or absent."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from sisr.errors import SisrError
 
 
 @contextmanager
@@ -33,3 +37,18 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_run_json(file: Path) -> dict[str, Any]:
+    """A JSON file of a run's folder: its configuration or provenance.
+
+    Raises:
+        SisrError: it is missing or no JSON.
+    """
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise SisrError(f"there is no {file}; train this run first, or leave it out of --runs.") from error
+    except ValueError as error:
+        raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
+    return content

@@ -95,7 +95,8 @@ class PatchSampler:
         fits = self.device.type == "cuda" and needed <= torch.cuda.mem_get_info(self.device)[0] // 2
         self.where = self.device if fits else torch.device("cpu")
         self.sets = [(Pixels.of(lr, self.where), Pixels.of(hr, self.where)) for lr, hr in stores]
-        self.images = [(number, index) for number, pair in enumerate(sets) for index in range(len(pair))]
+        # (images, 2): which set, and which image within it
+        self.images = np.array([(number, index) for number, pair in enumerate(sets) for index in range(len(pair))])
         self.image_names = [name for pair in sets for name in pair.names]
         self._sizes = np.array([shape[:2] for lr, _ in stores for shape in lr.shapes])  # (images, 2)
         for name, (height, width) in zip(self.image_names, self._sizes, strict=True):
@@ -118,8 +119,7 @@ class PatchSampler:
         choices = self._choices(step)[part]
         lr, hr = [], []
         # sets are few; patches of one set are cut together, and brought back into the order of the batch
-        number_of = np.array([self.images[choice][0] for choice in choices[:, 0]])
-        index_of = np.array([self.images[choice][1] for choice in choices[:, 0]])
+        number_of, index_of = self.images[choices[:, 0]].T
         order = np.argsort(number_of, kind="stable")
         for number in np.unique(number_of):
             mine = number_of == number

@@ -1,6 +1,5 @@
 """Query, key and value of a trained network's attention modules, caught while it enlarges photographs."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sisr.errors import SisrError, UsageError
+from sisr.files import read_run_json
 from sisr.inference import to_tensor
 from sisr.pairs import Pairs
 from sisr.tables.runs import Run
@@ -46,7 +46,7 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
     found = []
     for name in dict.fromkeys(ids):
         folder = results / "runs" / name
-        config, provenance = (_json(folder / file) for file in ("config.json", "provenance.json"))
+        config, provenance = (read_run_json(folder / file) for file in ("config.json", "provenance.json"))
         run = Run(name, config, provenance, results / "evaluation" / name)
         if run.scale != scale:
             raise UsageError(f"{name} enlarges x{run.scale}, not x{scale}; leave it out or give its --scale.")
@@ -55,16 +55,6 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
     if not found:
         raise UsageError("none of --runs has the attention enla, enlca or nla; name one that has.")
     return found
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise SisrError(f"there is no {file}; train this run first, or leave it out of --runs.") from error
-    except ValueError as error:
-        raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
-    return content
 
 
 def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:

@@ -37,11 +37,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _make(args: argparse.Namespace) -> dict[str, Any]:
     from sisr import figures, tables
+    from sisr.errors import UsageError
 
     if args.complexity and args.name != "table4":
         tables.check(args.name)
-        from sisr.errors import UsageError
-
         raise UsageError(f"--complexity is for table4 only, not for {args.name}.")
     table = tables.build(args.name, args.results, args.runs, args.complexity)
     # the CSV comes last: where it stands, the others do

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sisr import published
 from sisr.errors import SisrError
+from sisr.files import read_run_json
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""
@@ -88,7 +89,7 @@ class Run:
         Raises SisrError where other weights were evaluated than the run holds now.
         """
         file = self.files[dataset].with_suffix(".json")
-        how = _json(file) if file.is_file() else {}
+        how = read_run_json(file) if file.is_file() else {}
         evaluated, held = how.get("weights_sha256"), self.provenance.get("weights_sha256")
         if evaluated and held and evaluated != held:
             raise SisrError(f"{self.id} was trained again after it was evaluated on {dataset}; evaluate it again.")
@@ -192,7 +193,7 @@ def _load(results: Path, name: str) -> Run:
         return Run(name, {}, {}, evaluation)
     if control in WEIGHTS and scale.isdigit() and not folder.exists():
         return _weights(Run(name, {}, {}, evaluation))
-    run = Run(name, _json(folder / "config.json"), _json(folder / "provenance.json"), evaluation)
+    run = Run(name, read_run_json(folder / "config.json"), read_run_json(folder / "provenance.json"), evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
     return run
@@ -204,7 +205,7 @@ def _weights(run: Run) -> Run:
         raise SisrError(f"{run.evaluation} holds no file <set>_x{run.scale}.csv; evaluate {run.id} again.")
     known: dict[str, Any] = {}
     for dataset, file in run.files.items():
-        facts = _json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
+        facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
         if facts.get("network", run.id.rsplit("-x", 1)[0]) != run.id.rsplit("-x", 1)[0]:
             raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
         origin: dict[str, Any] = {
@@ -216,16 +217,6 @@ def _weights(run: Run) -> Run:
             raise SisrError(f"{run.id} was evaluated on {dataset} from other LR than before; evaluate it again.")
         known = known or origin
     return replace(run, provenance=known)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise SisrError(f"there is no {file}; train this run first, or leave it out of --runs.") from error
-    except ValueError as error:
-        raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
-    return content
 
 
 def group(runs: Iterable[Run]) -> list[Setting]:
