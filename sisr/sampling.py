@@ -1,15 +1,17 @@
 """Training patches: which ones a step sees depends on the seed and the step alone, so a run can go on anywhere.
 
-The decoded pixels of all images lie one after another, on the device if they fit there, else in a memory-mapped file;
-a patch is read by computing where each of its pixels lies, flip and rotation included. So the same code cuts the same
-patches on any device, and nothing is decoded or copied as a whole.
+The decoded pixels of all images lie one after another, on the device if they fit there, else in a memory-mapped file.
+On a GPU a patch is read by computing where each of its pixels lies, flip and rotation included; on a CPU, where such an
+index costs more than the pixels, by strides. Both give the same patches, and nothing is decoded or copied as a whole.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sisr.errors import SisrError
@@ -44,6 +46,24 @@ class Pixels:
         Returns:
             (batch, 3, side, side) uint8; a greyscale image has the same value in all three channels.
         """
+        read = self.gathered if self.flat.is_cuda else self.strided
+        return read(image, top, left, turn, side)
+
+    def strided(self, image: Tensor, top: Tensor, left: Tensor, turn: Tensor, side: int) -> Tensor:
+        """`patches` on a CPU: each one is a view of the file, copied once."""
+        patches = torch.empty((len(image), 3, side, side), dtype=torch.uint8)
+        width, channels = self.width[image].tolist(), self.channels[image].tolist()
+        first = (self.start[image] + (top * self.width[image] + left) * self.channels[image]).tolist()
+        for number, quarters in enumerate(turn.tolist()):
+            strides = (int(channels[number] > 1), width[number] * channels[number], channels[number])
+            view = self.flat.as_strided((3, side, side), strides, first[number])
+            # torch has no negative strides, NumPy has
+            patch = np.rot90(view.numpy(), quarters % 4, (1, 2))
+            np.copyto(patches[number].numpy(), patch[:, :, ::-1] if quarters > 3 else patch)
+        return patches
+
+    def gathered(self, image: Tensor, top: Tensor, left: Tensor, turn: Tensor, side: int) -> Tensor:
+        """`patches` on any device, without a loop over the batch."""
         rows, columns = _turned_grid(turn, side)  # (batch, side, side) each: which pixel of the patch comes there
         channels = self.channels[image].view(-1, 1, 1)
         row = rows + top.view(-1, 1, 1)
@@ -68,7 +88,8 @@ class PatchSampler:
     """Random LR/HR patch pairs, flipped and rotated by multiples of 90°, from prepared image sets.
 
     Args:
-        sets: prepared sets of one scale; every image of every set is equally likely.
+        sets: prepared sets of one scale; every image of every set is equally likely. Images smaller than a patch are
+            left out, and a line says how many.
         patch: side of the LR patch in pixels; the HR patch is `patch * scale`.
         batch: pairs a step.
         seed: seed of the choice.
@@ -76,8 +97,11 @@ class PatchSampler:
             free memory.
 
     Raises:
-        SisrError: when an image is smaller than a patch.
+        SisrError: when all images of a set are smaller than a patch.
     """
+
+    left_out: dict[str, int]
+    """How many images of each set are smaller than a patch; sets without such are not in it."""
 
     def __init__(
         self,
@@ -95,16 +119,28 @@ class PatchSampler:
         fits = self.device.type == "cuda" and needed <= torch.cuda.mem_get_info(self.device)[0] // 2
         self.where = self.device if fits else torch.device("cpu")
         self.sets = [(Pixels.of(lr, self.where), Pixels.of(hr, self.where)) for lr, hr in stores]
+        names = [name for pair in sets for name in pair.names]
+        number_of = np.repeat(np.arange(len(sets)), [len(pair) for pair in sets])
+        sizes = np.array([shape[:2] for lr, _ in stores for shape in lr.shapes])  # (images, 2)
+        fitting = sizes.min(axis=1) >= patch
+        self._leave_out(sets, fitting, number_of)
+        index_of = np.concatenate([np.arange(len(pair)) for pair in sets])
         # (images, 2): which set, and which image within it
-        self.images = np.array([(number, index) for number, pair in enumerate(sets) for index in range(len(pair))])
-        self.image_names = [name for pair in sets for name in pair.names]
-        self._sizes = np.array([shape[:2] for lr, _ in stores for shape in lr.shapes])  # (images, 2)
-        for name, (height, width) in zip(self.image_names, self._sizes, strict=True):
-            if min(height, width) < patch:
-                raise SisrError(
-                    f"{name} is {width}x{height} pixels at x{self.scale}, smaller than the training patch of {patch}; "
-                    "leave the image out or make the patch smaller."
-                )
+        self.images = np.column_stack([number_of, index_of])[fitting]
+        self.image_names = [name for name, fits in zip(names, fitting, strict=True) if fits]
+        self._sizes = sizes[fitting]
+
+    def _leave_out(self, sets: list[PairedStore], fitting: NDArray[np.bool_], number_of: NDArray[np.int64]) -> None:
+        """Count the images that are smaller than a patch, and tell."""
+        self.left_out = {}
+        for number, pair in enumerate(sets):
+            small = int((~fitting[number_of == number]).sum())
+            what = f"smaller than the training patch of {self.patch} pixels at x{self.scale}"
+            if small == len(pair):
+                raise SisrError(f"all images of {pair.name} are {what}; make the patch smaller or take another set.")
+            if small:
+                self.left_out[pair.name] = small
+                print(f"{small} of {len(pair)} images of {pair.name} are {what}; they are left out.", file=sys.stderr)
 
     def names(self, step: int) -> list[str]:
         """Names of the images that the patches of a step come from."""
@@ -123,10 +159,8 @@ class PatchSampler:
         order = np.argsort(number_of, kind="stable")
         for number in np.unique(number_of):
             mine = number_of == number
-            image, top, left, turn = (
-                torch.from_numpy(np.ascontiguousarray(column)).to(self.where)
-                for column in (index_of[mine], choices[mine, 1], choices[mine, 2], choices[mine, 3])
-            )
+            # all four at once: one copy to a GPU
+            image, top, left, turn = torch.from_numpy(np.stack([index_of, *choices.T[1:]])[:, mine]).to(self.where)
             small, large = self.sets[number]
             lr.append(small.patches(image, top, left, turn, self.patch))
             hr.append(large.patches(image, top * self.scale, left * self.scale, turn, self.patch * self.scale))

@@ -102,11 +102,6 @@ def test_patches_depend_on_seed_and_step_alone(prepared: Path) -> None:
     assert not torch.equal(patches(3, 7), patches(4, 7))
 
 
-def test_image_smaller_than_a_patch_is_named(prepared: Path) -> None:
-    with pytest.raises(SisrError, match="camera is 50x48 pixels at x2, smaller than the training patch of 49"):
-        PatchSampler([PairedStore(prepared / "photos", 2)], patch=49, batch=1, seed=0)
-
-
 def test_run_writes_everything(prepared: Path, tmp_path: Path) -> None:
     record = train(RUN, tmp_path / "run", data=prepared, device="cpu")
     assert {file.name for file in (tmp_path / "run").iterdir()} == {
