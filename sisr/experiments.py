@@ -21,8 +21,8 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
 # mechanisms that have no auxiliary loss, and those that have a random projection: what a run's configuration
 # does not depend on is left out of it, so that changing it retrains nothing
-_WITHOUT_LOSS = {None, "convolution", "nla", "nlsa", "enla"}
-_WITHOUT_PROJECTION = {None, "convolution", "nla", "nlsa"}
+_WITHOUT_PROJECTION = {None, "channel", "convolution", "nla", "nlsa", "shifted_window", "top_k"}
+_WITHOUT_LOSS = _WITHOUT_PROJECTION | {"enla"}
 _SCALES = (2, 3, 4)
 _ROOT = Path(__file__).parent.parent
 

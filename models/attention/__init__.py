@@ -5,7 +5,17 @@ attention.create("enlca", channels=64, k=6, m=128)     # a registered one
 attention.create("my_attention.py:MyAttention")        # your own
 """
 
-from models.attention import convolution, enla, enlca, nla, nlsa, none  # noqa: F401  (each signs into the registry)
+from models.attention import (  # noqa: F401  (each signs into the registry)
+    channel,
+    convolution,
+    enla,
+    enlca,
+    nla,
+    nlsa,
+    none,
+    shifted_window,
+    top_k,
+)
 from models.attention.base import Attention
 from models.attention.contrastive import contrastive_loss
 from models.attention.registry import available, create, register

@@ -9,6 +9,7 @@ convolution it is said to match. `c` and `c_out` are those of the mechanism that
 from typing import Any
 
 _MOST_BUCKETS = 128
+_OWN = "our own count, not the paper's: "
 
 
 def gflops(name: str, c: int, c_out: int, N: int, options: dict[str, Any]) -> tuple[float | None, str]:
@@ -29,6 +30,17 @@ def gflops(name: str, c: int, c_out: int, N: int, options: dict[str, Any]) -> tu
             return 2 * kernel**2 * c * c_out * N / 1e9, f"2·kernel²·c·c_out·N, kernel = {kernel}, {where}"
         case "nlsa":
             return _nlsa(c, c_out, N, options["rounds"], options["chunk"], where)
+        case "top_k":
+            keys = min(options["keys"], N)
+            return 2 * (N * N * c + N * keys * c_out) / 1e9, f"{_OWN}2(N²c + N·keys·c_out), keys = {keys}, {where}"
+        case "shifted_window":
+            met = options["window"] ** 2  # of an image that windows fill up
+            return 2 * N * met * (c + c_out) / 1e9, f"{_OWN}2N·window²(c + c_out), window² = {met}, {where}"
+        case "channel":
+            heads = options["heads"]
+            products = N * c * c_out / heads
+            formula = f"{_OWN}2(2N·c·c_out/heads + N·c_out²), heads = {heads}, {where}"
+            return 2 * (2 * products + N * c_out * c_out) / 1e9, formula
     return None, f"the paper has no formula for {name}"
 
 
@@ -37,7 +49,5 @@ def _nlsa(c: int, c_out: int, N: int, rounds: int, chunk: int, where: str) -> tu
     buckets = min(N // chunk + N // chunk % 2, _MOST_BUCKETS)
     met = 3 * chunk if chunk < N else N
     attention, hashing = 2 * N * met * (c + c_out), 2 * N * c * max(buckets // 2, 1)
-    formula = (
-        f"our own count, not the paper's: r(2N·3·chunk·(c + c_out) + 2Nc·buckets/2), r = {rounds}, chunk = {chunk}, "
-    )
+    formula = f"{_OWN}r(2N·3·chunk·(c + c_out) + 2Nc·buckets/2), r = {rounds}, chunk = {chunk}, "
     return rounds * (attention + hashing) / 1e9, formula + f"buckets = {buckets}, {where}"
