@@ -161,11 +161,12 @@ class PatchSampler:
             mine = number_of == number
             # all four at once: one copy to a GPU
             image, top, left, turn = torch.from_numpy(np.stack([index_of, *choices.T[1:]])[:, mine]).to(self.where)
-            small, large = self.sets[number]
-            lr.append(small.patches(image, top, left, turn, self.patch))
-            hr.append(large.patches(image, top * self.scale, left * self.scale, turn, self.patch * self.scale))
+            images = self.sets[number]
+            lr.append(images[0].patches(image, top, left, turn, self.patch))
+            hr.append(images[1].patches(image, top * self.scale, left * self.scale, turn, self.patch * self.scale))
         back = torch.from_numpy(np.argsort(order)).to(self.where)
-        return torch.cat(lr)[back].to(self.device), torch.cat(hr)[back].to(self.device)
+        small, large = (torch.cat(parts).index_select(0, back).to(self.device) for parts in (lr, hr))
+        return small, large
 
     def _choices(self, step: int) -> np.ndarray:
         """(batch, 4) int64: image, top, left and turn of every patch of a step."""
