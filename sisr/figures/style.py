@@ -49,17 +49,32 @@ def settings() -> Iterator[None]:
         yield
 
 
+def identities(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each label, by its place; the same in every figure that is given the same labels."""
+    return {label: (COLOURS[index % 6], MARKERS[index % 6]) for index, label in enumerate(labels)}
+
+
+def p_value(p: float) -> str:
+    """A p-value with its relation: `= 0.034`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+
+
 def stamp(figure: Figure, table: pd.DataFrame, extra: str = "") -> None:
     """Write under the figure at which preset it was measured; the layout leaves room for it."""
     said, comparable = banner(table)
+    bottom = footer(figure, said, comparable, extra) / figure.get_size_inches()[1]
+    figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom))  # type: ignore[union-attr, call-arg]
+
+
+def footer(figure: Figure, said: str, comparable: bool, extra: str = "") -> float:
+    """Write small text under a figure, `extra` first, and `said` in a warning colour unless the figures are comparable
+    with the paper's. Returns its height in inches, which is to be left free."""
     width, height = figure.get_size_inches()
-    characters = int(width * 18)
-    first, second = textwrap.wrap(extra, characters), textwrap.wrap(said, characters)
-    line = 0.142  # height of a line in inches
+    first, second = _footer_lines(width, said, extra)
     for lines, below, colour in ((first, len(second), DARK), (second, 0, DARK if comparable else "#9a3d00")):
         figure.text(
             0.08 / width,
-            (0.06 + line * below) / height,
+            (0.06 + _LINE * below) / height,
             "\n".join(lines),
             fontsize=7.2,
             color=colour,
@@ -67,8 +82,22 @@ def stamp(figure: Figure, table: pd.DataFrame, extra: str = "") -> None:
             ha="left",
             linespacing=1.35,
         )
-    bottom = (0.16 + line * (len(first) + len(second))) / height
-    figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom))  # type: ignore[union-attr, call-arg]
+    return footer_height(width, said, extra)
+
+
+def footer_height(width: float, said: str, extra: str = "") -> float:
+    """Height in inches of the footer of a figure that is so many inches wide."""
+    first, second = _footer_lines(width, said, extra)
+    return 0.16 + _LINE * (len(first) + len(second))
+
+
+_LINE = 0.142
+"""Height of a line of the footer in inches."""
+
+
+def _footer_lines(width: float, said: str, extra: str) -> tuple[list[str], list[str]]:
+    characters = int(width * 18)
+    return textwrap.wrap(extra, characters), textwrap.wrap(said, characters)
 
 
 def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
@@ -78,6 +107,22 @@ def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
     if low is None or high is None or low != low or high != high:
         return value, None
     return value, [[max(0.0, value - low)], [max(0.0, high - value)]]
+
+
+def pareto(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Join the (cost, value) points that none of the same or a lower cost matches by a dashed line of steps, up to the
+    right edge of the axes, whose limits must have been set."""
+    front: list[tuple[float, float]] = []
+    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or value > front[-1][1]:
+            front.append((cost, value))
+    if front:
+        right = axes.get_xlim()[1]
+        axes.step(
+            [x for x, _ in front] + [right], [y for _, y in front] + [front[-1][1]], where="post", color=GREY,
+            linewidth=1, linestyle="--", zorder=1, label="Pareto front",
+        )  # fmt: skip
+        axes.set_xlim(right=right)
 
 
 def label_points(

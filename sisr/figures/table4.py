@@ -88,20 +88,10 @@ def _panel(
         )  # fmt: skip
         texts.append(text)
         colours.append(colour)
-    front: list[tuple[float, float]] = []
-    for _, cost, value, _ in sorted(points, key=lambda point: (point[1], -point[2])):
-        if not front or value > front[-1][1]:
-            front.append((cost, value))
     axes.set_xscale("log")
     axes.margins(x=0.15, y=0.16)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    right = axes.get_xlim()[1]
-    if front:
-        axes.step(
-            [x for x, _ in front] + [right], [y for _, y in front] + [front[-1][1]], where="post", color=style.GREY,
-            linewidth=1, linestyle="--", zorder=1, label="Pareto front",
-        )  # fmt: skip
-        axes.set_xlim(right=right)
+    style.pareto(axes, [(cost, value) for _, cost, value, _ in points])
     ends = [(value - error[0][0], value + error[1][0]) if error else (value, value) for _, _, value, error in points]
     return [(cost, value) for _, cost, value, _ in points], ends, texts, colours
 

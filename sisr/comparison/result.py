@@ -1,0 +1,125 @@
+"""A finished comparison as it is read from a results folder, for the figures, the notebook and the page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sisr.errors import SisrError
+from sisr.tables import cells
+from sisr.tables.cells import number
+
+FIGURES = ("compare_differences", "compare_pareto", "compare_cost", "compare_crops")
+COST_COLUMNS = (
+    "label", "height", "width", "forward_seconds", "forward_low", "forward_high", "training_seconds",
+    "peak_memory_bytes", "gflops", "device",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measured figure and its 95 % interval; ends that there are none of are None."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def bars(self) -> list[list[float]] | None:
+        """Error bars as matplotlib takes them, None where there is no interval."""
+        if self.low is None or self.high is None:
+            return None
+        return [[max(0.0, self.value - self.low)], [max(0.0, self.high - self.value)]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The cells of `tables/compare.csv` (`sisr.tables.cells.Cell`), looked up by row, quantity and data set."""
+
+    table: pd.DataFrame
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The mechanisms in their order, the reference among them."""
+        return list(dict.fromkeys(self.table.loc[self.table["kind"] == "mechanism", "row"]))
+
+    @cached_property
+    def controls(self) -> list[str]:
+        """Rows that were measured beside: bicubic, HR image."""
+        return list(dict.fromkeys(self.table.loc[self.table["kind"] == "control", "row"]))
+
+    @cached_property
+    def reference(self) -> str:
+        """The mechanism that the others are compared with."""
+        told = self.table[(self.table["quantity"] == "psnr") & self.table["note"].str.contains("reference", na=False)]
+        if told.empty:
+            raise SisrError("tables/compare.csv does not tell its reference; make it again.")
+        return str(told["row"].iloc[0])
+
+    @property
+    def others(self) -> list[str]:
+        """The mechanisms but for the reference."""
+        return [label for label in self.labels if label != self.reference]
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """The test sets in their order."""
+        return [name for name in dict.fromkeys(self.table["dataset"]) if name]
+
+    @cached_property
+    def scale(self) -> int:
+        """Enlargement factor."""
+        return int(self.table["scale"].dropna().iloc[0])
+
+    @cached_property
+    def preset(self) -> str:
+        """The preset that the networks were trained at."""
+        return " and ".join(dict.fromkeys(name for name in self.table["preset"] if name))
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str, str], Any]:
+        return {(cell["row"], cell["quantity"], cell["dataset"]): cell for _, cell in self.table.iterrows()}
+
+    def cell(self, row: str, quantity: str, dataset: str = "") -> Any:
+        """The cell with its origin (a row of the table), None where there is none."""
+        return self._cells.get((row, quantity, dataset))
+
+    def text(self, row: str, quantity: str, dataset: str = "") -> str:
+        """What was measured as a text (a verdict), blank where there is none."""
+        cell = self.cell(row, quantity, dataset)
+        return "" if cell is None or cell["measured"] is None else str(cell["measured"])
+
+    def measured(self, row: str, quantity: str, dataset: str = "") -> Measured | None:
+        """The figure with its interval, None where there is none."""
+        cell = self.cell(row, quantity, dataset)
+        value = None if cell is None else number(cell["measured"])
+        return None if value is None else Measured(value, number(cell["low"]), number(cell["high"]))
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """(mechanism, data set) of everything that was compared with the reference, sets in the outer loop."""
+        for dataset in self.datasets:
+            for label in self.others:
+                if self.measured(label, "psnr_difference", dataset) is not None:
+                    yield label, dataset
+
+
+def read(results: Path) -> Comparison:
+    """The comparison that stands in a results folder. Raises SisrError where there is none."""
+    comparison = Comparison(cells.read(results / "tables" / "compare.csv"))
+    if len(comparison.labels) < 2:
+        raise SisrError(f"{results}/tables/compare.csv holds fewer than two mechanisms; compare at least two.")
+    return comparison
+
+
+def read_costs(results: Path) -> pd.DataFrame:
+    """Time and memory over image size (`COST_COLUMNS`). Raises SisrError where they are not there."""
+    path = results / "comparison" / "cost_by_size.csv"
+    if not path.is_file():
+        raise SisrError(f"there is no {path}; run python -m sisr compare first.")
+    table = pd.read_csv(path, dtype={"label": str, "device": str})
+    if missing := set(COST_COLUMNS) - set(table.columns):
+        raise SisrError(f"{path} lacks the column {min(missing)}; make it again.")
+    return table

@@ -1,0 +1,82 @@
+"""What a mechanism gains and what it costs: PSNR over operations and over time."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from sisr.comparison.result import Comparison, Measured
+from sisr.errors import SisrError
+from sisr.figures import style
+from sisr.tables.cells import text
+
+_AXES = (("gflops", 1.0, "operations of one forward (GFLOPs)"), ("forward_seconds", 1e3, "time of one forward (ms)"))
+
+
+def draw(comparison: Comparison) -> Figure:
+    """One row of panels a data set; vertical: the paired difference to the reference, which itself stands at 0."""
+    datasets = list(dict.fromkeys(dataset for _, dataset in comparison.places()))
+    if not datasets:
+        raise SisrError("the comparison holds no measured difference, so there is nothing to draw; compare again.")
+    figure, panels = plt.subplots(
+        len(datasets), 2, figsize=(9.4, 2.7 * len(datasets) + 1.1), sharey="row", squeeze=False, layout="constrained"
+    )
+    pending = []
+    for line, dataset in zip(panels, datasets, strict=True):
+        for axes, (cost, factor, label) in zip(line, _AXES, strict=True):
+            pending.append((axes, *_panel(axes, comparison, dataset, cost, factor)))
+            axes.set_xlabel(label)
+        own = comparison.measured(comparison.reference, "psnr", dataset)
+        line[0].set_title(
+            f"{dataset} x{comparison.scale}" + (f"; {comparison.reference}: {text(own.value, 2)} dB" if own else "")
+        )
+        line[0].set_ylabel(f"PSNR minus {comparison.reference}'s (dB)")
+    handles: dict[str, Any] = {}
+    for axes in panels.flat:
+        found, labels = axes.get_legend_handles_labels()
+        handles |= dict(zip(labels, found, strict=True))
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
+    style.stamp(
+        figure,
+        comparison.table,
+        "Vertical: mean difference over images, 95 % bootstrap interval, paired by image. Horizontal: one mechanism "
+        "alone, range of repeated timings. Up and to the left is better.",
+    )
+    figure.canvas.draw()
+    for axes, points, ends, labels, colours in pending:
+        style.label_points(axes, points, ends, labels, colours)
+    return figure
+
+
+def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: float) -> tuple[Any, ...]:
+    look = style.identities(comparison.labels)
+    points, ends, labels = [], [], []
+    for label in comparison.labels:
+        price = comparison.measured(label, cost)
+        gain = comparison.measured(label, "psnr_difference", dataset)
+        if label == comparison.reference:
+            gain = Measured(0.0, None, None)
+        if price is None or gain is None:
+            continue
+        x, y, (colour, marker) = price.value * factor, gain.value, look[label]
+        spread = None if price.bars is None else [[end[0] * factor] for end in price.bars]
+        axes.errorbar(
+            x, y, xerr=spread, yerr=gain.bars, fmt=marker, color=colour, markersize=6, capsize=2.5, elinewidth=1,
+            label=f"{label} (reference)" if label == comparison.reference else label,
+        )  # fmt: skip
+        points.append((x, y))
+        ends.append((y, y) if gain.low is None or gain.high is None else (gain.low, gain.high))
+        labels.append(label)
+    axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
+    if points:
+        lowest, highest = min(x for x, _ in points), max(x for x, _ in points)
+        axes.set_xscale("log")
+        axes.set_xlim(lowest / 2, highest * 2)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest / lowest < 30 else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.margins(y=0.2)
+    style.pareto(axes, points)
+    return points, ends, labels, [look[label][0] for label in labels]
