@@ -1,7 +1,6 @@
 """The pipeline itself: what it plans, makes, leaves alone, refuses, and how it goes on after being killed."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -10,62 +9,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import checkout as checkouts
 import pytest
-import yaml
-
-ROOT = Path(__file__).parent.parent
-# all of a preset at the smallest size that is still real
-TINY = {
-    "preset": "tiny",
-    "about": "a test",
-    "network": {"blocks": 1, "channels": 8, "residual_scale": 1.0, "slots": [0], "initialisation": "interpolation"},
-    "training": {
-        "steps": 4,
-        "batch": 2,
-        "patch": 12,
-        "learning_rate": 1e-4,
-        "halve_every": 2,
-        "contrastive_start": 1,
-        "redraw_every": 2,
-    },
-    "attention_options": {"nlsa": {"chunk": 36}},
-    "table1": {"scales": [2], "networks": ["edsr", "nlsn", "enlcn"]},
-    "table2": {"scale": 2},
-    "table4": {"scale": 2, "attention": ["convolution"], "rounds": [4], "m": [128], "size": [16, 16]},
-    "k_sweep": {"scale": 2, "k": [1, 6]},
-}
-
-
-def snakemake(folder: Path, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "snakemake"), *words]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=500, env=environment, check=False
-    )
-
-
-def planned(said: str) -> dict[str, int]:
-    """Jobs by rule, from the table that `snakemake -n` prints."""
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+from checkout import SNAKEMAKE, planned, snakemake
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the repository without data and results."""
-    folder = tmp_path_factory.mktemp("checkout")
-    tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in tracked.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    quick = yaml.safe_load((folder / "config" / "quick.yaml").read_text())
-    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(quick | TINY))
+    folder = checkouts.copy(tmp_path_factory.mktemp("checkout"))
     yield folder
     shutil.rmtree(folder)
 
@@ -115,7 +67,7 @@ def test_wrong_configuration_is_one_sentence(checkout: Path, change: str, said: 
 @pytest.fixture(scope="module")
 def finished(checkout: Path) -> Path:
     """The checkout after its tiny pipeline was killed once and then run to the end."""
-    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "2", "--configfile", "config/tiny.yaml"]
+    command = [SNAKEMAKE, "--cores", "2", "--configfile", "config/tiny.yaml"]
     process = subprocess.Popen(
         command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
