@@ -1,0 +1,222 @@
+"""Training patches a second: this suite's sampler against decoding PNG files, in one run on this machine.
+
+    python -m benchmarks.input                                        # photographs that come with scikit-image
+    python -m benchmarks.input --images FOLDER --output results/benchmarks
+
+A pair is an LR patch of 48 x 48 and its HR patch of 192 x 192 (x4), turned and mirrored at random, in batches of 16 as
+uint8 tensors. Compared are
+
+  sampler                       sisr.sampling.PatchSampler, from a prepared store
+  PNG, one process              the ordinary data set: open the HR and the LR file, decode, cut, turn
+  PNG, DataLoader               the same in as many worker processes as there are cores
+  PNG cut beforehand, DataLoader   from files of 480 x 480 pixels, the usual remedy (BasicSR's extract_subimages)
+
+The images have the size of DIV2K's, 2040 x 1404: photographs are laid side by side until they fill it, so that their
+grain stays that of photographs; those that come with scikit-image are enlarged. All files are in the page cache. The
+methods take turns; ratios of medians are what to compare.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.measuring import Call, machine, median, seconds, write_csv
+from sisr.images import list_images, read_image
+from sisr.resize import imresize
+from sisr.sampling import PatchSampler
+from sisr.store import PairedStore, write
+
+HEIGHT, WIDTH, SCALE = 1404, 2040, 4
+PIECE = 480
+AIM = 20
+SAMPLER, ONE, WORKERS, PIECES = "sampler", "PNG, one process", "PNG, DataLoader", "PNG cut beforehand, DataLoader"
+
+
+class Files(Dataset[tuple[Tensor, Tensor]]):
+    """The ordinary data set of super-resolution code, written out: every sample opens and decodes two files."""
+
+    def __init__(self, folder: Path, patch: int, samples: int) -> None:
+        self.hr = sorted((folder / "HR").glob("*.png"))
+        self.lr = [folder / "LR" / path.name for path in self.hr]
+        self.patch, self.samples = patch, samples
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng(index)
+        number = int(random.integers(len(self.hr)))
+        hr, lr = (np.asarray(Image.open(files[number])) for files in (self.hr, self.lr))
+        top, left = (int(random.integers(side - self.patch + 1)) for side in lr.shape[:2])
+        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+        pair = []
+        for image, scale in ((lr, 1), (hr, SCALE)):
+            rows, columns = (slice(start * scale, (start + self.patch) * scale) for start in (top, left))
+            patch = np.rot90(image[rows, columns], turns)
+            patch = patch[:, ::-1] if mirrored else patch
+            pair.append(torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1))))
+        return pair[0], pair[1]
+
+
+def photographs(folder: Path | None) -> Iterator[NDArray[np.uint8]]:
+    """Colour photographs: those of a folder, or those that come with scikit-image, enlarged to 2040 x 1404."""
+    if folder is not None:
+        images = (read_image(path) for path in list_images(folder))
+        yield from (image for image in images if image.ndim == 3)
+        return
+    from skimage import data
+
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        image = Image.fromarray(getattr(data, name)())
+        yield np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
+
+
+def mosaics(images: Iterator[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:
+    """Images of 2040 x 1404, each filled row by row with photographs that are not resized; larger ones are cut."""
+    for _ in range(count):
+        canvas = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        top = 0
+        while top < HEIGHT:
+            left, height = 0, 0
+            while left < WIDTH:
+                image = next(images, None)
+                if image is None:
+                    return
+                part = image[: HEIGHT - top, : WIDTH - left]
+                canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
+                left, height = left + part.shape[1], max(height, part.shape[0])
+            top += height
+        yield canvas
+
+
+def lay_out(images: list[NDArray[np.uint8]], folder: Path) -> None:
+    """Write the images as PNG files, as pieces of 480 x 480, and as a prepared store."""
+    named = {f"{number:04d}": image for number, image in enumerate(images)}
+    pieces = {
+        f"{name}_{top}_{left}": image[top : top + PIECE, left : left + PIECE]
+        for name, image in named.items()
+        for top in range(0, HEIGHT - PIECE + 1, PIECE // 2)
+        for left in range(0, WIDTH - PIECE + 1, PIECE // 2)
+    }
+    reduced = {name: imresize(image, 1 / SCALE) for name, image in named.items()}
+    write(folder / "store" / "hr", named.items(), {})
+    write(folder / "store" / f"x{SCALE}", reduced.items(), {})
+    small = {name: reduced[name.split("_")[0]] for name in pieces}
+    for name in pieces:
+        top, left = (int(part) // SCALE for part in name.split("_")[1:])
+        small[name] = small[name][top : top + PIECE // SCALE, left : left + PIECE // SCALE]
+    for kind, hr, lr in (("whole", named, reduced), ("pieces", pieces, small)):
+        for part, group in (("HR", hr), ("LR", lr)):
+            (folder / kind / part).mkdir(parents=True)
+            for name, image in group.items():
+                Image.fromarray(image).save(folder / kind / part / f"{name}.png")
+
+
+def through(loader: DataLoader[tuple[Tensor, Tensor]]) -> Call:
+    """One pass over a data set; its worker processes stay from pass to pass."""
+
+    def call() -> None:
+        for _ in loader:
+            pass
+
+    return call
+
+
+def calls(folder: Path, patch: int, batch: int, batches: int, workers: int) -> dict[str, tuple[int, Call]]:
+    """For each method: how many batches a call takes, and the call."""
+    sampler = PatchSampler([PairedStore(folder / "store", SCALE)], patch=patch, batch=batch, seed=0)
+
+    def sample(steps: int) -> Callable[[], None]:
+        def call() -> None:
+            for step in range(steps):
+                sampler(step)
+
+        return call
+
+    def files(kind: str, processes: int, steps: int) -> Call:
+        data = Files(folder / kind, patch, steps * batch)
+        return through(DataLoader(data, batch, num_workers=processes, persistent_workers=processes > 0))
+
+    few, many = max(1, batches // 4), batches * 25
+    return {
+        SAMPLER: (many, sample(many)),
+        ONE: (few, files("whole", 0, few)),
+        WORKERS: (batches, files("whole", workers, batches)),
+        PIECES: (4 * batches, files("pieces", workers, 4 * batches)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, help="folder of photographs (default: those of scikit-image, enlarged)")
+    parser.add_argument("--count", type=int, default=8, help="most images of 2040 x 1404 to make (default 8)")
+    parser.add_argument("--patch", type=int, default=48, help="side of the LR patch (default 48)")
+    parser.add_argument("--batch", type=int, default=16, help="pairs a batch (default 16)")
+    parser.add_argument("--batches", type=int, default=8, help="batches of a DataLoader pass (default 8)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="worker processes (default: all cores)")
+    parser.add_argument("--repeats", type=int, default=7, help="most rounds (default 7)")
+    parser.add_argument("--output", type=Path, help="folder for input.csv and input.json")
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)  # the sampler's work is single copies
+    header = machine(torch.device("cpu"))
+    print(header)
+    with tempfile.TemporaryDirectory(prefix="sisr-input-") as name:
+        folder = Path(name)
+        images = list(mosaics(photographs(args.images), args.count))
+        if not images:
+            parser.error(f"{args.images} holds too few colour photographs to fill one image of {WIDTH} x {HEIGHT}.")
+        lay_out(images, folder)
+        methods = calls(folder, args.patch, args.batch, args.batches, args.workers)
+        times = seconds({name: call for name, (_, call) in methods.items()}, torch.device("cpu"), args.repeats, 60)
+    rows = []
+    for name, (steps, _) in methods.items():
+        pairs = steps * args.batch
+        rows.append(
+            {
+                "method": name,
+                "images": len(images),
+                "pairs_per_second": pairs / median(times[name]),
+                "slowest": pairs / max(times[name]),
+                "fastest": pairs / min(times[name]),
+                "processes": args.workers if name in (WORKERS, PIECES) else 1,
+                "rounds": len(times[name]),
+                "photographs": "scikit-image, enlarged" if args.images is None else "from a folder, side by side",
+                "device": header,
+            }
+        )
+    report(rows, args.output)
+
+
+def report(rows: list[dict[str, object]], output: Path | None) -> None:
+    """Print the rates and what the sampler is against each other way; write CSV and JSON."""
+    rate = {str(row["method"]): float(str(row["pairs_per_second"])) for row in rows}
+    print(f"\n{rows[0]['images']} images of {WIDTH} x {HEIGHT}: pairs a second, median (slowest to fastest round)")
+    for row in rows:
+        print(f"  {row['method']:32s} {row['pairs_per_second']:10.1f} ({row['slowest']:.1f} to {row['fastest']:.1f})")
+    ratios = {name: rate[SAMPLER] / rate[name] for name in rate if name != SAMPLER}
+    for name, ratio in ratios.items():
+        print(f"the sampler makes {ratio:.1f} times the pairs of: {name}")
+    reached = ratios[WORKERS] >= AIM
+    print(f"aim: at least {AIM} times the DataLoader on whole files: {'reached' if reached else 'NOT reached'}")
+    if output:
+        write_csv(output / "input.csv", rows)
+        text = json.dumps({"rows": rows, "ratios": ratios, "aim": AIM, "reached": reached}, indent=2)
+        temporary = output / ".input.json.part"
+        temporary.write_text(text + "\n")
+        temporary.replace(output / "input.json")
+        print(f"written: {output / 'input.csv'}, {output / 'input.json'}")
+
+
+if __name__ == "__main__":
+    main()
