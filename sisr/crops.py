@@ -1,0 +1,178 @@
+"""Which part of an image to look at, and what several methods made of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sisr.errors import SisrError, UsageError
+from sisr.methods import Method
+from sisr.metrics import luminance, psnr, ssim
+from sisr.pairs import Pairs
+
+if TYPE_CHECKING:
+    from sisr.figures.crops import Row
+
+SIZE = 80
+"""Side of a crop in HR pixels, as in the paper's Figure 5."""
+PAPER = {
+    "img048": (231, 344),
+    "img093": (241, 59),
+    "img092": (603, 293),
+    "img074": (244, 150),
+    "img046": (250, 290),
+    "img024": (564, 359),
+}
+"""Images of Urban100 in the paper's Figure 5, and the top-left corners of its crops at x4; found by matching."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A crop: number of the image in its set, x and y of the top-left corner in HR pixels, and how it was chosen."""
+
+    index: int
+    x: int
+    y: int
+    how: str = ""
+
+
+def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, int]:
+    """The square in which `values` (H, W) sum up to most: x and y of its top-left corner.
+
+    Squares stay `border` pixels away from the edge; of equal ones the first counts, row by row.
+
+    Raises:
+        SisrError: the image is smaller than one square.
+    """
+    height, width = (side - 2 * border for side in values.shape)
+    if min(height, width) < size:
+        raise SisrError(
+            f"a crop of {size} pixels does not fit into {values.shape[0]} x {values.shape[1]}"
+            + (f" with a border of {border}." if border else ".")
+        )
+    inner = np.asarray(values, np.float64)[border : border + height, border : border + width]
+    sums = np.zeros((height + 1, width + 1))
+    sums[1:, 1:] = inner.cumsum(0).cumsum(1)
+    squares = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
+    y, x = np.unravel_index(int(squares.argmax()), squares.shape)
+    return int(x) + border, int(y) + border
+
+
+def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Place]:
+    """The crops in which bicubic interpolation errs most, one an image: at most `count`, in the set's order.
+
+    Images that are too small for a crop are left out.
+
+    Raises:
+        SisrError: all of them are.
+    """
+    from sisr.methods import Bicubic
+
+    found = []
+    bicubic = Bicubic()
+    for index in range(len(pairs.names)):
+        hr = pairs.hr(index)
+        if min(hr.shape[:2]) < size + 2 * scale:
+            continue
+        error = (luminance(bicubic.upscale(pairs, index, scale)[0]) - luminance(hr)) ** 2
+        x, y = best_window(error, size, scale)
+        found.append((float(error[y : y + size, x : x + size].mean()), Place(index, x, y, "largest error of bicubic")))
+    if not found:
+        raise SisrError(f"no image of {pairs.name} is large enough for a crop of {size} pixels; give a smaller --size.")
+    most = sorted(found, key=lambda item: -item[0])[:count]
+    return sorted((place for _, place in most), key=lambda place: place.index)
+
+
+def chosen(pairs: Pairs, words: Sequence[str], size: int = SIZE) -> list[Place]:
+    """Places given as `image:x,y`, the top-left corner of the crop in HR pixels.
+
+    Raises:
+        UsageError: one is written otherwise, names no image of the set, or reaches beyond its image.
+    """
+    found = []
+    for word in words:
+        name, _, numbers = word.rpartition(":")
+        try:
+            x, y = (int(number) for number in numbers.split(","))
+        except ValueError as error:
+            raise UsageError(f"--at takes image:x,y with whole numbers, as in img048:231,344, not {word}.") from error
+        if name not in pairs.names:
+            some = ", ".join(pairs.names[:5]) + (" …" if len(pairs.names) > 5 else "")
+            raise UsageError(f"there is no image {name!r} in {pairs.name}; it has {some}.")
+        index = pairs.names.index(name)
+        height, width = pairs.hr(index).shape[:2]
+        if not (0 <= x <= width - size and 0 <= y <= height - size):
+            raise UsageError(f"a crop of {size} pixels at {x},{y} reaches beyond {name}, which is {width} x {height}.")
+        found.append(Place(index, x, y))
+    return found
+
+
+def of_paper(pairs: Pairs, scale: int, size: int = SIZE) -> list[Place]:
+    """The places of the paper's Figure 5, where the set is Urban100 at x4; else none."""
+    if pairs.name != "Urban100" or scale != 4 or size > SIZE:
+        return []
+    how = "as in the paper's Figure 5"
+    plain = [name.replace("_", "") for name in pairs.names]  # some copies say img_048
+    return [Place(plain.index(name), *at, how) for name, at in PAPER.items() if name in plain]
+
+
+def collect(
+    pairs: Pairs, scale: int, methods: Mapping[str, Method], places: Sequence[Place], size: int = SIZE
+) -> "list[Row]":
+    """HR and the crop of every method at every place, with PSNR and SSIM (P1) of the whole image and of the crop.
+
+    Of a crop the whole square counts, without a border: it lies inside the image.
+
+    Raises:
+        SisrError: a method cannot be used on these images.
+    """
+    from sisr.figures.crops import Panel, Row
+
+    some = Chosen(pairs, [place.index for place in places])
+    for method in methods.values():
+        method.check(some, scale)
+    rows = []
+    for number, place in enumerate(places):
+        hr = some.hr(number)
+        part = (slice(place.y, place.y + size), slice(place.x, place.x + size))
+        panels = [Panel("HR", hr[part])]
+        for label, method in methods.items():
+            sr = method.upscale(some, number, scale)[0]
+            shown = sr if sr.dtype == np.uint8 else in_colour(method, some.lr(number), sr)
+            panels.append(
+                Panel(
+                    label, shown[part], psnr(sr, hr, scale), ssim(sr, hr, scale),
+                    psnr(sr[part], hr[part], 0), ssim(sr[part], hr[part], 0) if size >= 11 else None,
+                )
+            )  # fmt: skip
+        rows.append(Row(some.names[number], np.asarray(hr), (place.x, place.y, size, size), panels, place.how))
+    return rows
+
+
+def in_colour(method: Method, lr: NDArray[np.uint8], sr: NDArray[Any]) -> NDArray[np.uint8]:
+    """What a network that sees luma only looks like: in colour, its chroma by bicubic interpolation."""
+    from sisr import inference
+
+    model = getattr(method, "model", None)
+    if model is None:
+        return np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
+    return inference.upscale_array(model, np.array(lr))
+
+
+class Chosen:
+    """Some images of a set, in an order of one's own; an image may come twice."""
+
+    def __init__(self, pairs: Pairs, indices: Sequence[int]) -> None:
+        self._pairs, self._indices = pairs, list(indices)
+        self.name, self.made, self.verified = pairs.name, pairs.made, pairs.verified
+        self.names = [pairs.names[index] for index in self._indices]
+
+    def hr(self, i: int) -> NDArray[np.uint8]:
+        """HR image i."""
+        return self._pairs.hr(self._indices[i])
+
+    def lr(self, i: int) -> NDArray[np.uint8]:
+        """LR image i."""
+        return self._pairs.lr(self._indices[i])
