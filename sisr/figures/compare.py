@@ -23,3 +23,20 @@ def write(results: Path) -> list[Path]:
     for name, figure in figures.items():
         paths += save(figure, name, results)
     return paths
+
+
+def write_crops(results: Path) -> list[Path]:
+    """Draw `figures/compare_crops.{png,svg}` from the files in `comparison/crops/`."""
+    from sisr.comparison import crops
+    from sisr.figures.crops import draw
+    from sisr.tables.view import banner
+
+    comparison = result.read(results)
+    said, comparable = banner(comparison.table)
+    note = (
+        f"Chosen by a rule: the images whose PSNR differs most from {comparison.reference}'s, and in each the square "
+        "whose squared error differs most. First line: the whole image; second: the crop (PSNR on Y). First seed."
+    )
+    with style.settings():
+        figure = draw(crops.figure_rows(crops.read(results), results), said, comparable, note)
+    return save(figure, "compare_crops", results)
