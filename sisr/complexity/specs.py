@@ -22,14 +22,20 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         return spec, {}
     options: dict[str, Any] = {}
     for part in re.split(r",(?=\s*[A-Za-z_]\w*=)", found["options"]):
-        key, _, value = part.strip().partition("=")
-        if not value or key in options:
-            raise UsageError(f"{spec!r}: the option {key} {'stands there twice' if value else 'has no value'}.")
-        options[key] = _value(value)
+        key, _, text = part.strip().partition("=")
+        if not text or key in options:
+            raise UsageError(f"{spec!r}: the option {key} {'stands there twice' if text else 'has no value'}.")
+        options[key] = value(text)
     return found["name"], options
 
 
-def _value(text: str) -> Any:
+def form(name: str, options: dict[str, Any]) -> str:
+    """The spec that `parse` reads as this name and these options."""
+    return name + ("" if not options else ":" + ",".join(f"{key}={item}" for key, item in options.items()))
+
+
+def value(text: str) -> Any:
+    """A Python literal, true, false or none in any case, or else the text itself."""
     if text.lower() in ("true", "false", "none", "null"):
         return {"true": True, "false": False}.get(text.lower())
     try:
