@@ -25,6 +25,8 @@ class Channel(Attention):
         residual_scale: factor of the output before it is added to the input (Restormer: 1).
     """
 
+    no_map = "its weights are between channels, not between positions"
+
     def __init__(self, channels: int = 64, *, heads: int = 4, residual_scale: float = 0.1) -> None:
         super().__init__(channels, reduction=1, residual_scale=residual_scale)
         if heads < 1 or channels % heads:

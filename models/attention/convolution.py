@@ -15,6 +15,8 @@ class Convolution(nn.Module):
         residual_scale: factor of the convolution's output, as in the attention mechanisms.
     """
 
+    no_map = "a convolution weighs neighbours the same in every image"
+
     def __init__(self, channels: int = 64, *, kernel: int = 3, residual_scale: float = 0.1) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:

@@ -10,12 +10,14 @@ because query and key have length √k, and cancels once ε is multiplied by exp
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.attention.base import Attention
+from models.attention.maps import softmax_rows
 from models.attention.projection import draw_projection
 from models.attention.registry import register
 
@@ -86,6 +88,10 @@ class ENLA(Attention):
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The formulas as they stand in the paper and in the released code, feature maps and all."""
         return reference_attention(query, key, value, self.projection, self.epsilon)
+
+    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
+        """Rows of the exact softmax(Q Kᵀ) that the random features estimate: what the paper's figures show."""
+        return softmax_rows(query, key, positions)
 
 
 def can_fuse(query: Tensor, value: Tensor, k: float) -> bool:

@@ -4,11 +4,14 @@ Y = softmax(Q Kᵀ) V, "embedded Gaussian" form, without the 1/√C of transform
 `scaled_dot_product_attention` works through the matrix in blocks.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.attention.base import Attention
+from models.attention.maps import softmax_rows
 from models.attention.registry import register
 
 WIDEST_HEAD = 256  # of the flash kernels
@@ -48,6 +51,9 @@ class NLA(Attention):
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, with the whole matrix of N x N weights."""
         return torch.softmax(query @ key.transpose(1, 2), dim=-1) @ value
+
+    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
+        return softmax_rows(query, key, positions)
 
 
 def exact_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

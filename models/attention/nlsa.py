@@ -7,6 +7,8 @@ softmax of each round's log-sum-exp. Follows the released code, except that
 - images with fewer pixels than one chunk work: they form a single chunk.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -131,6 +133,31 @@ class NLSA(Attention):
             weights = torch.softmax(torch.stack(evidences), dim=0)  # (rounds, N)
             images.append((weights[..., None] * torch.stack(outs)).sum(0))
         return torch.stack(images)
+
+    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
+        """All rounds together, each weighted as its output is; 0 outside of the chunks that a position sees."""
+        B, N, _ = query.shape
+        chunk = min(self.chunk, N)
+        precise = torch.promote_types(query.dtype, torch.float32)
+        order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
+        padded = torch.cat([order, order[..., N - (-N % chunk) :]], dim=-1).unflatten(-1, (-1, chunk))
+        chunks = padded.shape[2]
+        found = query.new_zeros(B, len(positions), N, dtype=precise)
+        for b in range(B):
+            for number, position in enumerate(positions):
+                evidences, seen, weights = [], [], []
+                for r in range(self.rounds):
+                    place = int((order[b, r] == position).nonzero()) // chunk
+                    around = [place] if chunks == 1 else [place - 1, place, (place + 1) % chunks]
+                    seen.append(padded[b, r, around].flatten())
+                    logits = key[b, seen[-1]].to(precise) @ query[b, position].to(precise)
+                    weights.append(torch.softmax(logits, dim=0))
+                    evidences.append(torch.logsumexp(logits, dim=0))
+                shares = torch.softmax(torch.stack(evidences), dim=0)
+                for r in range(self.rounds):
+                    # a pixel that a chunk shows twice has both weights
+                    found[b, number].index_add_(0, seen[r], shares[r] * weights[r])
+        return found
 
 
 def _gather(x: Tensor, order: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from models.attention.registry import register
 class NoAttention(nn.Module):
     """(B, channels, H, W) → the same tensor; it has no weights and no options."""
 
+    no_map = "it is no attention"
+
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
 

@@ -10,6 +10,7 @@ that only rolling brought together do not see each other. What differs from it:
 - a side that is no longer than the window is not shifted (as in the released code).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -87,6 +88,28 @@ class ShiftedWindow(Attention):
                 weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + own, dim=-1)
                 out[part] = (weights @ v).transpose(1, 2).unflatten(1, (len(rows), len(columns)))
         return out.flatten(3).flatten(1, 2)
+
+    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
+        """The mean over the heads; outside of a position's own window the weights are 0."""
+        W = size[1]
+        shifts = self._shift(size)
+        index = self.position.relative_position_index.view(self.window**2, self.window**2)
+        bias = self.position.relative_position_bias_table[index]  # (M, M, heads)
+        found = query.new_zeros(len(query), len(positions), query.shape[1], dtype=bias.dtype)
+        for number, position in enumerate(positions):
+            spans, firsts = [], []
+            for place, side, shift in zip(divmod(position, W), size, shifts, strict=True):
+                first = (place - shift) // self.window * self.window + shift  # of the window, above the image perhaps
+                spans.append(torch.arange(max(first, 0), min(first + self.window, side), device=query.device))
+                firsts.append(first)
+            own = (spans[0][:, None] * W + spans[1]).flatten()  # (n)
+            places = ((spans[0] - firsts[0])[:, None] * self.window + spans[1] - firsts[1]).flatten()
+            at = (position // W - firsts[0]) * self.window + position % W - firsts[1]
+            q = query[:, position].unflatten(1, (self.heads, -1)).to(bias.dtype)  # (B, heads, d)
+            k = key[:, own].unflatten(2, (self.heads, -1)).to(bias.dtype)  # (B, n, heads, d)
+            logits = torch.einsum("bhd,bnhd->bhn", q, k) / q.shape[-1] ** 0.5 + bias[at, places].t()
+            found[:, number, own] = torch.softmax(logits, dim=-1).mean(1)
+        return found
 
     def _shift(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns that the windows are shifted by; none along a side that one window covers."""

@@ -7,6 +7,8 @@ this suite's other non-local blocks; the N x N matrix is never held, queries com
 values are picked out, so memory is that of N·keys numbers and one chunk's scores, in training too.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -70,6 +72,11 @@ class TopK(Attention):
         chosen = scores.topk(min(self.keys, scores.shape[-1]), dim=-1).indices
         masked = torch.full_like(scores, float("-inf")).scatter(-1, chosen, scores.gather(-1, chosen))
         return torch.softmax(masked, dim=-1) @ value
+
+    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
+        best, index = _best(query[:, list(positions)], key, self.keys)
+        weights = torch.softmax(best.to(torch.promote_types(best.dtype, torch.float32)), dim=-1)
+        return weights.new_zeros(*weights.shape[:2], key.shape[1]).scatter(-1, index, weights)
 
 
 def _best(query: Tensor, key: Tensor, keys: int) -> tuple[Tensor, Tensor]:
