@@ -12,8 +12,14 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from models.attention.crashes import CRASHES, BrokenCodeError, sentence
+
 _MECHANISMS: dict[str, type[nn.Module]] = {}
 Mechanism = TypeVar("Mechanism", bound=type[nn.Module])
+
+
+class _NotFoundError(Exception):
+    """There is no such file or module."""
 
 
 def register(name: str | type[nn.Module]) -> Any:
@@ -45,9 +51,10 @@ def available() -> list[str]:
 def find(name: str) -> type[nn.Module]:
     """The class behind a registered name, `package.module:Class` or `path/to/file.py:Class`.
 
-    Raises ValueError, with the nearest name, when there is none.
+    Raises ValueError, with the nearest name, when there is none, and `BrokenCodeError` (a ValueError), with file and
+    line, when its code cannot be imported.
     """
-    if ":" in name:
+    if ":" in name or name.endswith(".py"):
         return _import(name)
     if name not in _MECHANISMS:
         near = difflib.get_close_matches(name.lower(), _MECHANISMS, n=1, cutoff=0.4)
@@ -97,12 +104,22 @@ def build(
 
 
 def _import(name: str) -> type[nn.Module]:
-    location, _, class_name = name.rpartition(":")
-    module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
+    location, _, class_name = name.rpartition(":") if ":" in name else (name, "", "")
+    try:
+        module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
+    except _NotFoundError as error:
+        raise ValueError(str(error)) from None
+    except CRASHES as error:
+        raise BrokenCodeError(f"attention {name!r} cannot be imported: {sentence(error)}") from error
     mechanism = getattr(module, class_name, None)
-    if not (isinstance(mechanism, type) and issubclass(mechanism, nn.Module)):
-        raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}")
-    return mechanism
+    if isinstance(mechanism, type) and issubclass(mechanism, nn.Module):
+        return mechanism
+    own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    defined = [item.__name__ for item in own if issubclass(item, nn.Module)]
+    there = f"; it has {' and '.join(defined)}" if defined else ""
+    if not class_name:
+        raise ValueError(f"attention {name!r} names no class: give {location}:{defined[0] if defined else 'Class'}")
+    raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}{there}")
 
 
 def _load_module(location: str) -> ModuleType:
@@ -111,14 +128,14 @@ def _load_module(location: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (location == error.name or location.startswith(error.name + ".")):
             raise  # the file is there, but something that it needs is not
-        raise ValueError(
+        raise _NotFoundError(
             f"attention module {location!r} was not found; give package.module:Class or file.py:Class"
         ) from None
 
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ValueError(f"attention file {str(path)!r} does not exist")
+        raise _NotFoundError(f"attention file {str(path)!r} does not exist")
     name = f"attention_file_{path.resolve().as_posix().strip('/').replace('/', '_').removesuffix('.py')}"
     if name in sys.modules:
         return sys.modules[name]

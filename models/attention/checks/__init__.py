@@ -1,0 +1,77 @@
+"""What every attention mechanism must do, as checks that say in a sentence what is wrong.
+
+    for result in run(lambda: attention.create("my_attention.py:MyAttention", 64)):
+        print(result)
+
+A check takes a function that builds the module (the same module each time, weights apart) and raises `Failure`, or
+`Skipped` with the reason. The tests of this suite run them over every registered mechanism, `python -m sisr check` over
+any.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from models.attention.checks import module, tracing, training
+from models.attention.checks.tools import Failure, Skipped
+from models.attention.crashes import CRASHES, sentence
+
+__all__ = ["CHECKS", "SLOW", "Failure", "Result", "Skipped", "about", "run"]
+
+Build = Callable[[], nn.Module]
+Check = Callable[[Build, int], None]
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (
+        module.shapes,
+        module.gradients,
+        module.dtypes,
+        module.batch_independence,
+        module.determinism,
+        module.memory_format,
+        module.state_dict,
+        module.reference,
+        training.options,
+        training.auxiliary_loss,
+        training.training,
+        tracing.flops,
+        tracing.device,
+        tracing.compiles,
+        tracing.compiles_to_machine_code,
+    )
+}
+SLOW = {"compiles_to_machine_code"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of one check: status is "passed", "failed" or "skipped", message is empty when it passed."""
+
+    check: str
+    status: str
+    message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.status}" + (f": {self.message}" if self.message else "")
+
+
+def about(name: str) -> str:
+    """What a check asks for, in a sentence."""
+    return " ".join((CHECKS[name].__doc__ or "").split())
+
+
+def run(build: Build, channels: int = 64, names: list[str] | None = None) -> Iterator[Result]:
+    """Make the checks called `names` (all of `CHECKS` if None), one result each; a crash is a failure."""
+    for name in CHECKS if names is None else names:
+        try:
+            CHECKS[name](build, channels)
+        except Skipped as reason:
+            yield Result(name, "skipped", str(reason))
+        except Failure as failure:
+            yield Result(name, "failed", str(failure))
+        except CRASHES as error:
+            yield Result(name, "failed", sentence(error))
+        else:
+            yield Result(name, "passed")

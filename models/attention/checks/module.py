@@ -1,0 +1,162 @@
+"""What a mechanism computes: form, gradients, precision, independence of everything that must not matter."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.attention.checks.tools import SIZES, Failure, Skipped, close, finite, generator, images, same_form
+
+Build = Callable[[], nn.Module]
+
+
+def shapes(build: Build, channels: int) -> None:
+    """The output has the shape and dtype of the input, at sizes that divide nothing, and is finite."""
+    module = build().eval()
+    for height, width in SIZES:
+        x = images(2, channels, height, width)
+        with torch.no_grad():
+            _attend_form(module, x)
+            same_form(module(x), x, f"at {height}x{width} pixels")
+        for what, special in (("zeros", torch.zeros_like(x)), ("one colour", torch.ones_like(x))):
+            with torch.no_grad():
+                finite(module(special), f"output for an image of {what} at {height}x{width} pixels")
+
+
+def gradients(build: Build, channels: int) -> None:
+    """All weights and the input get a gradient, and it is the slope that finite differences measure."""
+    module = build().double().eval()
+    x = images(1, channels, 6, 7).double().requires_grad_()
+    weighting = images(1, channels, 6, 7, seed=1).double()
+
+    def value() -> Tensor:
+        return (module(x) * weighting).sum()
+
+    value().backward()
+    leaves = {"input": x} | dict(module.named_parameters())
+    for name, leaf in leaves.items():
+        if leaf.grad is None:
+            raise Failure(f"{name} gets no gradient: remove it, or let the output depend on it")
+        finite(leaf.grad, f"gradient of {name}")
+        direction = torch.randn(leaf.shape, dtype=leaf.dtype, generator=generator(2))
+        slope = (leaf.grad * direction).sum().item()
+        step = 1e-6
+        with torch.no_grad():
+            leaf += step * direction
+            above = value().item()
+            leaf -= 2 * step * direction
+            below = value().item()
+            leaf += step * direction
+        measured = (above - below) / (2 * step)
+        if abs(slope - measured) > 1e-4 * max(abs(measured), 1):
+            raise Failure(
+                f"gradient of {name} along a random direction is {slope:.6g}, finite differences give {measured:.6g}"
+            )
+
+
+def dtypes(build: Build, channels: int) -> None:
+    """In bfloat16, as module and under autocast, the output is nearly that of float32."""
+    module = build().eval()
+    x = images(2, channels, 9, 8)
+    with torch.no_grad():
+        expected = module(x)
+        short = copy.deepcopy(module).bfloat16()(x.bfloat16())
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = module(x)
+    same_form(short, x.bfloat16(), "in bfloat16")
+    for what, out in (("bfloat16", short), ("autocast to bfloat16", mixed)):
+        finite(out, f"output in {what}")
+        error = ((out.float() - expected).norm() / expected.norm()).item()
+        if error > 0.05:
+            raise Failure(
+                f"output in {what} differs from float32 by {error:.1%}; compute exponentials and sums in float32"
+            )
+
+
+def batch_independence(build: Build, channels: int) -> None:
+    """An image's output does not depend on the other images of the batch."""
+    module = build().eval()
+    x = images(3, channels, 8, 9) * torch.tensor([1.0, 5.0, 0.2]).view(3, 1, 1, 1)
+    with torch.no_grad():
+        together = module(x)
+        for index in range(len(x)):
+            alone = module(x[index : index + 1])
+            close(together[index : index + 1], alone, 1e-4, f"image {index} of a batch of 3", "the same image alone")
+
+
+def determinism(build: Build, channels: int) -> None:
+    """Outside training two calls give the same bits, and the module does not draw from the global generator."""
+    module = build().eval()
+    x = images(2, channels, 11, 13)
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        first, second = module(x), module(x)
+    if not torch.equal(first, second):
+        raise Failure(
+            "two evaluations of the same image differ; draw random numbers in the constructor or in training only"
+        )
+    if not torch.equal(state, torch.get_rng_state()):
+        raise Failure("an evaluation draws from torch's global generator; use a generator or buffer of its own")
+
+
+def memory_format(build: Build, channels: int) -> None:
+    """channels_last input, strided input and training mode without a loss give the same output."""
+    module = build().eval()
+    x = images(2, channels, 10, 7)
+    with torch.no_grad():
+        expected = module(x)
+        close(
+            module(x.contiguous(memory_format=torch.channels_last)), expected, 1e-4, "channels_last", "contiguous input"
+        )
+        wide = torch.cat([x, x], dim=3)[..., : x.shape[3]]
+        close(module(wide), expected, 1e-4, "a slice of a wider image", "its contiguous copy")
+
+
+def state_dict(build: Build, channels: int) -> None:
+    """A second module with the first one's state dict, and a deep copy, give the same output."""
+    module, other = build().eval(), build().eval()
+    x = images(1, channels, 9, 9)
+    other.load_state_dict(module.state_dict(), strict=True)
+    with torch.no_grad():
+        expected = module(x)
+        if not torch.equal(other(x), expected):
+            raise Failure("a module with the same state dict gives another output; register what it draws as a buffer")
+        if not torch.equal(copy.deepcopy(module)(x), expected):
+            raise Failure("a deep copy of the module gives another output")
+
+
+def reference(build: Build, channels: int) -> None:
+    """`attend` equals the written-out `reference`: output and gradients."""
+    module: Any = build().eval()
+    written_out = getattr(module, "reference", None)
+    if written_out is None:
+        raise Skipped("the mechanism has no written-out twin called reference")
+    for height, width in SIZES:
+        x = images(2, channels, height, width).requires_grad_()
+        if hasattr(module, "attend"):
+            inputs = module.embed(x)
+            fast, slow = module.attend(*inputs, (height, width)), written_out(*inputs, (height, width))
+        else:
+            fast, slow = module(x), written_out(x)
+        where = f"at {height}x{width} pixels"
+        close(fast, slow, 2e-4, f"attend {where}", "reference")
+        weighting = torch.randn(fast.shape, generator=generator(1))
+        # through the embeddings: along its own direction a normalised query may have any slope
+        slopes = [torch.autograd.grad((out * weighting).sum(), x, retain_graph=True)[0] for out in (fast, slow)]
+        close(slopes[0], slopes[1], 1e-3, f"gradient of attend {where}", "that of reference")
+
+
+def _attend_form(module: Any, x: Tensor) -> None:
+    """What `attend` returns, before the base class makes an image of it."""
+    if not (hasattr(module, "attend") and hasattr(module, "embed")):
+        return
+    query, key, value = module.embed(x)
+    out = module.attend(query, key, value, (x.shape[2], x.shape[3]))
+    if not isinstance(out, Tensor):
+        raise Failure(f"attend returned a {type(out).__name__}, it must return a tensor")
+    if out.shape != value.shape:
+        raise Failure(
+            f"attend returned a tensor of shape {tuple(out.shape)}, value has {tuple(value.shape)}: (B, N, Cv)"
+        )
