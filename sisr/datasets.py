@@ -120,10 +120,10 @@ def _dataset(name: str, entry: dict[str, Any], folder: Path) -> Dataset:
     sources = tuple(_source(source) for source in entry.pop("sources", ()))
     lr_sources = {int(scale): _source(source) for scale, source in entry.pop("lr_sources", {}).items()}
     hashed = entry.pop("hashes", True)
-    fingerprints = _fingerprints(folder / "hashes" / f"{name}.csv") if hashed else {}
+    listed, fingerprints = _hashes(folder / "hashes" / f"{name}.csv") if hashed else ((), {})
     lists: dict[str, Any] = {key: tuple(entry.pop(key, ())) for key in ("scales", "aliases", "bundled", "traps")}
     if not names:
-        names = tuple(Path(file).stem for file in lists["bundled"]) or tuple(fingerprints)
+        names = tuple(Path(file).stem for file in lists["bundled"]) or listed
     return Dataset(
         name=name,
         names=names,
@@ -139,18 +139,21 @@ def _source(entry: dict[str, Any]) -> Source:
     return Source(entry["archive"], tuple(entry["addresses"]), entry["holds"], entry.get("md5"))
 
 
-def _fingerprints(path: Path) -> dict[str, Fingerprint]:
+def _hashes(path: Path) -> tuple[tuple[str, ...], dict[str, Fingerprint]]:
+    """Names of all images, and what is known of those with a hash; pixels of a JPEG depend on its decoder."""
     with path.open(newline="") as file:
-        return {
-            row["image"]: Fingerprint(
-                int(row["height"]),
-                int(row["width"]),
-                int(row["channels"]),
-                row["sha256"],
-                {multiple: value for multiple in CROPS if (value := row[f"sha256_mod{multiple}"])},
-            )
-            for row in csv.DictReader(file)
-        }
+        rows = list(csv.DictReader(file))
+    return tuple(row["image"] for row in rows), {
+        row["image"]: Fingerprint(
+            int(row["height"]),
+            int(row["width"]),
+            int(row["channels"]),
+            row["sha256"],
+            {multiple: value for multiple in CROPS if (value := row[f"sha256_mod{multiple}"])},
+        )
+        for row in rows
+        if row["sha256"]
+    }
 
 
 def find(name: str, catalogue: Path = CATALOGUE) -> Dataset:

@@ -194,9 +194,13 @@ def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) ->
 def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
     """Find the set below a folder, verify it, and put it in its place under the catalogue's names."""
     found = groups(root, dataset)
-    reports = [check(group.files, dataset) for group in found if group.scale is None]
-    if not reports:
+    whole = [group.files for group in found if group.scale is None]
+    if not whole:
         raise SisrError(f"there are no HR images of {dataset.name} in {root}.")
+    reports = [check(files, dataset) for files in whole]
+    if not any(report.complete for report in reports):
+        together = check([file for files in whole for file in files], dataset)  # BSDS500's train and test folders
+        reports += [together] if together.complete else []
     best = max(reports, key=lambda report: (report.complete, _whole(report), len(report.found), -len(report.extra)))
     if not best.complete:
         raise SisrError(f"what is there is not {dataset.name}: {best}.")

@@ -33,7 +33,7 @@ def save(image: np.ndarray, path: Path) -> Path:
 def test_the_catalogue_knows_every_set_with_licence_and_source() -> None:
     sets = known()
     assert list(sets) == [
-        *("DIV2K", "DIV2K-valid", "Set5", "Set14", "B100", "Urban100", "Manga109"),
+        *("DIV2K", "DIV2K-valid", "BSDS400", "T91", "Set5", "Set14", "B100", "Urban100", "Manga109"),
         *("photographs", "photographs-test"),
     ]
     for name, dataset in sets.items():
@@ -48,6 +48,8 @@ def test_the_catalogue_knows_every_set_with_licence_and_source() -> None:
             assert source.md5 is None or len(bytes.fromhex(source.md5)) == 16
     assert sets["DIV2K"].names[::799] == ("0001", "0800")
     assert sets["DIV2K-valid"].names[::99] == ("0801", "0900")
+    assert len(sets["BSDS400"].names) == 400
+    assert not set(sets["BSDS400"].names) & set(sets["B100"].names)  # what is measured on is never trained on
     assert "request" in sets["Manga109"].apply
     assert not sets["Manga109"].fingerprints
 
@@ -62,6 +64,35 @@ def test_hashes_are_of_every_image(name: str) -> None:
     for one in prints.values():
         for multiple in (2, 3, 4, 12):
             assert (multiple in one.crops) == (one.height % multiple != 0 or one.width % multiple != 0)
+
+
+def test_bsds400_is_recognised_within_bsds500(reference_data: Path) -> None:
+    """The rest of BSDS500 is B100, and must not get into the training set."""
+    training, others = list_images(reference_data / "train" / "BSDS400"), hr(reference_data, "B100")
+    report = check([*others, *training], known()["BSDS400"])
+    assert report.complete
+    assert {found.path for found in report.found.values()} == set(training)
+    assert len(report.extra) == 100
+    assert len(check(training[:150], known()["BSDS400"]).missing) == 250
+
+
+def test_a_set_that_lies_in_two_folders_is_put_together(reference_data: Path, tmp_path: Path) -> None:
+    files = hr(reference_data, "Set5")
+    for index, path in enumerate(files):
+        folder = tmp_path / "copy" / ("train" if index % 2 else "test")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    got = fetch(known()["Set5"], tmp_path / "data", origin=tmp_path / "copy", quiet=True)
+    assert [path.name for path in list_images(got.folder / "HR")] == [path.name for path in files]
+    shutil.rmtree(tmp_path / "copy" / "test")
+    with pytest.raises(SisrError, match="3 missing"):
+        fetch(known()["Set5"], tmp_path / "other", origin=tmp_path / "copy", quiet=True)
+
+
+def test_t91_is_recognised_by_its_pixels(reference_data: Path) -> None:
+    report = check(list_images(reference_data / "train" / "T91"), known()["T91"])
+    assert report.complete
+    assert report.checked == 90  # t36 and t65 are one image twice; the second is taken by its name
 
 
 @pytest.mark.parametrize("name", TEST_SETS)
