@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sisr import memory
+from sisr import gpus, memory
 from sisr.errors import SisrError, UsageError
 
 Forward = Callable[[Tensor], Tensor]
@@ -50,11 +50,13 @@ class Mode:
 
 
 def device(name: str = "auto") -> torch.device:
-    """The device of this name; "auto" is the first GPU, or the CPU where there is none.
+    """The device of this name; "auto" is a GPU that no other run uses (`sisr.gpus`), or the CPU where there is none.
 
     Raises:
         UsageError: there is no such device.
     """
+    if torch.version.cuda:  # NVIDIA's; before CUDA starts
+        gpus.claim(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
