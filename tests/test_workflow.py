@@ -22,13 +22,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("preset", "runs"), [("quick", 23), ("mini", 23), ("paper", 23)])
-def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int) -> None:
+@pytest.mark.parametrize(("preset", "runs", "scales"), [("quick", 23, 2), ("mini", 28, 1), ("paper", 23, 2)])
+def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, scales: int) -> None:
     told = snakemake(checkout, "-n", "--configfile", f"config/{preset}.yaml")
     assert told.returncode == 0, told.stderr
     plan = planned(told.stdout + told.stderr)
     assert plan["train"] == plan["evaluate"] == runs
-    assert plan["evaluate_control"] == 4  # bicubic and HR at x2 and x4
+    assert plan["evaluate_control"] == 2 * scales  # bicubic and HR
     assert plan["table"] == plan["notebook"] == 4
     assert plan["complexity"] == 1
 
