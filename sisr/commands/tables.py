@@ -15,11 +15,20 @@ EXAMPLE = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="table1, table2, table4 or k_sweep")
+    add("name", nargs="?", metavar="NAME", help="table1, table2, table4, k_sweep or compare")
     add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
     add("--runs", nargs="+", metavar="ID", help="runs to use (default: all that were evaluated)")
     add(
-        "--complexity", type=Path, metavar="FILE.csv", help="for table4 (default: complexity/table4.csv in the results)"
+        "--complexity",
+        type=Path,
+        metavar="FILE.csv",
+        help="for table4 (default: complexity/table4.csv in the results) and compare (comparison/cost.csv)",
+    )
+    add("--method", action="append", metavar="LABEL=RUN[,RUN…]", help="for compare, instead of --runs: one mechanism")
+    add(
+        "--reference",
+        metavar="LABEL",
+        help="for compare: the yardstick of the others [enlca or the first]",
     )
     add("--show", action="store_true", help="print the tables that are there, and where everything is")
 
@@ -30,7 +39,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.show == bool(args.name):
         raise UsageError(
-            "name one table (table1, table2, table4, k_sweep), or give --show to print those that are there."
+            "name one table (table1, table2, table4, k_sweep, compare), or give --show to print those that are there."
         )
     return _show(args) if args.show else _make(args)
 
@@ -39,9 +48,13 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     from sisr import figures, tables
     from sisr.errors import UsageError
 
+    tables.check(args.name, tables.ALL)
+    if args.name == tables.COMPARISON:
+        return _compare(args)
+    if args.method or args.reference:
+        raise UsageError(f"--method and --reference are for compare only, not for {args.name}.")
     if args.complexity and args.name != "table4":
-        tables.check(args.name)
-        raise UsageError(f"--complexity is for table4 only, not for {args.name}.")
+        raise UsageError(f"--complexity is for table4 and compare only, not for {args.name}.")
     table = tables.build(args.name, args.results, args.runs, args.complexity)
     # the CSV comes last: where it stands, the others do
     drawn = figures.write(args.name, table, args.results)
@@ -51,12 +64,28 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     return {"table": args.name, "cells": len(table), "files": paths}
 
 
+def _compare(args: argparse.Namespace) -> dict[str, Any]:
+    """The comparison, its figures too where the costs were measured."""
+    from sisr import tables
+    from sisr.comparison import making
+    from sisr.figures import compare as figures
+
+    costs = args.complexity or args.results / "comparison" / "cost.csv"
+    table = making.table(args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None)
+    paths = tables.write(args.name, table, args.results)
+    if (args.results / "comparison" / "cost_by_size.csv").is_file():
+        paths += figures.write(args.results)
+    if not args.json:
+        print("\n".join(map(str, paths)))
+    return {"table": args.name, "cells": len(table), "files": list(map(str, paths))}
+
+
 def _show(args: argparse.Namespace) -> dict[str, Any]:
     from sisr import tables
     from sisr.errors import SisrError
     from sisr.tables import render
 
-    names = [name for name in tables.NAMES if (args.results / "tables" / f"{name}.csv").is_file()]
+    names = [name for name in tables.ALL if (args.results / "tables" / f"{name}.csv").is_file()]
     if not names:
         raise SisrError(f"there are no tables in {args.results}/tables; make one with python -m sisr tables table1.")
     if not args.json:

@@ -7,10 +7,14 @@ import pandas as pd
 
 from sisr.errors import UsageError
 from sisr.files import atomic_write
-from sisr.tables import cells, k_sweep, render, runs, table1, table2, table4
+from sisr.tables import cells, compare_view, k_sweep, render, runs, table1, table2, table4
 from sisr.tables.view import View
 
 NAMES = ("table1", "table2", "table4", "k_sweep")
+"""The paper's tables."""
+COMPARISON = "compare"
+"""The comparison of mechanisms; it is made of labelled runs, by `sisr.tables.compare.build`."""
+ALL = (*NAMES, COMPARISON)
 _MODULES = {"table1": table1, "table2": table2, "k_sweep": k_sweep}
 
 
@@ -30,13 +34,15 @@ def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity
 
 def view(name: str, table: pd.DataFrame) -> View:
     """A tidy table as people read it."""
-    check(name)
+    check(name, ALL)
+    if name == COMPARISON:
+        return compare_view.view(table)
     return table4.view(table) if name == "table4" else _MODULES[name].view(table)
 
 
 def read(name: str, results: Path) -> pd.DataFrame:
     """The tidy table that stands in a results folder."""
-    check(name)
+    check(name, ALL)
     return cells.read(results / "tables" / f"{name}.csv")
 
 
@@ -53,7 +59,7 @@ def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
     return [folder / f"{name}.csv", *paths]
 
 
-def check(name: str) -> None:
+def check(name: str, known: Sequence[str] = NAMES) -> None:
     """Raise UsageError for a table that there is none of."""
-    if name not in NAMES:
-        raise UsageError(f"there is no table {name!r}; there are {', '.join(NAMES)}.")
+    if name not in known:
+        raise UsageError(f"there is no table {name!r}; there are {', '.join(known)}.")

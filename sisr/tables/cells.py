@@ -144,12 +144,17 @@ def paper(figure: Figure) -> dict[str, Any]:
 
 def gain(setting: Setting, baseline: Setting, dataset: str, quantity: str = "psnr") -> Interval:
     """Paired difference of two settings on one data set. Raises SisrError where they have not the same images."""
+    same_images(setting, baseline, dataset)
+    return statistics.difference(setting.values(dataset, quantity), baseline.values(dataset, quantity))
+
+
+def same_images(setting: Setting, baseline: Setting, dataset: str) -> None:
+    """Raise SisrError where two settings were not evaluated on the same images of a data set."""
     if setting.images(dataset) != baseline.images(dataset):
         raise SisrError(
             f"{setting.first.id} and {baseline.first.id} were not evaluated on the same images of {dataset}; "
             "evaluate both again."
         )
-    return statistics.difference(setting.values(dataset, quantity), baseline.values(dataset, quantity))
 
 
 def text(value: float | None, digits: int, sign: bool = False) -> str:
