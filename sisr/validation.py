@@ -1,21 +1,26 @@
-"""A configuration is checked before anything runs, and what is wrong is said in one sentence."""
+"""A configuration is checked before anything runs, and what is wrong is said in one sentence.
+
+A machine that only trains need not have jsonschema: a configuration is taken as it is there.
+"""
 
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
 
 from sisr.errors import UsageError
+
+if TYPE_CHECKING:
+    import jsonschema
 
 SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
     """Raise UsageError with one sentence for the first thing in `config` that its schema does not allow."""
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text()))
-    errors = list(validator.iter_errors(config))
+    errors = _errors(config, schema_file)
     if errors:
         raise UsageError(_sentence(min(errors, key=lambda error: list(map(str, error.absolute_path)))))
 
@@ -25,9 +30,8 @@ def from_command_line(config: dict[str, Any], schema_file: Path = SCHEMA) -> dic
 
     `snakemake --config 'k_sweep={k: [1, 6]}'` hands everything within braces over as text.
     """
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text()))
     config = {**config, "attention_options": _plain(config.get("attention_options", {}))}
-    for error in validator.iter_errors(config):
+    for error in _errors(config, schema_file):
         if isinstance(error.instance, str | list | dict) and error.absolute_path:
             *parents, last = error.absolute_path
             part: Any = config
@@ -59,7 +63,21 @@ def nearest(word: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}."
 
 
-def _sentence(error: jsonschema.ValidationError) -> str:
+def can_check() -> bool:
+    """Whether jsonschema is there, without which no configuration is checked."""
+    return find_spec("jsonschema") is not None
+
+
+def _errors(config: dict[str, Any], schema_file: Path) -> "list[jsonschema.ValidationError]":
+    """What a configuration has that its schema does not allow; nothing where jsonschema is missing."""
+    if not can_check():
+        return []
+    import jsonschema
+
+    return list(jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text())).iter_errors(config))
+
+
+def _sentence(error: "jsonschema.ValidationError") -> str:
     where = ".".join(str(part) for part in error.absolute_path)
     value: Any = error.instance
     bound: Any = error.validator_value
