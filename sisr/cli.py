@@ -81,4 +81,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
-    return 0
+    return int(getattr(args, "exit_status", 0))  # a verb whose result is that something failed sets it
