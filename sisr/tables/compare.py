@@ -28,6 +28,11 @@ COSTS = {
 }
 
 
+_COMPARED = (
+    "attention", "attention_options", "name", "slots", "contrastive_weight", "contrastive_start", "redraw_every",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Pair:
     """One mechanism against the reference on one set, by one quantity."""
@@ -131,8 +136,10 @@ def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, 
         note = f"to {reference}" + (f"; trained otherwise than {reference}: {', '.join(other)}" if other else "")
         name = {"quantity": f"{pair.quantity}_difference", "unit": QUANTITIES[pair.quantity], "note": note}
         yield measured(known | name, setting, pair.found.interval, preset)
-        where = origin(setting, preset) | {"protocol": setting.protocol(pair.dataset)}
-        counts = {"images": pair.found.interval.images, "seeds": pair.found.interval.seeds}
+        where: dict[str, Any] = {
+            **origin(setting, preset), "protocol": setting.protocol(pair.dataset),
+            "images": pair.found.interval.images, "seeds": pair.found.interval.seeds,
+        }  # fmt: skip
         told = difference.verdict(pair.quantity, pair.found, p, pair.above_bicubic)
         scope = "" if pair.found.trainings else "; it says nothing of other trainings"
         for quantity, value, why in (
@@ -142,7 +149,7 @@ def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, 
         ):
             blank = value != value
             yield Cell(
-                **known, **where, **counts, quantity=f"{pair.quantity}_{quantity}", unit="",
+                **known, **where, quantity=f"{pair.quantity}_{quantity}", unit="",
                 measured=None if blank else value, note=why,
             )  # fmt: skip
 
@@ -160,19 +167,10 @@ def _why(told: str, pair: _Pair, p: float) -> str:
 def otherwise(run: Run, other: Run) -> list[str]:
     """Settings of the recipe that two runs do not share; the attention and its loss are what is compared."""
     apart = []
-    aside = (
-        "attention",
-        "attention_options",
-        "name",
-        "slots",
-        "contrastive_weight",
-        "contrastive_start",
-        "redraw_every",
-    )
     for part in ("network", "training", "data"):
         one, two = (dict(each.config.get(part, {})) for each in (run, other))
         for key in sorted(set(one) | set(two)):
-            if key not in aside and one.get(key) != two.get(key):
+            if key not in _COMPARED and one.get(key) != two.get(key):
                 apart.append(f"{key} {one.get(key)} and not {two.get(key)}")
     return apart
 
@@ -189,7 +187,7 @@ def _costs(labels: list[str], file: Path, preset: str) -> Iterator[Cell]:
                 yield Cell(**known, note="its cost was not measured")
                 continue
             # the stated size is the largest that was measured
-            cost = rows.loc[(rows["height"] * rows["width"]).idxmax()]
+            cost = rows.iloc[int((rows["height"] * rows["width"]).to_numpy().argmax())]
             if cost[column] != cost[column]:
                 yield Cell(**known, note="not measured")
                 continue

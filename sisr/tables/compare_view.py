@@ -74,8 +74,8 @@ def _notes(table: pd.DataFrame, reference: str) -> list[str]:
     told = table[table["quantity"].str.endswith("_verdict")]
     reasons = list(dict.fromkeys(told[told["measured"].str.startswith(UNTOLD)]["measured"]))
     found = [
-        f"Differences are to {reference}, on the same images, with 95 % bootstrap intervals over images and, where there "
-        "are several, seeds.",
+        f"Differences are to {reference}, on the same images, with 95 % bootstrap intervals over images and, where "
+        "there are several, seeds.",
         f"Test: {'; '.join(tests) or 'none'} (docs/compare.md explains it). "
         f"Correction: {'; '.join(notes('_p_corrected')) or 'none'} "
         "(scipy.stats.false_discovery_control).",
