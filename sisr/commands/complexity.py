@@ -27,6 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=float, default=2.0, help="for how long each forward is repeated (default: 2)")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
     add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
+    series = parser.add_argument_group(
+        "comparison", "time a forward and backward, too, at several sizes, under labels; networks at the largest size"
+    )
+    series.add_argument("--label", action="append", metavar="LABEL", help="what a SPEC is called, one for each in turn")
+    series.add_argument(
+        "--sizes", type=int, nargs="+", metavar="SIDE", help="sides of square feature maps, before --size"
+    )
+    series.add_argument("--by-size", type=Path, metavar="FILE.csv", help="write the mechanisms' cost over size")
 
 
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -38,6 +46,8 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     if min(*args.size, args.channels, args.embedding) < 1 or args.seconds <= 0:
         raise UsageError("--size, --channels, --embedding and --seconds must be above 0.")
     where = device(args.device)
+    if args.label or args.sizes or args.by_size:
+        return _series(args, where)
     subjects = [measure.build(spec, args.channels, tuple(args.size), args.embedding, where) for spec in args.specs]
     rows = []
     for subject in subjects:
@@ -48,6 +58,29 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         measure.write(rows, args.output)
         if not args.json:
             print(f"wrote {args.output}")
+    return rows
+
+
+def _series(args: argparse.Namespace, where: Any) -> list[dict[str, Any]]:
+    """Labelled mechanisms at several sizes."""
+    from sisr.complexity import series
+    from sisr.errors import UsageError
+
+    labels = args.label or args.specs
+    if len(labels) != len(args.specs):
+        raise UsageError(f"there are {len(args.specs)} SPECs and {len(labels)} labels; give one --label for each SPEC.")
+    if min(args.sizes or [1]) < 1:
+        raise UsageError("--sizes must be above 0.")
+    sizes = list(dict.fromkeys([*((side, side) for side in args.sizes or ()), tuple(args.size)]))
+    rows = []
+    for row in series.rows(args.specs, labels, sizes, args.channels, args.embedding, where, args.seconds):
+        rows.append(row)
+        if not args.json:
+            shown = {**row, "spec": f"{row['label']} {row['height']}x{row['width']}"}
+            print(_line(shown, heading=len(rows) == 1), flush=True)
+    series.write(rows, args.output, args.by_size)
+    if not args.json:
+        print("\n".join(f"wrote {path}" for path in (args.output, args.by_size) if path))
     return rows
 
 

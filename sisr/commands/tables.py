@@ -65,16 +65,13 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(args: argparse.Namespace) -> dict[str, Any]:
-    """The comparison, its figures too where the costs were measured."""
+    """The comparison; its figures are drawn by the verb comparison-figures."""
     from sisr import tables
     from sisr.comparison import making
-    from sisr.figures import compare as figures
 
     costs = args.complexity or args.results / "comparison" / "cost.csv"
     table = making.table(args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None)
     paths = tables.write(args.name, table, args.results)
-    if (args.results / "comparison" / "cost_by_size.csv").is_file():
-        paths += figures.write(args.results)
     if not args.json:
         print("\n".join(map(str, paths)))
     return {"table": args.name, "cells": len(table), "files": list(map(str, paths))}

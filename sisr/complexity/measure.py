@@ -1,5 +1,6 @@
 """Parameters, operations, time and memory of mechanisms and networks, one after another in one process."""
 
+import copy
 import inspect
 import json
 import logging
@@ -19,16 +20,19 @@ import torch
 from torch import Tensor, nn
 
 import models
-from models.attention import registry
+from models.attention import registry, switches
 from sisr.complexity import conventions, handles, specs
 from sisr.errors import UsageError
 from sisr.files import atomic_write
+from sisr.memory import is_shortage
 
 COLUMNS = (
     "spec", "kind", "channels", "height", "width", "parameters", "fvcore_gmacs", "core_gmacs", "torch_gflops",
     "fvcore_by_operator", "operations_by_operator", "paper_gflops", "paper_convention", "uncounted", "seconds_median",
     "seconds_low", "seconds_high", "peak_memory_bytes", "device", "threads", "torch",
 )  # fmt: skip
+TRAINING = ("training_seconds", "training_low", "training_high", "training_memory_bytes")
+"""Columns of `measure_training`."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
     if subject.kind == "mechanism":
         pixels = example.shape[-2] * example.shape[-1]
         paper, convention = conventions.gflops(subject.name, c, c_out, pixels, subject.options)
-    low, _, high = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
+    median, low, high = _quartiles(times)
     return {
         "spec": subject.spec,
         "kind": subject.kind,
@@ -100,7 +104,7 @@ def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
         "paper_gflops": paper,
         "paper_convention": convention,
         "uncounted": json.dumps(_sorted(uncounted)),
-        "seconds_median": statistics.median(times),
+        "seconds_median": median,
         "seconds_low": low,
         "seconds_high": high,
         "peak_memory_bytes": memory,
@@ -108,6 +112,38 @@ def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
+    """Columns `TRAINING`: time and peak memory of one forward and backward, with the auxiliary loss where there is one.
+
+    Blank (None) where memory does not suffice: that is a finding, too.
+    """
+    module, example = copy.deepcopy(subject.module).train(), subject.input.clone().requires_grad_()
+    switches.set_auxiliary_loss(module, True)
+
+    def step() -> None:
+        module.zero_grad(set_to_none=True)
+        example.grad = None
+        loss = module(example).float().mean()
+        auxiliary = switches.auxiliary_loss(module)
+        (loss if auxiliary is None else loss + auxiliary).backward()
+
+    try:
+        times = _times(step, seconds, example.device)
+        memory = peak_memory(step, example.device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        return dict.fromkeys(TRAINING)
+    median, low, high = _quartiles(times)
+    return dict(zip(TRAINING, (median, low, high, memory), strict=True))
+
+
+def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:
+    """Median, first and third quartile."""
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else [times[0]] * 3
+    return statistics.median(times), low, high
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
