@@ -35,8 +35,8 @@ rule analyse:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         results=RESULTS,
         runs=shlex.join(ANALYSED),
@@ -67,8 +67,8 @@ rule analysis_notebook:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         results=RESULTS,
     shell:

@@ -13,7 +13,7 @@ rule checks:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     shell:
         "python -m sisr checks --reference {input.reference:q} --output {output} > {log} 2>&1"

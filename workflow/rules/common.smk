@@ -13,6 +13,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 )
 
+from sisr import gpus
 from sisr.errors import SisrError
 from sisr.experiments import plan
 
@@ -20,6 +21,21 @@ try:
     PLAN = plan(config)
 except SisrError as error:
     sys.exit(f"{error}")
+
+# jobs that ask for a GPU wait until they have one of their own (sisr/gpus.py)
+if config.get("gpus_per_run", 0):
+    os.environ[gpus.RUNS] = str(config.get("runs_per_gpu", 1))
+# on this machine, as many at once as there are GPUs (at least one, that may not be NVIDIA's), and downloads one by one;
+# on a cluster, its scheduler counts the GPUs. `--resources gpu=2` is another number.
+LOCAL = workflow.resource_settings.nodes is None
+if workflow.is_main_process:
+    for name, most in {"download": 1, "gpu": max(1, gpus.slots())}.items():
+        if name not in workflow.global_resources and (LOCAL or name != "gpu"):
+            workflow.register_resource(name, most)
+# a training that was stopped (preemption, time limit, too little memory) goes on from its checkpoint
+RETRIES = config.get("retries_per_run", 1 if LOCAL else 3)
+# for what is measured: a job beside it would be measured, too
+ALL_CORES = workflow.cores or config.get("threads_per_run", 1)
 
 RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
@@ -142,3 +158,8 @@ def reference_data(wildcards):
             "the checks need third parties' images, figures and weights; name their folder: --config reference_data=DIR"
         )
     return config["reference_data"]
+
+
+def growing(first):
+    """A resource that is this much at first and as much more at each attempt, where the first was too little."""
+    return lambda wildcards, attempt: first * attempt

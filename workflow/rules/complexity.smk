@@ -8,11 +8,10 @@ rule complexity:
         RESULTS / "logs/complexity/table4.log",
     conda:
         "../../environment.yml"
-    # all cores (Snakemake takes what there is): a job beside it would be measured, too
-    threads: 64
+    threads: ALL_CORES
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
         gpu=config.get("gpus_per_run", 0),
     params:
         mechanisms=shlex.join(PLAN.mechanisms),

@@ -7,11 +7,12 @@ rule fetch:
     log:
         "results/logs/fetch/{set}.log",
     retries: 2
+    localrule: True  # nodes of a cluster often have no way out
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
         download=1,  # several sets come out of one archive
     shell:
         "python -m sisr fetch {wildcards.set} --json > {output} 2> {log}"
@@ -28,8 +29,8 @@ rule prepare:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         source=set_argument,
         store=store_argument,

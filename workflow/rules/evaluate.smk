@@ -15,8 +15,8 @@ rule evaluate:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         gpu=config.get("gpus_per_run", 0),
     params:
         run=subpath(input.weights, parent=True),
@@ -44,8 +44,8 @@ rule evaluate_control:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         data=test_folders,
         folder=subpath(output[0], parent=True),
@@ -72,8 +72,8 @@ rule evaluate_published:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         gpu=config.get("gpus_per_run", 0),
     params:
         data=test_folders,

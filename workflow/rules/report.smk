@@ -27,8 +27,8 @@ rule table:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         results=RESULTS,
         arguments=table_arguments,
@@ -54,8 +54,8 @@ rule notebook:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         results=RESULTS,
     shell:
@@ -75,8 +75,8 @@ rule summary:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         results=RESULTS,
     shell:

@@ -13,12 +13,15 @@ rule train:
         RESULTS / "logs/train/{run}.log",
     benchmark:
         RESULTS / "benchmarks/train/{run}.tsv"
+    retries: RETRIES
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
     resources:
-        mem_mb=8000,
+        mem_mb=growing(8000),
         runtime=2880,
+        # Slurm asks it to stop two minutes before its time is over, and leaves it that long to write its checkpoint
+        slurm_extra="--signal=TERM@120",
         gpu=config.get("gpus_per_run", 0),
     params:
         arguments=training_arguments,
