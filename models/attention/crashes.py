@@ -21,7 +21,10 @@ CRASHES = (
     ValueError,
 )
 _LIBRARIES = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<")
-_SUITE = (str(Path(__file__).parent / "checks"), str(Path(__file__).parent / "registry.py"))
+_HERE = Path(__file__).parent
+_SUITE = tuple(
+    str(path) for path in (_HERE / "checks", _HERE / "registry.py", _HERE.parent.parent / "sisr" / "commands")
+)
 
 
 class BrokenCodeError(ValueError):

@@ -116,7 +116,8 @@ def _import(name: str) -> type[nn.Module]:
         return mechanism
     own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
     defined = [item.__name__ for item in own if issubclass(item, nn.Module)]
-    there = f"; it has {' and '.join(defined)}" if defined else ""
+    near = difflib.get_close_matches(class_name, defined, n=1)
+    there = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(defined)}" if defined else ""
     if not class_name:
         raise ValueError(f"attention {name!r} names no class: give {location}:{defined[0] if defined else 'Class'}")
     raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}{there}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.checks.tools import SIZES, Failure, Skipped, close, finite, generator, images, same_form
+from models.attention.maps import NoMap
 
 Build = Callable[[], nn.Module]
 
@@ -146,6 +147,33 @@ def reference(build: Build, channels: int) -> None:
         # through the embeddings: along its own direction a normalised query may have any slope
         slopes = [torch.autograd.grad((out * weighting).sum(), x, retain_graph=True)[0] for out in (fast, slow)]
         close(slopes[0], slopes[1], 1e-3, f"gradient of attend {where}", "that of reference")
+
+
+def weights(build: Build, channels: int) -> None:
+    """The weights it tells for pictures have a row for each position asked for, not negative, with the sum 1."""
+    module: Any = build().eval()
+    if not (hasattr(module, "weights_of") and hasattr(module, "embed")):
+        raise Skipped("the mechanism has no weights_of")
+    for height, width in SIZES:
+        query, key, _ = module.embed(images(2, channels, height, width))
+        positions = [0, height * width // 2, height * width - 1]
+        try:
+            with torch.no_grad():
+                rows = module.weights_of(query, key, (height, width), positions)
+        except NoMap as reason:
+            raise Skipped(str(reason)) from None
+        if rows.shape != (2, 3, height * width):
+            raise Failure(
+                f"weights_of gave {tuple(rows.shape)} for 2 images of {height}x{width} pixels and 3 positions, "
+                f"it must give {(2, 3, height * width)}: (B, P, N)"
+            )
+        finite(rows, f"weights_of at {height}x{width} pixels")
+        sums = rows.sum(-1)
+        if rows.min() < 0 or (sums - 1).abs().max() > 1e-3:
+            raise Failure(
+                f"rows of weights_of have sums from {sums.min():.4g} to {sums.max():.4g} and values from "
+                f"{rows.min():.4g} on at {height}x{width} pixels; they must be weights, with the sum 1"
+            )
 
 
 def _attend_form(module: Any, x: Tensor) -> None:
