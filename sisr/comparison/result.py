@@ -54,10 +54,11 @@ class Comparison:
     @cached_property
     def reference(self) -> str:
         """The mechanism that the others are compared with."""
-        told = self.table[(self.table["quantity"] == "psnr") & self.table["note"].str.contains("reference", na=False)]
-        if told.empty:
-            raise SisrError("tables/compare.csv does not tell its reference; make it again.")
-        return str(told["row"].iloc[0])
+        psnr = self.table[self.table["quantity"] == "psnr"]
+        for row, note in zip(psnr["row"], psnr["note"], strict=True):
+            if "reference" in str(note).split("; "):
+                return str(row)
+        raise SisrError("tables/compare.csv does not tell its reference; make it again.")
 
     @property
     def others(self) -> list[str]:

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sisr.comparison.answers import p_value, verdict
 from sisr.comparison.result import Comparison
 from sisr.errors import SisrError
 from sisr.figures import style
@@ -58,21 +59,21 @@ def _panel(axes: Axes, comparison: Comparison, lines: list[tuple[str, str]], qua
         found = comparison.measured(label, f"{quantity}_difference", dataset)
         if found is None:
             continue
-        verdict = comparison.text(label, f"{quantity}_verdict", dataset).partition(":")[0]
+        told, _ = verdict(comparison, label, dataset, quantity)
         colour, marker = look[label]
         axes.errorbar(
             found.value, y, xerr=found.bars, fmt=marker, color=colour, markersize=6.5, capsize=3, elinewidth=1.5,
-            markerfacecolor=colour if verdict in _COLOURS else "white", markeredgewidth=1.4, zorder=3,
+            markerfacecolor=colour if told in _COLOURS else "white", markeredgewidth=1.4, zorder=3,
         )  # fmt: skip
         p = comparison.measured(label, f"{quantity}_p_corrected", dataset)
-        words = [verdict] + ([f"p {style.p_value(p.value)}"] if p else [])
+        words = [told] + ([f"p {p_value(p.value)}"] if p else [])
         for shift, aligned, word, shade in (
             (47, "right", text(found.value, digits, sign=True), style.DARK),
-            (54, "left", ", ".join(word for word in words if word), _COLOURS.get(verdict, style.GREY)),
+            (54, "left", ", ".join(word for word in words if word), _COLOURS.get(told, style.GREY)),
         ):
             axes.annotate(
                 word, (1, y), (shift, 0), xycoords=("axes fraction", "data"), textcoords="offset points", ha=aligned,
-                va="center", fontsize=8.5, color=shade, fontweight="bold" if verdict in _COLOURS else "normal",
+                va="center", fontsize=8.5, color=shade, fontweight="bold" if told in _COLOURS else "normal",
                 annotation_clip=False,
             )  # fmt: skip
     axes.margins(x=0.12)

@@ -54,11 +54,6 @@ def identities(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {label: (COLOURS[index % 6], MARKERS[index % 6]) for index, label in enumerate(labels)}
 
 
-def p_value(p: float) -> str:
-    """A p-value with its relation: `= 0.034`, `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
-
-
 def stamp(figure: Figure, table: pd.DataFrame, extra: str = "") -> None:
     """Write under the figure at which preset it was measured; the layout leaves room for it."""
     said, comparable = banner(table)
