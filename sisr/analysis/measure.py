@@ -52,12 +52,17 @@ class Features:
 
 def label(run: Run) -> str:
     """What readers call a run: mechanism, k, and m where it is not 128."""
-    if run.attention == "nla":
-        k = run.options.get("k")
+    return mechanism(str(run.attention), run.options, run.contrastive)
+
+
+def mechanism(attention: str, options: dict[str, Any], contrastive: bool) -> str:
+    """What readers call `enla`, `enlca` or `nla` with these options, trained with the contrastive loss or without."""
+    if attention == "nla":
+        k = options.get("k")
         return "NLA (exact)" if k is None else f"NLA (exact), k = {float(k):g}"
-    k = float(run.options.get("k", 1 if run.attention == "enla" else 6))
-    m = int(run.options.get("m", M))
-    name = "ENLCA" if run.attention == "enlca" and run.contrastive else "ENLA"
+    k = float(options.get("k", 1 if attention == "enla" else 6))
+    m = int(options.get("m", M))
+    name = "ENLCA" if attention == "enlca" and contrastive else "ENLA"
     return f"{name}, k = {k:g}" + (f", m = {m}" if m != M else "")
 
 

@@ -1,10 +1,12 @@
 """Figures, drawn from the tidy tables (`sisr.tables`), never from anything else."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sisr.errors import UsageError
 from sisr.files import atomic_write
 from sisr.tables import check
 
@@ -29,15 +31,25 @@ def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
 
 def save(figure: Any, name: str, results: Path) -> list[Path]:
     """Write a figure as `figures/<name>.png` and `.svg` into a results folder, and close it."""
+    return save_as(figure, [results / "figures" / f"{name}.{ending}" for ending in ("png", "svg")])
+
+
+def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
+    """Write a figure into files, .png (200 dots an inch) or .svg, and close it; the same figure gives the same bytes.
+
+    Raises UsageError where a file has another ending.
+    """
     import matplotlib.pyplot as plt
 
     from sisr.figures import style
 
-    paths = [results / "figures" / f"{name}.{ending}" for ending in ("png", "svg")]
+    for path in paths:
+        if path.suffix.lower() not in (".png", ".svg"):
+            raise UsageError(f"figures are written as .png or .svg, not as {path.name}.")
     with style.settings():
         for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+            metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
             with atomic_write(path) as temporary:
                 figure.savefig(temporary, dpi=200, metadata=metadata)
     plt.close(figure)
-    return paths
+    return list(paths)

@@ -73,7 +73,7 @@ def draw(rows: Sequence[Row], said: str = "", comparable: bool = True, note: str
         if row.caption:
             figure.text(first / width, (top - 0.31) / height, row.caption, fontsize=7.5, color=style.GREY)
         upper = top - (used - block)
-        axes = _axes(figure, first, upper, *size)
+        axes = place(figure, first, upper, *size)
         _show(axes, row.whole)
         x, y, w, h = row.box
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor=FRAME, linewidth=1.6))
@@ -82,7 +82,7 @@ def draw(rows: Sequence[Row], said: str = "", comparable: bool = True, note: str
             line, column = divmod(index, per_line)
             left = MARGIN + wide + GAP + column * (CELL + GAP)
             below = upper - line * (CELL + TEXT)
-            crop = _axes(figure, left, below, CELL, CELL)
+            crop = place(figure, left, below, CELL, CELL)
             _show(crop, panel.pixels)
             _write(figure, panel, (left + CELL / 2) / width, (below - CELL) / height, height)
         top -= used
@@ -96,7 +96,7 @@ def _size(row: Row, height: float) -> tuple[float, float]:
     return width, width * tall / wide
 
 
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at a place in inches, on whole dots."""
     all_wide, all_tall = figure.get_size_inches()
     box = [round(200 * value) / 200 for value in (left, top - height, width, height)]
