@@ -26,6 +26,8 @@ class Progress:
     """What `train.csv` will hold."""
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Loss, L1 and contrastive loss summed since the last row."""
+    joules: float | None = None
+    """Energy that the GPU has taken, where its driver tells."""
 
 
 class Checkpoints:
@@ -40,8 +42,10 @@ class Checkpoints:
         self.run = run
         self.last, self.previous = folder / "checkpoint.pt", folder / "checkpoint.previous.pt"
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """Write a checkpoint; the one that was last becomes the previous one.
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, ema: nn.Module | None = None
+    ) -> None:
+        """Write a checkpoint; the one that was last becomes the previous one. `ema`: the averaged network, if any.
 
         Raises:
             SisrError: it cannot be written, for example on a full disk. The last one is still there then.
@@ -51,7 +55,7 @@ class Checkpoints:
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "progress": vars(progress),
-        }
+        } | ({"ema": ema.state_dict()} if ema else {})
         try:
             with atomic_write(self.last) as temporary:
                 torch.save(content, temporary)
@@ -63,22 +67,32 @@ class Checkpoints:
                 f"({_first_line(error)}); make room, and the same command goes on from the checkpoint before."
             ) from error
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None, *, quiet: bool = False
+    ) -> Progress:
         """Load the last checkpoint that is whole into the network and the optimiser; start anew where there is none.
+
+        quiet: say nothing and remove nothing, for processes that do not lead.
 
         Raises:
             SisrError: a checkpoint is there and belongs to another configuration.
         """
+        if not quiet:
+            for left in self.last.parent.glob(f".{self.last.stem}.*{self.last.suffix}"):
+                left.unlink()  # half-written by a process that was killed
         for path in (self.last, self.previous):
             content = _read(path)
             if content is None:
                 continue
-            if json.loads(content["run"]) != self.run.as_dict():
+            if Run.from_dict(json.loads(content["run"])) != self.run:
                 raise SisrError(f"{path} belongs to another configuration; choose another --output or delete it.")
             model.load_state_dict(content["model"])
             optimizer.load_state_dict(content["optimizer"])
+            if ema is not None:
+                ema.load_state_dict(content["ema"])
             progress = Progress(**content["progress"])
-            print(f"going on at step {progress.step}.", file=sys.stderr)
+            if not quiet:
+                print(f"going on at step {progress.step}.", file=sys.stderr)
             return progress
         return Progress()
 

@@ -16,9 +16,13 @@ PRECISIONS = ("float32", "bfloat16")
 INITIALISATIONS = ("pytorch", "interpolation")
 
 
-def _setting(help_: str, *, paper: str = "", **options: Any) -> Any:
-    """A dataclass field whose explanation the command line shows; `paper` is the paper's value."""
-    return field(metadata={"help": help_, "paper": paper}, **options)
+def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any) -> Any:
+    """A dataclass field whose explanation the command line shows; `paper` is the paper's value.
+
+    later: the setting was added after runs had been made without it: at its default it does not enter the run's id, so
+    that those runs keep theirs.
+    """
+    return field(metadata={"help": help_, "paper": paper, "later": later}, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +84,35 @@ class Training:
     )
     precision: str = _setting("float32, or bfloat16 autocast", paper="float32 (released code)", default="float32")
     channels_last: bool = _setting("keep tensors in channels-last layout", default=False)
-    compile: bool = _setting("compile the network with torch.compile", default=False)
+    compile: bool = _setting(
+        "compile the network with torch.compile; where no compiler works, training goes on without", default=False
+    )
+    tf32: bool = _setting(
+        "let a GPU round the factors of float32 products to 10 bits (TF32)",
+        paper="not known",
+        later=True,
+        default=False,
+    )
+    accumulate: int = _setting(
+        "parts that a batch is computed in, one after another, where memory is short", paper="1", later=True, default=1
+    )
+    ema_decay: float = _setting(
+        "decay of an exponential moving average of the weights, which is then what the run ends with; 0 for none",
+        paper="none",
+        later=True,
+        default=0.0,
+    )
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon")
         _not_negative(self, "contrastive_weight", "contrastive_start", "redraw_every")
         _one_of(self, "precision", PRECISIONS)
-        for name in ("beta1", "beta2"):
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            raise UsageError(
+                f"a batch of {self.batch} does not divide into {self.accumulate} equal parts; choose a divisor for "
+                "accumulate."
+            )
+        for name in ("beta1", "beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1.")
 
@@ -121,7 +147,12 @@ class Run:
     @property
     def digest(self) -> str:
         """First eight hexadecimal digits of the SHA-256 of the configuration."""
-        text = json.dumps(self.as_dict(), sort_keys=True)
+        plain = self.as_dict()
+        for part, settings in (("network", self.network), ("training", self.training)):
+            for setting in fields(settings):
+                if setting.metadata.get("later") and getattr(settings, setting.name) == _default(setting):
+                    del plain[part][setting.name]
+        text = json.dumps(plain, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def as_dict(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     check_schema(config)
     _check_attention(config)
     train, test = _data_sets(config, root)
-    _check_scales(config, (*train, *test))
+    _check_scales(config, (*train, *test, *config["data"].get("validate", [])))
     experiments = {
         "table1": tuple(_table1(config)),
         "table2": tuple(_table2(config)),
@@ -200,7 +200,7 @@ def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tup
         if name in known:
             raise UsageError(f"data.folders calls a folder {name!r}, which is the name of a known data set.")
         _check_folder(name, root / folder)
-    for name in (*data["train"], *data["test"], *data.get("test_if_present", [])):
+    for name in (*data["train"], *data["test"], *data.get("test_if_present", []), *data.get("validate", [])):
         if name not in known and name not in folders:
             raise UsageError(f"there is no data set {name!r}; {nearest(name, [*known, *folders])}")
     present = [

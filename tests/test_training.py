@@ -1,72 +1,32 @@
 """The training loop: what it computes, writes, resumes and refuses."""
 
 import json
-import math
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import small_run
 import torch
-from skimage import data as photographs
+from small_run import NETWORK, RUN, SETTINGS, same_weights, state
 
-import models
-from sisr.checkpoint import Checkpoints, Progress
 from sisr.config import Network, Run, Training
-from sisr.errors import SisrError
+from sisr.monitor import COLUMNS
 from sisr.resize import imresize
 from sisr.sampling import PatchSampler
-from sisr.store import PairedStore, write
-from sisr.training import COLUMNS, create_network, train
+from sisr.store import PairedStore
+from sisr.training import create_network, train
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = Training(
-    steps=12,
-    batch=2,
-    patch=16,
-    learning_rate=1e-3,
-    halve_every=4,
-    contrastive_weight=1e-3,
-    contrastive_start=5,
-    redraw_every=3,
-)
-NETWORK = Network(
-    name="enlcn",
-    scale=2,
-    blocks=2,
-    channels=8,
-    attention="enlca",
-    attention_options={"k": 6.0, "m": 16},
-    slots=(0, 2),
-    initialisation="interpolation",
-)
-RUN = Run(network=NETWORK, training=SETTINGS, train=("photos",))
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two photographs, one of them greyscale, at x2."""
-    folder = tmp_path_factory.mktemp("prepared")
-    images = {"cat": photographs.chelsea()[:120, :140], "camera": photographs.camera()[200:296, 200:300]}
-    write(folder / "photos" / "hr", images.items(), {})
-    write(folder / "photos" / "x2", ((name, imresize(image, 0.5)) for name, image in images.items()), {})
-    return folder
-
-
-def state(folder: Path) -> dict[str, torch.Tensor]:
-    return models.load(folder / "weights.safetensors").state_dict()
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    first, second = state(one), state(other)
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+    return small_run.prepare(tmp_path_factory.mktemp("prepared"))
 
 
 def test_patches_are_the_symmetries_of_crops_of_the_images(prepared: Path) -> None:
@@ -161,143 +121,6 @@ def test_projection_is_redrawn_on_schedule(prepared: Path, tmp_path: Path) -> No
     for key, value in projections.items():
         assert torch.equal(state(tmp_path / "never")[key], value)
         assert not torch.equal(state(tmp_path / "often")[key], value)
-
-
-LONG = replace(RUN, training=replace(SETTINGS, steps=200, halve_every=60, contrastive_start=30))
-
-
-def cut_short(folder: Path, prepared: Path, number: int) -> tuple[list[str], int, str]:
-    """Train LONG in a process that gets a signal after its first checkpoint: its command, exit status and stderr.
-
-    A process that was too quick to be hit is started again.
-    """
-    command = [sys.executable, "-m", "sisr", "train", *LONG.arguments(), "--output", str(folder)]
-    command += ["--data", str(prepared), "--device", "cpu", "--threads", "1", "--checkpoint-seconds", "0"]
-    for _ in range(10):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
-        while not (folder / "checkpoint.pt").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=60)
-        if not (folder / "weights.safetensors").exists():
-            break
-        shutil.rmtree(folder)
-    assert (folder / "checkpoint.pt").exists()
-    return command, process.returncode, said
-
-
-def test_terminated_run_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> None:
-    """SIGTERM to a real process: it saves, exits with 143, and the same command finishes as if nothing had been."""
-    train(LONG, tmp_path / "whole", data=prepared, device="cpu", threads=1)
-    command, status, said = cut_short(tmp_path / "cut", prepared, signal.SIGTERM)
-    assert status == 128 + signal.SIGTERM, said
-    assert "the same command goes on from there" in said
-
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert finished.returncode == 0, finished.stderr
-    assert "going on at step" in finished.stderr
-    assert same_weights(tmp_path / "whole", tmp_path / "cut")
-    columns = ["step", "loss", "l1", "contrastive", "learning_rate"]
-    whole, cut = (pd.read_csv(tmp_path / name / "train.csv")[columns] for name in ("whole", "cut"))
-    pd.testing.assert_frame_equal(whole, cut)
-
-
-def test_killed_run_goes_on_bit_for_bit(prepared: Path, tmp_path: Path) -> None:
-    """SIGKILL leaves no time to save: at most the steps since the last checkpoint are done again."""
-    train(LONG, tmp_path / "whole", data=prepared, device="cpu", threads=1)
-    _, status, _ = cut_short(tmp_path / "cut", prepared, signal.SIGKILL)
-    assert status == -signal.SIGKILL
-    train(LONG, tmp_path / "cut", data=prepared, device="cpu", threads=1)
-    assert same_weights(tmp_path / "whole", tmp_path / "cut")
-
-
-def test_checkpoint_of_another_run_is_refused(prepared: Path, tmp_path: Path) -> None:
-    other = replace(RUN, seed=9)
-    network = create_network(other)
-    (tmp_path / "run").mkdir()
-    Checkpoints(tmp_path / "run", other).save(network, torch.optim.Adam(network.parameters()), Progress(step=3))
-    with pytest.raises(SisrError, match="belongs to another configuration"):
-        train(RUN, tmp_path / "run", data=prepared, device="cpu")
-
-
-def some_checkpoints(folder: Path) -> tuple[Checkpoints, torch.nn.Module, torch.optim.Optimizer]:
-    """Two checkpoints, at steps 1 and 2, whose weights are all 1 and all 2."""
-    network = create_network(RUN)
-    optimizer = torch.optim.Adam(network.parameters())
-    checkpoints = Checkpoints(folder, RUN)
-    for step in (1, 2):
-        for parameter in network.parameters():
-            torch.nn.init.constant_(parameter, step)
-        checkpoints.save(network, optimizer, Progress(step=step))
-    return checkpoints, network, optimizer
-
-
-@pytest.mark.parametrize("damage", ["cut short", "one bit", "empty", "absent"])
-def test_damaged_checkpoint_is_noticed_and_the_one_before_used(
-    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoints, network, optimizer = some_checkpoints(tmp_path)
-    content = bytearray(checkpoints.last.read_bytes())
-    weights = content.index(np.full(8, 2, np.float32).tobytes())  # a byte within the weights
-    content[weights] ^= 1
-    broken = {"cut short": content[:-100], "one bit": content, "empty": b""}
-    if damage in broken:
-        checkpoints.last.write_bytes(broken[damage])
-    else:
-        checkpoints.last.unlink()
-    assert checkpoints.restore(network, optimizer).step == 1
-    assert all((parameter == 1).all() for parameter in network.parameters())
-    told = capsys.readouterr().err
-    assert "going on at step 1" in told
-    assert ("checkpoint.pt is damaged" in told) == (damage != "absent")
-
-
-def test_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints, network, optimizer = some_checkpoints(tmp_path)
-
-    def full(content: object, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos\nbacktrace")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(SisrError, match=r"the checkpoint at step 3 cannot be written .*make room") as error:
-        checkpoints.save(network, optimizer, Progress(step=3))
-    assert "\n" not in str(error.value)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.previous.pt", "checkpoint.pt"]
-    assert checkpoints.restore(network, optimizer).step == 2
-
-
-def test_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A pickle that would call a function when it is loaded is damage, not code."""
-
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (tmp_path / "executed",)
-
-    checkpoints = Checkpoints(tmp_path, RUN)
-    torch.save(Evil(), checkpoints.last)
-    network = create_network(RUN)
-    assert checkpoints.restore(network, torch.optim.Adam(network.parameters())).step == 0
-    assert not (tmp_path / "executed").exists()
-    assert "damaged" in capsys.readouterr().err
-
-
-def test_loss_that_is_not_finite_stops_the_run(prepared: Path, tmp_path: Path) -> None:
-    wild = replace(RUN, training=replace(SETTINGS, learning_rate=1e30, steps=50, halve_every=50))
-    with pytest.raises(SisrError, match=r"not finite at step \d+ \(images of the batch: .*(cat|camera)"):
-        train(wild, tmp_path / "run", data=prepared, device="cpu")
-    assert not (tmp_path / "run" / "weights.safetensors").exists()
-
-
-def test_bfloat16_and_channels_last_train_close_to_the_reference(prepared: Path, tmp_path: Path) -> None:
-    train(RUN, tmp_path / "reference", data=prepared, device="cpu")
-    other = replace(RUN, training=replace(SETTINGS, precision="bfloat16", channels_last=True))
-    train(other, tmp_path / "other", data=prepared, device="cpu")
-    losses = [pd.read_csv(tmp_path / name / "train.csv").l1.to_numpy() for name in ("reference", "other")]
-    np.testing.assert_allclose(losses[1][0], losses[0][0], rtol=1e-2)  # bfloat16 has 8 bits of mantissa
-    assert not np.array_equal(*losses)
-    assert math.isfinite(losses[1].sum())
 
 
 def test_command_line_tells_what_is_wrong(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -53,6 +54,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX [auto]")
     parser.add_argument("--threads", type=int, help="CPU threads [torch's choice]")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints [60]")
+    parser.add_argument(
+        "--validate",
+        nargs="*",
+        default=[],
+        metavar="SET",
+        help="prepared sets whose first five images show a PSNR while training; nothing is chosen by it [none]",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write event files with validation images into the run's folder"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -66,8 +77,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         device=args.device,
         threads=args.threads,
         checkpoint_seconds=args.checkpoint_seconds,
+        validate=args.validate,
+        tensorboard=args.tensorboard,
     )
-    if not args.json:
+    if not args.json and int(os.environ.get("RANK", "0")) == 0:
         print(
             f"{resolved.id}: {resolved.training.steps} steps in {record['wall_seconds']:.1f} s, "
             f"weights in {args.output / 'weights.safetensors'}"

@@ -35,10 +35,14 @@ if workflow.is_main_process:
 # a training that was stopped (preemption, time limit, too little memory) goes on from its checkpoint
 RETRIES = config.get("retries_per_run", 1 if LOCAL else 3)
 # for what is measured: a job beside it would be measured, too
-ALL_CORES = workflow.cores or config.get("threads_per_run", 1)
+ALL_CORES = workflow.resource_settings.cores or config.get("threads_per_run", 1)
 
 RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
+WATCHED = shlex.join(
+    ["--validate", *config["data"].get("validate", [])]
+    + ["--tensorboard"] * config.get("tensorboard", False)
+)
 
 
 wildcard_constraints:
