@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sisr import sources
 from sisr.errors import SisrError, UsageError
-from sisr.methods import Method
+from sisr.methods import Bicubic, Method, Network, method
 from sisr.metrics import luminance, psnr, ssim
 from sisr.pairs import Pairs
+from sisr.tables.runs import Run
 
 if TYPE_CHECKING:
     from sisr.figures.crops import Row
@@ -68,8 +71,6 @@ def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Plac
     Raises:
         SisrError: all of them are.
     """
-    from sisr.methods import Bicubic
-
     found = []
     bicubic = Bicubic()
     for index in range(len(pairs.names)):
@@ -118,6 +119,32 @@ def of_paper(pairs: Pairs, scale: int, size: int = SIZE) -> list[Place]:
     return [Place(plain.index(name), *at, how) for name, at in PAPER.items() if name in plain]
 
 
+def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tuple[dict[str, Method], list[Run | None]]:
+    """Methods as the command line names them, by their labels, bicubic first; and their runs.
+
+    SRMD's networks get LR that was never rounded, as their authors test them.
+
+    Raises:
+        SisrError: one is not there.
+        UsageError: two have the same label.
+    """
+    found: dict[str, Method] = {"bicubic": Bicubic()}
+    opened = [sources.labelled(word) for word in words if word != "bicubic"]
+    methods = [method(what, scale, device=device) for _, what in opened]
+    runs = [sources.run_of(each.weights) if isinstance(each, Network) else None for each in methods]
+    labels = []
+    for (label, what), each, run in zip(opened, methods, runs, strict=True):
+        if isinstance(each, Network):
+            each.unrounded_lr = each.model.config["name"] == "srmdnf"
+            label = label or sources.network_label(each.model.config, run)
+        labels.append(label or Path(what).name)
+    for label, each in zip(sources.unique(labels, runs), methods, strict=True):
+        if label in ("HR", *found):
+            raise UsageError(f"two methods are called {label}; name one with LABEL=WHAT.")
+        found[label] = each
+    return found, runs
+
+
 def collect(
     pairs: Pairs, scale: int, methods: Mapping[str, Method], places: Sequence[Place], size: int = SIZE
 ) -> "list[Row]":
@@ -131,16 +158,16 @@ def collect(
     from sisr.figures.crops import Panel, Row
 
     some = Chosen(pairs, [place.index for place in places])
-    for method in methods.values():
-        method.check(some, scale)
+    for each in methods.values():
+        each.check(some, scale)
     rows = []
     for number, place in enumerate(places):
         hr = some.hr(number)
         part = (slice(place.y, place.y + size), slice(place.x, place.x + size))
         panels = [Panel("HR", hr[part])]
-        for label, method in methods.items():
-            sr = method.upscale(some, number, scale)[0]
-            shown = sr if sr.dtype == np.uint8 else in_colour(method, some.lr(number), sr)
+        for label, each in methods.items():
+            sr = each.upscale(some, number, scale)[0]
+            shown = sr if sr.dtype == np.uint8 else in_colour(each, some.lr(number), sr)
             panels.append(
                 Panel(
                     label, shown[part], psnr(sr, hr, scale), ssim(sr, hr, scale),

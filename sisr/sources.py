@@ -1,4 +1,4 @@
-"""What a picture is made from: runs and weights as the command line names them, their labels, how far they are trained."""
+"""Runs and weights as the command line names them: their labels, and how far they were trained."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
