@@ -95,6 +95,7 @@ class PatchSampler:
         seed: seed of the choice.
         device: where the patches are wanted. On a GPU the images are kept there if they take at most half of its
             free memory.
+        quiet: do not tell of images that are left out.
 
     Raises:
         SisrError: when all images of a set are smaller than a patch.
@@ -111,6 +112,7 @@ class PatchSampler:
         batch: int,
         seed: int,
         device: torch.device | str = "cpu",
+        quiet: bool = False,
     ) -> None:
         self.patch, self.batch, self.seed, self.scale = patch, batch, seed, sets[0].scale
         self.device = torch.device(device)
@@ -123,14 +125,16 @@ class PatchSampler:
         number_of = np.repeat(np.arange(len(sets)), [len(pair) for pair in sets])
         sizes = np.array([shape[:2] for lr, _ in stores for shape in lr.shapes])  # (images, 2)
         fitting = sizes.min(axis=1) >= patch
-        self._leave_out(sets, fitting, number_of)
+        self._leave_out(sets, fitting, number_of, quiet=quiet)
         index_of = np.concatenate([np.arange(len(pair)) for pair in sets])
         # (images, 2): which set, and which image within it
         self.images = np.column_stack([number_of, index_of])[fitting]
         self.image_names = [name for name, fits in zip(names, fitting, strict=True) if fits]
         self._sizes = sizes[fitting]
 
-    def _leave_out(self, sets: list[PairedStore], fitting: NDArray[np.bool_], number_of: NDArray[np.int64]) -> None:
+    def _leave_out(
+        self, sets: list[PairedStore], fitting: NDArray[np.bool_], number_of: NDArray[np.int64], *, quiet: bool
+    ) -> None:
         """Count the images that are smaller than a patch, and tell."""
         self.left_out = {}
         for number, pair in enumerate(sets):
@@ -140,6 +144,8 @@ class PatchSampler:
                 raise SisrError(f"all images of {pair.name} are {what}; make the patch smaller or take another set.")
             if small:
                 self.left_out[pair.name] = small
+                if quiet:
+                    continue
                 print(f"{small} of {len(pair)} images of {pair.name} are {what}; they are left out.", file=sys.stderr)
 
     def names(self, step: int) -> list[str]:

@@ -111,7 +111,9 @@ def _train(
 
     # data: each process cuts its own part of the batch
     sets = [PairedStore(data / name, scale) for name in run.train]
-    sampler = PatchSampler(sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=place)
+    sampler = PatchSampler(
+        sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=place, quiet=not group.leads
+    )
     parts = group.parts(settings.batch, settings.accumulate)
     validation = Validation(_prepared(validate, data, scale, quiet=not group.leads))
 
@@ -215,6 +217,7 @@ def _train(
         "peak_memory_bytes": peak_memory(place),
         "energy_joules": _more(joules, meter.joules()),
         "processes": group.size,
+        "images_too_small": sampler.left_out,
         "compiled": forward is not model,
         "optimizer": "fused Adam" if place.type == "cuda" else "Adam",
         **provenance(place),
