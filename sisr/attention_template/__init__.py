@@ -25,6 +25,8 @@ def names(name: str) -> tuple[str, str]:
         )
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+", name)
     module, class_name = "_".join(word.lower() for word in words), "".join(word[0].upper() + word[1:] for word in words)
+    if class_name == "Attention":
+        raise UsageError(f"{name!r} is the name of the class that all mechanisms derive from; take my_attention.")
     if keyword.iskeyword(module) or keyword.iskeyword(class_name):
         raise UsageError(f"{name!r} is a word of Python's own; take another name, as in my_attention.")
     return f"{module}.py", class_name
