@@ -2,9 +2,8 @@
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
+import figure_texts
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,14 +21,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     return {name: tables.build(name, folder, ids[name]) for name in tables.NAMES}
 
 
-def texts(figure: Any) -> list[Any]:
-    return [text for text in figure.findobj(mpl.text.Text) if text.get_visible() and text.get_text().strip()]
-
-
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_preset_and_units_are_in_the_figure(name: str, made: dict[str, pd.DataFrame]) -> None:
     figure = figures.draw(name, made[name])
-    said = " ".join(text.get_text() for text in texts(figure)).replace("\n", " ")
+    said = " ".join(text.get_text() for text in figure_texts.shown(figure)).replace("\n", " ")
     assert "quick" in said
     assert "300 steps" in said
     assert "Not comparable" in said
@@ -38,32 +33,7 @@ def test_preset_and_units_are_in_the_figure(name: str, made: dict[str, pd.DataFr
 
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_no_text_covers_another_or_leaves_the_figure(name: str, made: dict[str, pd.DataFrame]) -> None:
-    figure = figures.draw(name, made[name])
-    figure.canvas.draw()
-    undrawn = _undrawn_ticks(figure)
-    shown = [text for text in texts(figure) if id(text) not in undrawn]
-    boxes = {id(text): text.get_window_extent() for text in shown}
-    width, height = figure.get_size_inches() * figure.dpi
-    for text in shown:
-        box = boxes[id(text)]
-        assert box.x0 >= -1, text.get_text()
-        assert box.y0 >= -1, text.get_text()
-        assert box.x1 <= width + 1, text.get_text()
-        assert box.y1 <= height + 1, text.get_text()
-    for one, two in combinations(shown, 2):
-        assert not boxes[id(one)].padded(-1).overlaps(boxes[id(two)].padded(-1)), (one.get_text(), two.get_text())
-
-
-def _undrawn_ticks(figure: Any) -> set[int]:
-    """Labels of ticks beyond the limits exist, but are not drawn."""
-    found = set()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
-                if not low <= tick.get_loc() <= high:
-                    found |= {id(tick.label1), id(tick.label2)}
-    return found
+    figure_texts.check(figures.draw(name, made[name]))
 
 
 def test_label_points_finds_a_place_for_every_label() -> None:

@@ -24,17 +24,17 @@ def verdict(comparison: Comparison, label: str, dataset: str, quantity: str = "p
     return word.strip(), reason.strip()
 
 
-def summary(comparison: Comparison, label: str) -> str:
-    """The verdicts on PSNR of all sets in a few words: `better on 2 of 3 sets, no difference found on 1`."""
+def summary(comparison: Comparison, label: str) -> list[tuple[str, str]]:
+    """(verdict, words) on PSNR over all sets: `better on 2 of 3 sets`, `no difference found on 1 of 3 sets`."""
     found = [verdict(comparison, label, dataset)[0] for dataset in comparison.datasets]
     counts = Counter(word for word in found if word)
-    if len(counts) == 1:
-        (word,) = counts
-        several = f" on all {counts[word]} sets" if counts[word] > 1 else ""
-        return (word + " found" if word == SAME else word) + several
     words = {SAME: "no difference found"}
-    parts = [f"{words.get(word, word)} on {counts[word]}" for word in VERDICTS if word in counts]
-    return ", ".join(parts) + f" of {sum(counts.values())} sets" if parts else ""
+    sets = sum(counts.values())
+    return [
+        (word, words.get(word, word) + (f" on {counts[word]} of {sets} sets" if sets > 1 else ""))
+        for word in VERDICTS
+        if word in counts
+    ]
 
 
 def sentence(comparison: Comparison, label: str, dataset: str) -> str:

@@ -117,7 +117,6 @@ def _answers(comparison: Comparison) -> str:
 def _card(comparison: Comparison, label: str, reach: float) -> str:
     index = comparison.labels.index(label)
     lines, said = [], []
-    words = {answers.verdict(comparison, label, dataset)[0] for dataset in comparison.datasets} - {""}
     for dataset in comparison.datasets:
         gain = comparison.measured(label, "psnr_difference", dataset)
         if gain is None:
@@ -134,10 +133,9 @@ def _card(comparison: Comparison, label: str, reach: float) -> str:
     sentences = "".join(said)
     if len(said) > 2:
         sentences = f"<details><summary>Set by set</summary>{sentences}</details>"
-    verdict = words.pop() if len(words) == 1 else answers.SAME
     return (
         f'<article class="card"><header>{swatch(index)}<h3>{escape(label)}</h3>'
-        f"{badge(verdict, answers.summary(comparison, label))}</header>"
+        f"{''.join(badge(verdict, words) for verdict, words in answers.summary(comparison, label))}</header>"
         f'<div class="forest">{"".join(lines)}</div>{sentences}'
         f'<p class="soft">{escape(answers.cost(comparison, label))}</p></article>'
     )

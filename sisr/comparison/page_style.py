@@ -22,7 +22,7 @@ body {
   margin: 0; background: var(--ground); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
 }
-main, body > header, body > footer { max-width: 66rem; margin: 0 auto; padding: 0 1.25rem; }
+main, body > header, body > footer { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
 body > header { padding-top: 2.75rem; }
 h1 { font-size: clamp(1.7rem, 1.2rem + 2.2vw, 2.6rem); line-height: 1.15; letter-spacing: -.02em; margin: .3rem 0 .8rem;
   text-wrap: balance; overflow-wrap: anywhere; }
@@ -41,6 +41,7 @@ code { font: .86em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; ove
 .banner.same { border-color: var(--better); background: var(--better-ground); }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: 1.2rem 0 0;
   font-size: .92rem; }
+td.text { white-space: nowrap; }
 .figure { font-variant-numeric: tabular-nums; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
@@ -58,7 +59,7 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; pa
 td .badge { font-size: .8rem; white-space: nowrap; margin-left: -.3rem; }
 .swatch { width: .8em; height: .8em; flex: none; display: inline-block; vertical-align: -.05em; margin-right: .4em; }
 .card .swatch { margin-right: 0; }
-.forest { display: grid; gap: .2rem .8rem;
+.forest { display: grid; gap: 0 .8rem;
   grid-template-columns: minmax(0, max-content) minmax(5rem, 13rem) max-content;
   align-items: center; font-size: .86rem; margin: .6rem 0 .2rem; }
 .forest > * { overflow-wrap: anywhere; }

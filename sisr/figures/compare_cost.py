@@ -33,7 +33,7 @@ def draw(comparison: Comparison, costs: pd.DataFrame) -> Figure:
     style.stamp(
         figure,
         comparison.table,
-        f"One mechanism alone on 64 channels, measured on {devices}; band: range of repeated timings.",
+        f"One mechanism alone on 64 channels, measured on {devices}; band: quartiles of repeated timings.",
     )
     return figure
 

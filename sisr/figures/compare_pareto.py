@@ -42,7 +42,7 @@ def draw(comparison: Comparison) -> Figure:
         figure,
         comparison.table,
         "Vertical: mean difference over images, 95 % bootstrap interval, paired by image. Horizontal: one mechanism "
-        "alone, range of repeated timings. Up and to the left is better.",
+        "alone, quartiles of repeated timings. Up and to the left is better.",
     )
     figure.canvas.draw()
     for axes, points, ends, labels, colours in pending:

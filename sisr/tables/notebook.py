@@ -96,7 +96,7 @@ def provenance(name: str, results: str) -> Html:
     for _, cell in part.iterrows():
         words = [_short(head, str(cell[head])) for head in heads]
         lines.append("<tr>" + "".join(f"<td>{escape(word)}</td>" for word in words) + "</tr>")
-    costs = whole[(whole["kind"] == "mechanism") & (whole["hardware"] != "")]
+    costs = whole[(whole["kind"] == "mechanism") & (whole["dataset"] == "") & (whole["hardware"] != "")]
     measured = "; ".join(dict.fromkeys(f"{c['hardware']}, torch {c['torch']}" for _, c in costs.iterrows()))
     head = "".join(f"<th>{escape(word.replace('_', ' '))}</th>" for word in heads)
     return Html(
