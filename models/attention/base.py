@@ -1,16 +1,15 @@
 """What all mechanisms share: the embeddings, their normalisation, the residual connection, the switch of the loss."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.attention.maps import no_map
-
 
 class Attention(nn.Module):
     """Base class of a non-local mechanism; a subclass writes `attend`, and `auxiliary_loss` if it has a loss.
+
+    It may also write `weights_of`, so that pictures show where it looks: see `models.attention.maps`.
 
     (B, channels, H, W) → (B, channels, H, W): `x + residual_scale * attend(query, key, value)`.
 
@@ -63,13 +62,6 @@ class Attention(nn.Module):
     def auxiliary_loss(self, query: Tensor, key: Tensor) -> Tensor | None:
         """A scalar to be minimised beside the reconstruction loss, or None. Called in training, once switched on."""
         return None
-
-    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
-        """Weights of some queries on all positions: query, key (B, N, C), P numbers below N → (B, P, N), rows sum to 1.
-
-        For pictures of where a mechanism looks (`models.attention.maps`); one that can tell defines it. Raises NoMap.
-        """
-        raise no_map(self)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, channels, H, W) → query and key (B, N, C), normalised if `k` is set, and value (B, N, channels)."""

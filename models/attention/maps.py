@@ -40,14 +40,14 @@ def attention_map(module: nn.Module, x: Tensor, position: tuple[int, int]) -> Te
     row, column = position
     if not (0 <= row < size[0] and 0 <= column < size[1]):
         raise ValueError(f"row {row}, column {column} lies outside of {size[0]} rows and {size[1]} columns")
+    if reason := why_not(module):
+        raise NoMap(reason)
     with torch.no_grad():
-        if hasattr(mechanism, "weights_of") and hasattr(mechanism, "embed"):
-            query, key, _ = mechanism.embed(x)
-            weights = mechanism.weights_of(query, key, size, [row * size[1] + column]).unflatten(2, size).squeeze(1)
-        elif hasattr(mechanism, "attention_map"):
+        if hasattr(mechanism, "attention_map"):
             weights = mechanism.attention_map(x, position)
         else:
-            raise no_map(module)
+            query, key, _ = mechanism.embed(x)
+            weights = mechanism.weights_of(query, key, size, [row * size[1] + column]).reshape(-1, *size)
     if weights.shape != (x.shape[0], *size):
         raise ValueError(
             f"the weights of {type(module).__name__} are {tuple(weights.shape)}, but the image is "
@@ -56,12 +56,14 @@ def attention_map(module: nn.Module, x: Tensor, position: tuple[int, int]) -> Te
     return weights
 
 
-def no_map(module: nn.Module) -> NoMap:
-    """What to say of a mechanism that does not tell its weights."""
+def why_not(module: nn.Module) -> str:
+    """Why a mechanism has no map, or how to add one; blank where it has."""
+    if hasattr(module, "attention_map") or (hasattr(module, "weights_of") and hasattr(module, "embed")):
+        return ""
     name = type(module).__name__
     if reason := getattr(module, "no_map", ""):
-        return NoMap(f"{name} has no map: {reason}")
-    return NoMap(
+        return f"{name} has no map: {reason}"
+    return (
         f"{name} does not tell its weights; give it the method weights_of(query, key, size, positions), or "
         "attention_map(x, position), as models/attention/maps.py says"
     )

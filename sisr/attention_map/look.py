@@ -94,34 +94,53 @@ class Map:
         return circle
 
 
-def open_sources(words: Sequence[str], scale: int | None = None) -> list[Source]:
+def open_sources(words: Sequence[str], scale: int | None = None, skip: bool = False) -> tuple[list[Source], list[str]]:
     """Networks as the command line names them: run folders and weights files, each perhaps as LABEL=PATH.
 
-    scale: what all of them must enlarge by; None: as the first.
+    Args:
+        words: their names.
+        scale: what all of them must enlarge by; None: as the first.
+        skip: leave out those whose mechanism tells no map, as long as one is left.
+
+    Returns:
+        The networks, and for each that was left out a sentence why.
 
     Raises:
-        SisrError: one is not there, cannot be read or has no attention.
+        SisrError: one is not there or cannot be read, has no attention, or none that tells a map.
         UsageError: one enlarges by another factor.
     """
     found: list[tuple[str | None, Path, Any, Run | None]] = []
+    skipped = []
     for word in words:
         label, what = sources.labelled(word)
         weights = weights_of(Path(what))
         if weights is None:
             raise SisrError(f"{what} is neither a weights file nor a run folder with weights.safetensors.")
         model = load(weights, scale)
-        if not slots(model):
-            raise SisrError(f"{what} has no attention to look into ({model.config['name']}); name a network that has.")
         scale = scale or int(model.scale)
         if int(model.scale) != scale:
             raise UsageError(f"{what} enlarges x{int(model.scale)}, not x{scale}; draw networks of one scale.")
-        found.append((label, Path(what), model, sources.run_of(weights)))
+        reason = _why_not(model)
+        if reason and (not skip or (not found and word == words[-1])):
+            raise SisrError(f"{what} cannot be drawn: {reason}.")
+        if reason:
+            skipped.append(f"Left out: {what} ({reason}).")
+        else:
+            found.append((label, Path(what), model, sources.run_of(weights)))
     runs = [run for *_, run in found]
     labels = [label or sources.attention_label(model.config, run) for label, _, model, run in found]
     return [
         Source(label, path, model, run)
         for label, (_, path, model, run) in zip(sources.unique(labels, runs), found, strict=True)
-    ]
+    ], skipped
+
+
+def _why_not(model: Any) -> str:
+    """Why a network has no map; blank where it has."""
+    modules = list(slots(model).values())
+    if not modules:
+        return f"{model.config['name']} has no attention in this network; name one that has"
+    return maps.why_not(modules[-1])
 
 
 def look(
@@ -160,8 +179,6 @@ def look(
         with torch.inference_mode():
             try:
                 weights = _weights(module, x, position, k, estimate)
-            except maps.NoMap as reason:
-                raise SisrError(f"{source.path} cannot be drawn: {reason}.") from reason
             except ValueError as error:
                 raise SisrError(f"{source.path} cannot be drawn: {error}.") from error
         array = weights[0].float().cpu().numpy()

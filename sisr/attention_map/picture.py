@@ -55,7 +55,7 @@ class Picture:
 
 
 def open_picture(what: str, scale: int, reduced: bool = False) -> Picture:
-    """An image file, or SET:NAME for an image of a prepared set or of a folder.
+    """An image file, or SET:NAME for an image of a prepared set or of a folder; SET: alone is its first image.
 
     Args:
         what: of a set, HR is shown and its own LR is looked at; a file is LR itself, unless `reduced`.
@@ -78,6 +78,7 @@ def open_picture(what: str, scale: int, reduced: bool = False) -> Picture:
     if reduced:
         raise UsageError(f"{folder} has LR images of its own, or makes them; leave --reduce out.")
     pairs: Any = open_pairs(folder, scale)
+    name = name or pairs.names[0]
     if name not in pairs.names:
         some = ", ".join(pairs.names[:5]) + (" …" if len(pairs.names) > 5 else "")
         raise SisrError(f"there is no image {name!r} in {folder}; it has {some}.")

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "image",
         metavar="IMAGE",
-        help="an LR image as a file, or SET:NAME for an image of a prepared set or a folder (data/prepared/Set5:baby)",
+        help="an LR image as a file, or SET:NAME for an image of a prepared set or a folder (data/prepared/Set5:baby; without NAME the first)",
     )
     add(
         "--at",
@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="bring query and key to these amplification factors (default: as trained)",
     )
     add("--estimate", action="store_true", help="also draw the weights that ENLA's random features really give")
+    add("--skip", action="store_true", help="leave out networks whose mechanism tells no map, instead of an error")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <image>_attention.png)")
     add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W), or .csv")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.raw:
         raw.check(args.raw)
     device = inference.device(args.device)
-    networks = look.open_sources(args.runs, args.scale)
+    networks, skipped = look.open_sources(args.runs, args.scale, args.skip)
     image = picture.open_picture(args.image, networks[0].scale, args.reduce)
     at = picture.parse_position(args.at) if args.at else image.contrast()
     position = image.position(*at)
@@ -77,14 +78,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 maps += look.look(network, image, position, args.slot, k, estimate)
         network.model.cpu()
     lines = arrange.over_k(maps) if args.over else arrange.by_slot(maps)
-    note = arrange.note(image, at, maps)
+    note = " ".join([arrange.note(image, at, maps), *skipped])
     with style.settings():
         drawn = figure.draw(image.shown, at, lines, image.name, *sources.trained([n.run for n in networks]), note)
     files = save_as(drawn, args.output or [Path(f"{image.name}_attention.png")])
     if args.raw:
         files.append(raw.write(maps, args.raw))
     if not args.json:
-        print("\n".join([*arrange.told(maps), *map(str, files)]))
+        print("\n".join([*arrange.told(maps), *skipped, *map(str, files)]))
     return {
         "image": image.name,
         "at": list(at),
@@ -104,5 +105,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             }
             for each in maps
         ],
+        "skipped": skipped,
         "files": [str(file) for file in files],
     }
