@@ -7,11 +7,14 @@ import ast
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sisr.comparison import planning
+from sisr.comparison.planning import Comparison
 from sisr.config import Network, Run, Training
 from sisr.errors import UsageError
 from sisr.recipes import TRAINING, attention_options
@@ -39,11 +42,14 @@ class Plan:
     """Weights files of published networks to measure for Table 1, by `<network>-x<scale>`."""
     mechanisms: tuple[str, ...]
     """Mechanisms of Table 4, as `python -m sisr complexity` takes them: `enlca:m=128`."""
+    comparison: Comparison | None = None
+    """Mechanisms to compare, where some were named."""
 
     @property
     def runs(self) -> dict[str, Run]:
         """All runs by their id; one that several tables share is there once."""
-        return {run.id: run for runs in self.experiments.values() for run in runs}
+        compared = () if self.comparison is None else self.comparison.runs.values()
+        return {run.id: run for runs in (*self.experiments.values(), *compared) for run in runs}
 
 
 def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
@@ -59,8 +65,9 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     config = from_command_line(copy.deepcopy(config))
     check_schema(config)
     _check_attention(config)
+    comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
     train, test = _data_sets(config, root)
-    _check_scales(config, (*train, *test, *config["data"].get("validate", [])))
+    _check_scales(config, (*train, *test, *config["data"].get("validate", [])), comparison)
     experiments = {
         "table1": tuple(_table1(config)),
         "table2": tuple(_table2(config)),
@@ -74,18 +81,19 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
         test=test,
         published=_published(config, root),
         mechanisms=tuple(_mechanisms(config["table4"])),
+        comparison=comparison,
     )
 
 
-def known_attention(folder: Path = _ROOT / "models" / "attention") -> list[str]:
-    """Names of the registered mechanisms, read from the source: importing them would need torch."""
-    names = []
+def known_attention(folder: Path = _ROOT / "models" / "attention") -> dict[str, Path]:
+    """Files of the registered mechanisms by name, read from the source: importing them would need torch."""
+    names: dict[str, Path] = {}
     for file in sorted(folder.glob("*.py")):
         for node in ast.parse(file.read_text()).body:
             for call in getattr(node, "decorator_list", []):
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "register":
-                    names += [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
-    return [str(name) for name in names]
+                    names |= {str(word.value): file for word in call.args if isinstance(word, ast.Constant)}
+    return names
 
 
 def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: str | None, **options: Any) -> Run:
@@ -182,7 +190,7 @@ def _check_attention(config: dict[str, Any]) -> None:
     known = known_attention()
     for name in (*config["table4"]["attention"], *config.get("attention_options", {})):
         if ":" not in name and name not in known:
-            raise UsageError(f"there is no attention {name!r}; {nearest(name, known)}")
+            raise UsageError(f"there is no attention {name!r}; {nearest(name, list(known))}")
 
 
 def _descriptions() -> dict[str, Any]:
@@ -225,9 +233,10 @@ def _check_folder(name: str, folder: Path) -> None:
         raise UsageError(f"data.folders.{name} is {folder}, which holds no images ({', '.join(IMAGES)}).")
 
 
-def _check_scales(config: dict[str, Any], names: tuple[str, ...]) -> None:
+def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Comparison | None) -> None:
     known = _descriptions()
     scales = {*config["table1"]["scales"], *(config[table]["scale"] for table in ("table2", "table4", "k_sweep"))}
+    scales |= {comparison.scale} if comparison else set()
     for name in names:
         # sets without LR images of their own are reduced here
         offered = known.get(name, {}).get("scales") or _SCALES
