@@ -37,7 +37,7 @@ def over_k(maps: Sequence[Map]) -> list[Line]:
     columns = sorted({float(each.k) for each in maps if each.k is not None})
     several = len({each.slot for each in maps}) > 1
     lines: dict[str, dict[float, Map]] = {}
-    for each in maps:
+    for each in sorted(maps, key=lambda each: each.estimate):  # with and without the loss below one another
         title = without_k(each) + (f", slot {each.slot}" if several else "")
         number = 1
         while float(each.k or 0) in lines.setdefault(title + (f" ({number})" if number > 1 else ""), {}):
@@ -69,8 +69,8 @@ def without_k(each: Map) -> str:
     if own is not None and each.k != own:
         label = f"{each.source.label}, its query and key brought to other k"
     if each.source.config.get("attention") in ("enla", "enlca"):
-        label += ", with the contrastive loss" if each.source.contrastive else ", without the contrastive loss"
-    return label + (": what the random features weigh" if each.estimate else "")
+        label += ", with contrastive loss" if each.source.contrastive else ", without contrastive loss"
+    return label + (": estimate" if each.estimate else "")
 
 
 def note(picture: Picture, at: tuple[int, int], maps: Sequence[Map]) -> str:
@@ -91,7 +91,7 @@ def note(picture: Picture, at: tuple[int, int], maps: Sequence[Map]) -> str:
     if random:
         words.append("ENLA and ENLCA: the row of exact softmax(Q Kᵀ), as the paper's figures show it.")
     if any(each.estimate for each in maps):
-        words.append("Estimate, or what the random features weigh: the weights that ENLA's sums really give.")
+        words.append("Estimate: the weights that the random features really give, by which ENLA's output is made.")
     return " ".join(words)
 
 

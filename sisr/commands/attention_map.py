@@ -18,7 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "image",
         metavar="IMAGE",
-        help="an LR image as a file, or SET:NAME for an image of a prepared set or a folder (data/prepared/Set5:baby; without NAME the first)",
+        help="an LR image as a file, or SET:NAME for an image of a prepared set or a folder, such as "
+        "data/prepared/Set5:baby; SET: alone is its first",
     )
     add(
         "--at",

@@ -62,7 +62,7 @@ def draw(
     tall, wide = image.shape[:2]
     height = min(CELL * tall / wide, TALLEST)
     width = height * wide / tall
-    columns = max(len(line.panels) for line in lines)
+    columns = max(2, *(len(line.panels) for line in lines))  # a title needs the room of two
     heights = [(TITLE if line.title else 0.0) + height + TEXT for line in lines]
     all_wide = 2 * MARGIN + (columns + 1) * (width + GAP) + BAR
     foot = style.footer_height(all_wide, said, note)
