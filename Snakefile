@@ -20,6 +20,7 @@ include: "workflow/rules/complexity.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/checks.smk"
+include: "workflow/rules/visual.smk"
 
 
 rule all:
@@ -28,6 +29,7 @@ rule all:
         RESULTS / "summary.txt",
         expand(RESULTS / "tables/{name}.html", name=NAMES),
         expand(RESULTS / "notebooks/{name}.html", name=[*NAMES, "what_enla_computes"]),
+        expand(RESULTS / "figures/{name}.png", name=VISUAL),
 
 
 for name in NAMES:
@@ -38,6 +40,15 @@ for name in NAMES:
         input:
             f"{RESULTS}/tables/{name}.html",
             f"{RESULTS}/notebooks/{name}.html",
+
+
+for name in VISUAL:
+
+    rule:
+        name:
+            name
+        input:
+            f"{RESULTS}/figures/{name}.png",
 
 
 onsuccess:

@@ -118,8 +118,8 @@ def test_one_more_k_plans_one_more_run_and_what_depends_on_it(finished: Path) ->
     told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--config", "k_sweep={k: [1, 6, 3]}")
     plan = planned(told.stdout + told.stderr)
     analysis = {"analyse": 1, "analysis_notebook": 1}  # of every run of the sweep
-    shown = {"table": 1, "notebook": 1, "summary": 1, "all": 1}
-    assert plan == {"train": 1, "evaluate": 1, **analysis, **shown, "total": 8}
+    shown = {"table": 1, "notebook": 1, "summary": 1, "attention_figure": 1, "all": 1}  # Figure 7 shows every k
+    assert plan == {"train": 1, "evaluate": 1, **analysis, **shown, "total": 9}
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ os.environ.update(
 from sisr import gpus
 from sisr.errors import SisrError
 from sisr.experiments import plan
+from sisr.visual import figures
 
 try:
     PLAN = plan(config)
@@ -39,6 +40,7 @@ ALL_CORES = workflow.resource_settings.cores or config.get("threads_per_run", 1)
 
 RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
+VISUAL = figures(PLAN)
 WATCHED = shlex.join(
     ["--validate", *config["data"].get("validate", [])]
     + ["--tensorboard"] * config.get("tensorboard", False)
@@ -167,3 +169,55 @@ def reference_data(wildcards):
 def growing(first):
     """A resource that is this much at first and as much more at each attempt, where the first was too little."""
     return lambda wildcards, attempt: first * attempt
+
+
+def visual(wildcards):
+    """What a figure of the paper is drawn from."""
+    if wildcards.figure not in VISUAL:
+        raise WorkflowError(
+            f"this preset trains no network that {wildcards.figure} could show; "
+            "name mechanisms in table4 or networks in table1"
+        )
+    return VISUAL[wildcards.figure]
+
+
+def visual_runs(wildcards):
+    shown = visual(wildcards)
+    files = ("weights.safetensors", "config.json", "provenance.json")
+    return [
+        *(f"{RESULTS}/runs/{run.id}/{file}" for run in shown.runs for file in files),
+        *shown.published,
+    ]
+
+
+def visual_stores(wildcards):
+    shown = visual(wildcards)
+    return stores([shown.dataset], shown.scale)
+
+
+def visual_methods(wildcards):
+    shown = visual(wildcards)
+    folders = [f"{RESULTS}/runs/{run.id}" for run in shown.runs]
+    return shlex.join([*folders, *shown.published])
+
+
+def visual_set(wildcards):
+    return f"data/prepared/{visual(wildcards).dataset}"
+
+
+def visual_scale(wildcards):
+    return visual(wildcards).scale
+
+
+def visual_image(wildcards):
+    """The image and the marked position; without a name the set's first image."""
+    shown = visual(wildcards)
+    image = f"{visual_set(wildcards)}:{shown.image}"
+    return shlex.join([image, "--at", shown.at] if shown.at else [image])
+
+
+def visual_view(wildcards):
+    """Figure 1: mechanisms side by side; Figure 7: over k, and what the random features weigh."""
+    return (
+        "--slot first last" if wildcards.figure == "figure1" else "--over k --estimate"
+    )
