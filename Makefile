@@ -1,6 +1,6 @@
 # The two commands that matter: `make reproduce` and `make test`. Each makes .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce test benchmark lint lock clean
+.PHONY: help environment reproduce test benchmark lint docs lock clean
 
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
@@ -39,6 +39,10 @@ lint: $(ENVIRONMENT)  ## check formatting, style, types and the workflow
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+docs: $(ENVIRONMENT)  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
 
 lock: $(ENVIRONMENT)  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -1,0 +1,222 @@
+"""The parts of pages that are made from the code and from measured files, so that they cannot go out of date."""
+
+import ast
+import inspect
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from models import attention
+from sisr import cli
+from sisr.config import Network, Run, Training, flag
+from sisr.recipes import TRAINING as RECIPES
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "results" / "reference"
+
+
+def table(head: list[str], rows: list[list[str]], numbers: int = 0) -> str:
+    """A table in Markdown; the last `numbers` columns are aligned to the right."""
+    ends = [":---"] * (len(head) - numbers) + ["---:"] * numbers
+    lines = [head, ends, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def code(value: Any) -> str:
+    """A value as code; nothing for nothing."""
+    return "" if value in (None, "") else f"`{value}`"
+
+
+def fenced(language: str, text: str) -> str:
+    """A block of code."""
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def help_of(verb: str) -> str:
+    """What `python -m sisr VERB --help` prints, 100 columns wide."""
+    said = io.StringIO()
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100"
+    try:
+        with redirect_stdout(said), suppress(SystemExit):
+            cli.main([verb, "--help"])
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+    return said.getvalue()
+
+
+def commands() -> str:
+    """Every verb with its help."""
+    parts = []
+    for verb in cli.verbs():
+        text = help_of(verb)
+        parts += [f"## {verb}", fenced("text", text)]
+    return "\n\n".join(parts)
+
+
+def settings(part: type) -> str:
+    """A table of the settings of one dataclass of `sisr.config`."""
+    rows = []
+    for setting in fields(part):
+        if "help" not in setting.metadata:
+            continue
+        default = setting.default_factory() if callable(setting.default_factory) else setting.default
+        shown = " ".join(default) if isinstance(default, tuple) else default
+        rows.append(
+            [
+                f"`{flag(setting.name)}`",
+                setting.metadata["help"].replace("`", ""),
+                "none" if shown in (None, {}) else code(str(shown).lower() if isinstance(shown, bool) else shown),
+                setting.metadata["paper"],
+            ]
+        )
+    return table(["setting", "meaning", "default", "paper"], rows)
+
+
+def recipes() -> str:
+    """The values of both recipes, the ones that differ in bold."""
+    rows = []
+    for name in RECIPES["paper"]:
+        paper, released = (RECIPES[recipe][name] for recipe in ("paper", "released"))
+        mark = "**" if paper != released else ""
+        rows.append([f"`{name}`", *(f"{mark}{shown(value)}{mark}" for value in (paper, released))])
+    return table(["setting", "`recipe: paper`", "`recipe: released`"], rows)
+
+
+def shown(value: Any) -> str:
+    """A setting of a recipe, for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{item} at x{scale}" for scale, item in value.items())
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def keys() -> str:
+    """Every key that a preset may have, and what is accepted, from the schema that checks it."""
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    rows = [[f"`{name}`", accepted, note] for name, accepted, note in _keys(schema, schema, "")]
+    return table(["key", "accepted", "note"], rows)
+
+
+def _keys(node: dict[str, Any], schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, item in node.get("properties", {}).items():
+        if "$ref" in item:
+            item = schema["$defs"][item["$ref"].rpartition("/")[2]]
+        path, needed = prefix + name, name in node.get("required", [])
+        if item.get("properties") and item.get("additionalProperties") is False:
+            yield path, "a mapping" + ", required" * needed, item.get("description", "")
+        else:
+            yield path, accepted(item, schema) + ", required" * needed, item.get("description", "")
+        yield from _keys(item, schema, path + ".")
+
+
+def accepted(item: dict[str, Any], schema: dict[str, Any]) -> str:
+    """What the schema accepts at one place, in words."""
+    if "$ref" in item:
+        return accepted(schema["$defs"][item["$ref"].rpartition("/")[2]], schema)
+    if "enum" in item:
+        return ", ".join(code(value) for value in item["enum"])
+    if alternatives := item.get("oneOf") or item.get("anyOf"):
+        return ", or ".join(accepted(one, schema) for one in alternatives)
+    kind = item.get("type")
+    if kind == "array":
+        return "a list: each " + accepted(item.get("items", {}), schema)
+    if kind == "object":
+        each = item.get("additionalProperties")
+        return "a mapping" + (f": each {accepted(each, schema)}" if isinstance(each, dict) else "")
+    words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}
+    kinds = kind if isinstance(kind, list) else [kind]
+    said = " or ".join(words.get(str(one), str(one)) for one in kinds)
+    limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    bounds = [f"{word} {item[limit]}" for limit, word in limits.items() if limit in item]
+    return " ".join([said, " and ".join(bounds)]).strip() if kind else "anything"
+
+
+def mechanisms() -> str:
+    """The registered attention mechanisms, and where each is written."""
+    rows = []
+    for name in attention.available():
+        made = type(attention.create(name, channels=16))
+        source = Path(inspect.getfile(made))
+        first = (inspect.getdoc(inspect.getmodule(made)) or "").splitlines()[0]
+        rows.append([f"`{name}`", first, f"`models/attention/{source.name}`"])
+    return table(["name", "what it is", "written in"], rows)
+
+
+def benchmarks() -> str:
+    """Every measured file of results/reference/benchmarks: the command, the machine, the figure, the medians."""
+    parts = []
+    for file in sorted((REFERENCE / "benchmarks").glob("*.csv")):
+        measured = pd.read_csv(file)
+        parts += [f"## {file.stem.replace('_', ' ').capitalize()}", said_of(file.stem)]
+        parts.append("Measured on: " + "; ".join(sorted(set(measured["device"].dropna()))) + ".")
+        if file.with_suffix(".png").is_file():
+            parts.append(f"![{file.stem}, drawn](../results/reference/benchmarks/{file.stem}.png)")
+        if {"method", "tokens", "milliseconds"} <= set(measured):
+            parts.append(over_tokens(measured))
+        else:
+            parts.append(as_it_is(measured.drop(columns="device")))
+    return "\n\n".join(parts)
+
+
+def said_of(stem: str) -> str:
+    """What a benchmark says of itself (its module's text without the commands), and how to run it."""
+    source = ROOT / "benchmarks" / f"{stem}.py"
+    if not source.is_file():
+        return ""
+    said = ast.get_docstring(ast.parse(source.read_text())) or ""
+    text = "\n\n".join(part for part in said.split("\n\n") if not part.startswith("    "))
+    return text + "\n\n" + fenced("text", f"python -m benchmarks.{stem} --output results/benchmarks")
+
+
+def over_tokens(measured: pd.DataFrame) -> str:
+    """Milliseconds (megabytes) by method and number of tokens."""
+    tokens = sorted(set(measured["tokens"]))
+    rows = []
+    for method, group in measured.groupby("method", sort=False):
+        at = group.set_index("tokens")
+        cells = [
+            f"{number(at.milliseconds[count])} ({number(at.megabytes[count])})" if count in at.index else ""
+            for count in tokens
+        ]
+        rows.append([str(method), *cells])
+    head = ["ms (MB)", *(f"{count:,} tokens" for count in tokens)]
+    return table(head, rows, numbers=len(tokens))
+
+
+def as_it_is(measured: pd.DataFrame) -> str:
+    """A measured table with its own columns."""
+    rows = [[number(value) if isinstance(value, float) else str(value) for value in row] for row in measured.values]
+    return table([name.replace("_", " ") for name in measured], rows)
+
+
+def number(value: float) -> str:
+    """Three significant digits, and all digits before the point; a blank for what was not measured."""
+    if pd.isna(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "network settings": lambda: settings(Network),
+    "training settings": lambda: settings(Training),
+    "run settings": lambda: settings(Run),
+    "recipes": recipes,
+    "keys": keys,
+    "quick.yaml": lambda: fenced("yaml", (ROOT / "config/quick.yaml").read_text()),
+    "mini.yaml": lambda: fenced("yaml", (ROOT / "config/mini.yaml").read_text()),
+    "paper.yaml": lambda: fenced("yaml", (ROOT / "config/paper.yaml").read_text()),
+    "citation": lambda: fenced("yaml", (ROOT / "CITATION.cff").read_text()),
+    "mechanisms": mechanisms,
+    "benchmarks": benchmarks,
+}
+"""What a page may ask for with `<!-- made: NAME -->`."""
