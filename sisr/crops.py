@@ -63,6 +63,18 @@ def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, 
     return int(x) + border, int(y) + border
 
 
+def fitting(pairs: Pairs, scale: int) -> int:
+    """Side of a crop in HR pixels: the paper's, or as much as fits within the border of the largest image.
+
+    Raises:
+        SisrError: nothing fits.
+    """
+    most = max(min(pairs.hr(index).shape[:2]) for index in range(len(pairs.names))) - 2 * scale
+    if most < 1:
+        raise SisrError(f"the images of {pairs.name} are too small for a crop within a border of {scale}.")
+    return min(SIZE, most)
+
+
 def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Place]:
     """The crops in which bicubic interpolation errs most, one an image: at most `count`, in the set's order.
 

@@ -60,10 +60,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.attention_map import arrange, look, picture, raw
     from sisr.errors import UsageError
     from sisr.figures import attention_map as figure
-    from sisr.figures import save_as, style
+    from sisr.figures import check_endings, save_as, style
 
     if any(not k > 0 for k in args.k):
         raise UsageError("an amplification factor (--k) is above 0.")
+    check_endings(args.output or [])
     if args.raw:
         raw.check(args.raw)
     device = inference.device(args.device)

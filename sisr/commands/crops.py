@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="top-left corners of crops in HR pixels (default: for Urban100 at x4 those of the paper's Figure 5, "
         "else of each image the crop in which bicubic errs most)",
     )
-    add("--images", type=int, default=6, metavar="N", help="most images to show (default: 6)")
-    add("--size", type=int, default=80, metavar="N", help="side of a crop in HR pixels (default: 80)")
+    add("--images", type=int, default=6, metavar="N", help="most images to show without --at (default: 6)")
+    add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or what fits into the images)")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
 
@@ -46,27 +46,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr import crops, sources
     from sisr.errors import UsageError
     from sisr.figures import crops as figure
-    from sisr.figures import save_as, style
+    from sisr.figures import check_endings, save_as, style
     from sisr.pairs import open_pairs, set_name
 
     if not 1 < args.scale <= 16:
         raise UsageError(f"--scale is a whole number from 2 to 16, not {args.scale}.")
-    if args.images < 1 or args.size < 1:
+    if args.images < 1 or (args.size is not None and args.size < 1):
         raise UsageError("--images and --size are above 0.")
+    output = args.output or [Path(f"{set_name(args.set)}_x{args.scale}_crops.png")]
+    check_endings(output)
     pairs = open_pairs(args.set, args.scale)
+    size = args.size or crops.fitting(pairs, args.scale)
     methods, runs = crops.open_methods(args.method, args.scale, args.device)
-    places = crops.chosen(pairs, args.at, args.size) if args.at else crops.of_paper(pairs, args.scale, args.size)
-    places = places or crops.hardest(pairs, args.scale, args.images, args.size)
-    rows = crops.collect(pairs, args.scale, methods, places[: args.images], args.size)
+    places = crops.chosen(pairs, args.at, size) or crops.of_paper(pairs, args.scale, size)[: args.images]
+    places = places or crops.hardest(pairs, args.scale, args.images, size)
+    rows = crops.collect(pairs, args.scale, methods, places, size)
     note = (
-        f"{pairs.name} x{args.scale}, crops of {args.size} x {args.size} HR pixels. Under each: PSNR and SSIM on Y "
+        f"{pairs.name} x{args.scale}, crops of {size} x {size} HR pixels. Under each: PSNR and SSIM on Y "
         "(protocol P1) of the whole image, and below of the crop alone."
     )
     if any(getattr(method, "unrounded_lr", False) for method in methods.values()):
         note += " SRMDNF gets LR that was never rounded, as its authors test it."
     with style.settings():
         drawn = figure.draw(rows, *sources.trained(runs), note)
-    files = save_as(drawn, args.output or [Path(f"{set_name(args.set)}_x{args.scale}_crops.png")])
+    files = save_as(drawn, output)
 
     def number(value: float | None) -> float | str | None:
         return value if value is None or isfinite(value) else str(value)
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "image": row.image,
             "x": row.box[0],
             "y": row.box[1],
-            "size": args.size,
+            "size": size,
             "chosen": row.caption,
             "method": panel.label,
             "psnr": number(panel.psnr),

@@ -43,9 +43,7 @@ def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
 
     from sisr.figures import style
 
-    for path in paths:
-        if path.suffix.lower() not in (".png", ".svg"):
-            raise UsageError(f"figures are written as .png or .svg, not as {path.name}.")
+    check_endings(paths)
     with style.settings():
         for path in paths:
             metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
@@ -53,3 +51,10 @@ def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
                 figure.savefig(temporary, dpi=200, metadata=metadata)
     plt.close(figure)
     return list(paths)
+
+
+def check_endings(paths: Sequence[Path]) -> None:
+    """Raise UsageError where a figure cannot be written into a file of this name."""
+    for path in paths:
+        if path.suffix.lower() not in (".png", ".svg"):
+            raise UsageError(f"figures are written as .png or .svg, not as {path.name}.")
