@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from sisr import crops, sources
     from sisr.errors import UsageError
-    from sisr.figures import crops as figure
     from sisr.figures import check_endings, save_as, style
+    from sisr.figures import crops as figure
     from sisr.pairs import open_pairs, set_name
 
     if not 1 < args.scale <= 16:
