@@ -20,6 +20,7 @@ include: "workflow/rules/complexity.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/checks.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/visual.smk"
 
 

@@ -73,10 +73,10 @@ def check(attention: str | None, known: Sequence[str], root: Path = Path()) -> N
     if attention is None or attention in known:
         return
     if ":" not in attention:
-        hint = "; your own is given as package.module:Class or file.py:Class."
         if attention.endswith(".py"):
             raise UsageError(f"{attention} names no class; write {attention}:Class.")
-        raise UsageError(f"there is no attention {attention!r}; {nearest(attention, list(known)).rstrip('.')}{hint}")
+        hint = f"{nearest(attention, list(known))} Your own is given as package.module:Class or file.py:Class."
+        raise UsageError(f"there is no attention {attention!r}; {hint}")
     file, name = source(attention, root), attention.rpartition(":")[2]
     if file is None:
         raise UsageError(f"the module of {attention} was not found; give package.module:Class or file.py:Class.")

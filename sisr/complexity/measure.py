@@ -119,6 +119,23 @@ def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
 
     Blank (None) where memory does not suffice: that is a finding, too.
     """
+    step = gradient_step(subject)
+    try:
+        times = _times(step, seconds, subject.input.device)
+        memory = peak_memory(step, subject.input.device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        return dict.fromkeys(TRAINING)
+    median, low, high = _quartiles(times)
+    return dict(zip(TRAINING, (median, low, high, memory), strict=True))
+
+
+def gradient_step(subject: Subject) -> Callable[[], None]:
+    """A function that takes one forward and backward in training mode, the auxiliary loss switched on.
+
+    It works on a copy: the subject's own module is left as it is.
+    """
     module, example = copy.deepcopy(subject.module).train(), subject.input.clone().requires_grad_()
     switches.set_auxiliary_loss(module, True)
 
@@ -129,15 +146,7 @@ def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
         auxiliary = switches.auxiliary_loss(module)
         (loss if auxiliary is None else loss + auxiliary).backward()
 
-    try:
-        times = _times(step, seconds, example.device)
-        memory = peak_memory(step, example.device)
-    except (RuntimeError, MemoryError) as error:
-        if not is_shortage(error):
-            raise
-        return dict.fromkeys(TRAINING)
-    median, low, high = _quartiles(times)
-    return dict(zip(TRAINING, (median, low, high, memory), strict=True))
+    return step
 
 
 def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:

@@ -48,7 +48,11 @@ def read(name: str, results: Path) -> pd.DataFrame:
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
     """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that it stands for all three."""
-    folder = results / "tables"
+    return write_to(name, table, results / "tables")
+
+
+def write_to(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write `<name>.{csv,md,html}` into a folder; the tidy CSV comes last."""
     shown = view(name, table)
     paths = []
     for ending, content in (("md", render.markdown(shown)), ("html", render.page(shown))):

@@ -14,8 +14,9 @@ os.environ.update(
 )
 
 from sisr import gpus
+from sisr.comparison import planning
 from sisr.errors import SisrError
-from sisr.experiments import plan
+from sisr.experiments import known_attention, plan
 from sisr.visual import figures
 
 try:
@@ -41,6 +42,7 @@ ALL_CORES = workflow.resource_settings.cores or config.get("threads_per_run", 1)
 RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
 VISUAL = figures(PLAN)
+OWN = shlex.join(map(planning.network_spec, planning.own(PLAN.runs.values())))
 WATCHED = shlex.join(
     ["--validate", *config["data"].get("validate", [])]
     + ["--tensorboard"] * config.get("tensorboard", False)
@@ -120,11 +122,18 @@ def table_arguments(wildcards):
 
 def show_tables():
     """Print the tables and the paths of everything made; after a single target they may be out of date."""
-    summary = RESULTS / "summary.txt"
-    tables = [RESULTS / f"tables/{name}.csv" for name in NAMES]
-    made = [file.stat().st_mtime for file in tables if file.exists()]
-    if summary.exists() and summary.stat().st_mtime >= max(made):
-        print(summary.read_text())
+    shown = {RESULTS / "summary.txt": NAMES}
+    if PLAN.comparison:
+        shown[RESULTS / "comparison/summary.txt"] = ["compare"]
+    current = []
+    for summary, names in shown.items():
+        tables = [RESULTS / f"tables/{name}.csv" for name in names]
+        made = [file.stat().st_mtime for file in tables if file.exists()]
+        if summary.exists() and summary.stat().st_mtime >= max(made, default=0):
+            current.append((summary.stat().st_mtime, summary))
+    if current:
+        # what was made last is what was asked for
+        print(max(current)[1].read_text())
 
 
 def set_source(wildcards):
@@ -221,3 +230,73 @@ def visual_view(wildcards):
     return (
         "--slot first last" if wildcards.figure == "figure1" else "--over k --estimate"
     )
+
+
+def code(runs):
+    """Files that hold the mechanisms of runs, but for the paper's: changing one of these retrains nothing."""
+    files = (planning.code(run, known_attention()) for run in runs)
+    return sorted({os.path.relpath(file) for file in files if file})
+
+
+def training_code(wildcards):
+    return code([PLAN.runs[wildcards.run]])
+
+
+def own_code(wildcards):
+    return code(PLAN.runs.values())
+
+
+def comparison():
+    if PLAN.comparison is None:
+        # a sentence without a traceback
+        sys.exit(
+            "name the mechanisms to compare: --config 'attention=[enlca, my_attention.py:MyAttention]'"
+        )
+    return PLAN.comparison
+
+
+def compared_runs():
+    return [run for runs in comparison().runs.values() for run in runs]
+
+
+def compared_code(wildcards):
+    return code(compared_runs())
+
+
+def compared_rows(wildcards):
+    """Per-image rows of the compared runs and of the controls."""
+    scale = comparison().scale
+    files = [file for run in compared_runs() for file in measured(run.id, scale)]
+    files += [f"{RESULTS}/runs/{run.id}/provenance.json" for run in compared_runs()]
+    return (
+        files + measured(f"bicubic-x{scale}", scale) + measured(f"hr-x{scale}", scale)
+    )
+
+
+def compared_methods(wildcards):
+    words = [word for method in comparison().methods for word in ("--method", method)]
+    return shlex.join([*words, "--reference", comparison().reference])
+
+
+def cost_specs(wildcards):
+    """What is measured: each mechanism, then each network, and their labels in the same order."""
+    pairs = comparison().specs
+    words = [
+        spec for place in (0, 1) for spec in (specs[place] for specs in pairs.values())
+    ]
+    return shlex.join([*words, *(f"--label={label}" for label in (*pairs, *pairs))])
+
+
+def cost_sizes(wildcards):
+    return list(comparison().sizes)
+
+
+def compared_weights(wildcards):
+    files = ("weights.safetensors", "config.json", "provenance.json")
+    return [
+        f"{RESULTS}/runs/{run.id}/{file}" for run in compared_runs() for file in files
+    ]
+
+
+def compared_stores(wildcards):
+    return stores(PLAN.test, comparison().scale)
