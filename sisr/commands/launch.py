@@ -35,7 +35,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="factor of all that is counted in steps [1]",
     )
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the preset: data.test='[Set5]' seeds='[0]'")
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the preset: data.test='[Set5]' seeds='[0]'",
+    )
     add("--device", choices=["auto", "cpu", "cuda"], help="where to train and evaluate (default: the preset's)")
     add("--threads", type=int, help="CPU threads a command (default: the preset's, if there are cores enough)")
     add("--grace", type=float, default=60.0, metavar="S", help="seconds of the time kept back for checkpoints [60]")

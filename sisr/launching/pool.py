@@ -32,6 +32,7 @@ class Job:
     makes: tuple[Path, ...]
     """It is complete when all of them are there."""
     log: Path
+    program: tuple[str, ...] = (sys.executable, "-m", "sisr")
     stage: int = 0
     """Jobs of a stage begin when all jobs of the stages before have ended."""
     needs: tuple[str, ...] = ()
@@ -88,7 +89,7 @@ class Job:
         with self.log.open("ab") as log:
             out = self._captured().open("wb") if self.capture else log
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sisr", *words],
+                [*self.program, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
