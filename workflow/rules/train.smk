@@ -23,7 +23,8 @@ rule train:
     resources:
         mem_mb=growing(8000),
         runtime=2880,
-        # Slurm asks it to stop two minutes before its time is over, and leaves it that long to write its checkpoint
+        # Slurm asks it to stop two minutes before its time is over, and leaves it that long to write its checkpoint;
+        # the next attempt goes on from there
         slurm_extra="--signal=TERM@120",
         gpu=config.get("gpus_per_run", 0),
     params:
