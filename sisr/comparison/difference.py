@@ -24,8 +24,13 @@ Matrix = NDArray[np.float64]
 LEVEL = 0.05
 """A corrected p-value below this is a difference."""
 BY_SIZE = {"psnr": 1.0, "ssim": 0.03}
-"""How large a difference must be to be told where the test cannot: more than another seed changes in a network that has
-learned anything (0.2 dB at the preset quick, which is barely trained; hundredths after a full training)."""
+"""How large a difference must be to be told where the test cannot: several times what another seed changes (0.2 dB at
+the preset quick, which is barely trained)."""
+SHARE = 0.2
+"""The same for networks that both start close to bicubic and were trained with the same seeds, as a share of what the
+reference gains over bicubic: four times the standard deviation of such pairs at the preset quick (docs/compare.md)."""
+LEAST = {"psnr": 0.05, "ssim": 0.001}
+"""The least of that share that is told."""
 
 BETTER, WORSE, SAME, UNTOLD = "better", "worse", "no difference", "cannot be told"
 
@@ -45,6 +50,8 @@ class Difference:
     least: float
     """The smallest difference between any training of the one and any of the other that are compared, in the direction
     of the mean; negative where some go the other way."""
+    same_seeds: bool
+    """Whether the trainings of both sides have the same seeds, one by one."""
 
 
 def compare(
@@ -54,20 +61,21 @@ def compare(
 
     seeds: of the runs, row by row; where both sides have the same ones, the runs of a seed are a pair.
     """
-    paired = len(values) > 1 and len(seeds) == len(values) and list(seeds) == list(reference_seeds)
+    same = len(seeds) == len(values) and list(seeds) == list(reference_seeds)
+    paired = same and len(values) > 1
     finite = bool(np.isfinite(values).all() and np.isfinite(reference).all())
     found = statistics.mean(values - reference) if paired and finite else statistics.difference(values, reference)
     if not finite:
-        return Difference(found, nan, "no test: some images were reproduced exactly", False, nan)
+        return Difference(found, nan, "no test: some images were reproduced exactly", False, nan, same)
     one, other = values.mean(axis=1), reference.mean(axis=1)
-    apart = one - other if paired else np.subtract.outer(one, other)
+    apart = one - other if same else np.subtract.outer(one, other)
     least = float((apart * np.sign(found.value)).min())
     if values.shape[1] == 1:
-        return Difference(found, nan, "no test: one image only", False, least)
+        return Difference(found, nan, "no test: one image only", False, least, same)
     images = _one_sample(values.mean(axis=0) - reference.mean(axis=0))
     if len(values) + len(reference) == 2:
         p = _p(found.value, images)
-        return Difference(found, p, f"t-test over {values.shape[1]} images, one training each", False, least)
+        return Difference(found, p, f"t-test over {values.shape[1]} images, one training each", False, least, same)
     if paired:
         trainings = _one_sample(one - other)
         how = f"{len(values)} pairs of trainings"
@@ -75,7 +83,7 @@ def compare(
         trainings = _two_samples(one, other)
         how = f"{len(values)} and {len(reference)} trainings"
     p = _p(found.value, images, trainings)
-    return Difference(found, p, f"min F′ of t-tests over {values.shape[1]} images and {how}", True, least)
+    return Difference(found, p, f"min F′ of t-tests over {values.shape[1]} images and {how}", True, least, same)
 
 
 @dataclass(frozen=True)
@@ -122,11 +130,10 @@ def corrected(p: Sequence[float]) -> list[float]:
     return [float(value) for value in found]
 
 
-def verdict(quantity: str, found: Difference, p_corrected: float, above_bicubic: float | None) -> str:
+def verdict(found: Difference, p_corrected: float, bound: float) -> str:
     """`better`, `worse`, `no difference`, or `cannot be told: …` with the reason.
 
-    quantity: `psnr` or `ssim`. above_bicubic: mean of the reference minus that of bicubic on the same images, None
-    where that was not measured.
+    bound: difference that is told by its size alone (`by_size`).
     """
     value, interval = found.interval.value, found.interval
     if not isfinite(p_corrected):
@@ -135,19 +142,25 @@ def verdict(quantity: str, found: Difference, p_corrected: float, above_bicubic:
     if found.trainings and p_corrected < LEVEL:
         return direction
     one_side = interval.excludes_zero and (interval.low > 0) == (value > 0)
-    if one_side and found.least > by_size(quantity, above_bicubic):
+    if one_side and found.least > 0 and abs(value) > bound:
         return direction
     if p_corrected >= LEVEL:
         return SAME
     return f"{UNTOLD}: it differs on these images, but one training each does not tell it from another seed"
 
 
-def by_size(quantity: str, above_bicubic: float | None) -> float:
-    """The difference that is told by its size alone: `BY_SIZE`, and more where the reference has learned little.
+def by_size(quantity: str, above_bicubic: float | None, alike: bool) -> float:
+    """The difference that is told by its size alone, whatever another seed would have changed.
 
-    A reference below bicubic has hardly been trained, and seeds may then differ by whole decibels: twice what it lacks
-    is added. Infinite where bicubic was not measured.
+    quantity: `psnr` or `ssim`. above_bicubic: mean of the reference minus that of bicubic on the same images; where it
+    was not measured (None), nothing is told by its size. alike: both networks start close to bicubic (initialisation
+    by interpolation) and were trained with the same seeds.
+
+    `BY_SIZE`; more below bicubic, where a network has hardly been trained and seeds may differ by whole decibels: twice
+    what it lacks is added; less (`SHARE`, at least `LEAST`) for networks that are alike.
     """
     if above_bicubic is None or not isfinite(above_bicubic):
         return inf
+    if alike and above_bicubic > 0:
+        return min(BY_SIZE[quantity], max(LEAST[quantity], SHARE * above_bicubic))
     return BY_SIZE[quantity] + 2 * max(0.0, -above_bicubic)

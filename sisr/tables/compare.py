@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ class _Pair:
     dataset: str
     quantity: str
     found: difference.Difference
-    above_bicubic: float | None
+    bound: float
+    """The difference that is told by its size alone."""
+
+    def tested(self, p: float) -> bool:
+        """Whether the test tells the difference, with the corrected p."""
+        return self.found.trainings and p < difference.LEVEL
 
 
 def settings(methods: Mapping[str, list[Run]]) -> dict[str, Setting]:
@@ -115,12 +121,22 @@ def _pairs(found: dict[str, Setting], bicubic: Setting | None, reference: str) -
             same_images(setting, base, dataset)
             for quantity in QUANTITIES:
                 values, yardstick = setting.values(dataset, quantity), base.values(dataset, quantity)
-                seeds = ([run.seed for run in each.runs] for each in (setting, base))
+                compared = difference.compare(values, yardstick, _seeds(setting), _seeds(base))
                 above = None
                 if bicubic is not None and dataset in bicubic.datasets:
                     above = float(yardstick.mean() - bicubic.values(dataset, quantity).mean())
-                pairs.append(_Pair(label, dataset, quantity, difference.compare(values, yardstick, *seeds), above))
+                alike = compared.same_seeds and _starts_at_bicubic(setting) and _starts_at_bicubic(base)
+                bound = difference.by_size(quantity, above, alike)
+                pairs.append(_Pair(label, dataset, quantity, compared, bound))
     return pairs
+
+
+def _seeds(setting: Setting) -> list[int]:
+    return [run.seed for run in setting.runs]
+
+
+def _starts_at_bicubic(setting: Setting) -> bool:
+    return bool(setting.first.config.get("network", {}).get("initialisation") == "interpolation")
 
 
 def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, preset: str) -> Iterator[Cell]:
@@ -140,7 +156,7 @@ def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, 
             **origin(setting, preset), "protocol": setting.protocol(pair.dataset),
             "images": pair.found.interval.images, "seeds": pair.found.interval.seeds,
         }  # fmt: skip
-        told = difference.verdict(pair.quantity, pair.found, p, pair.above_bicubic)
+        told = difference.verdict(pair.found, p, pair.bound)
         scope = "" if pair.found.trainings else "; it says nothing of other trainings"
         for quantity, value, why in (
             ("p", pair.found.p, pair.found.test + (scope if pair.found.p == pair.found.p else "")),
@@ -156,12 +172,12 @@ def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, 
 
 def _why(told: str, pair: _Pair, p: float) -> str:
     """What a verdict rests on."""
+    size = f"{pair.bound:.2g} {QUANTITIES[pair.quantity]}".strip()
+    if told.startswith(difference.UNTOLD) and isfinite(p):
+        return f"its size is told from {size}, smaller differences with several seeds"
     if told not in (difference.BETTER, difference.WORSE):
         return ""
-    if pair.found.trainings and p < difference.LEVEL:
-        return f"corrected p below {difference.LEVEL:g}"
-    bound = difference.by_size(pair.quantity, pair.above_bicubic)
-    return f"by its size: larger than {bound:.2g} {QUANTITIES[pair.quantity]}".strip()
+    return f"corrected p below {difference.LEVEL:g}" if pair.tested(p) else f"by its size: larger than {size}"
 
 
 def otherwise(run: Run, other: Run) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.comparison.difference import BY_SIZE, LEVEL, UNTOLD
+from sisr.comparison.difference import LEVEL, UNTOLD
 from sisr.tables.cells import number, span, text
 from sisr.tables.view import Column, Section, Text, View, banner, caveats, marks
 
@@ -79,9 +79,10 @@ def _notes(table: pd.DataFrame, reference: str) -> list[str]:
         f"Test: {'; '.join(tests) or 'none'} (docs/compare.md explains it). "
         f"Correction: {'; '.join(notes('_p_corrected')) or 'none'} "
         "(scipy.stats.false_discovery_control).",
-        f"Verdict: better or worse where the corrected p, over images and trainings, is below {LEVEL:g}; with one "
-        f"training each only where the difference is larger than another seed makes: {BY_SIZE['psnr']:g} dB, "
-        f"{BY_SIZE['ssim']:g} in SSIM. “no difference” means that this measurement found none.",
+        f"Verdict: better or worse where the corrected p, over images and trainings, is below {LEVEL:g}, or where the "
+        "difference is larger than another seed makes (docs/compare.md); “no difference” means that this measurement "
+        "found none.",
+        *(f"{row}: {note}." for row, note in _by_size(told)),
         *(f"{reason[0].upper()}{reason[1:]}." for reason in reasons),
     ]
     part = table[(table["quantity"] == "psnr_difference") & table["note"].str.contains("trained otherwise")]
@@ -95,6 +96,15 @@ def _notes(table: pd.DataFrame, reference: str) -> list[str]:
             "multiply-add, by the paper's convention where it has one (attention core only), else the core as counted."
         )
     return found + caveats(table)
+
+
+def _by_size(told: pd.DataFrame) -> list[tuple[str, str]]:
+    """Verdicts that rest on the size of a difference."""
+    found = told[told["note"].str.startswith("by its size")]
+    return [
+        (f"{cell['row']} on {cell['dataset']}, {cell['quantity'].partition('_')[0].upper()}", f"told {cell['note']}")
+        for _, cell in found.iterrows()
+    ]
 
 
 def _apart(note: str) -> str:
