@@ -183,9 +183,10 @@ def growing(first):
 def visual(wildcards):
     """What a figure of the paper is drawn from."""
     if wildcards.figure not in VISUAL:
-        raise WorkflowError(
+        # a sentence without a traceback
+        sys.exit(
             f"this preset trains no network that {wildcards.figure} could show; "
-            "name mechanisms in table4 or networks in table1"
+            "name mechanisms in table4 or networks in table1."
         )
     return VISUAL[wildcards.figure]
 
