@@ -31,6 +31,7 @@ def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, s
     assert plan["evaluate_control"] == 2 * scales  # bicubic and HR
     assert plan["table"] == plan["notebook"] == 4
     assert plan["complexity"] == 1
+    assert (plan["attention_figure"], plan["crops_figure"]) == (2, 1)
 
 
 def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
@@ -99,6 +100,8 @@ def test_pipeline_makes_tables_figures_and_notebooks(finished: Path) -> None:
         for file in (f"tables/{name}.html", f"figures/{name}.png", f"notebooks/{name}.html"):
             assert (results / file).stat().st_size > 0
         assert "tiny" in (results / "tables" / f"{name}.md").read_text()
+    for name in ("figure1", "figure5", "figure7"):
+        assert (results / "figures" / f"{name}.png").stat().st_size > 0
     # what a person reads at the end
     summary = (results / "summary.txt").read_text()
     for shown in ("Table 1", "Table 2", "Table 4", "k-sweep", "figures/k_sweep.png", "notebooks/table1.html"):
