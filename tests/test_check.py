@@ -285,6 +285,18 @@ class HalfWeights(Plain):
         return torch.full((len(query), len(positions), query.shape[1]), 0.5)
 
 
+class NegativeMap(nn.Module):
+    """A free module that tells a map whose sum is 1."""
+
+    def __init__(self, channels: int = 64) -> None:
+        super().__init__()
+
+    def attention_map(self, x: Tensor, position: tuple[int, int]) -> Tensor:
+        weights = torch.full((len(x), *x.shape[2:]), 3.0 / (x[0, 0].numel() - 1))
+        weights[:, position[0], position[1]] = -2
+        return weights
+
+
 class TooManyWeights(Plain):
     def weights_of(self, query, key, size, positions):
         return torch.softmax(query @ key.transpose(1, 2), -1)
@@ -303,8 +315,9 @@ class TooManyWeights(Plain):
         (OddOption, "options", "option dtype is torch.float32, which no JSON file holds"),
         (Grows, "training", "training steps on one batch took the L1 loss from"),
         (NanInTraining, "training", "training loss at step 0: 1 of 1 values are not finite"),
-        (HalfWeights, "weights", "rows of weights_of have sums from 60 to 60"),
-        (TooManyWeights, "weights", "weights_of gave (2, 120, 120) for 2 images of 12x10 pixels and 3 positions"),
+        (HalfWeights, "weights", "the weights have sums from 60 to 60 and the least is 0.5 at 12x10 pixels"),
+        (NegativeMap, "weights", "the weights have sums from 1 to 1 and the least is -2 at 12x10 pixels"),
+        (TooManyWeights, "weights", "weights_of gave (2, 120, 120) for 2 images and 3 positions at 12x10 pixels"),
     ],
 )
 def test_check_catches(broken, name, sentence):

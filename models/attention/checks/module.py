@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.checks.tools import SIZES, Failure, Skipped, close, finite, generator, images, same_form
-from models.attention.maps import NoMap
+from models.attention.maps import attention_map, why_not
 
 Build = Callable[[], nn.Module]
 
@@ -152,27 +152,29 @@ def reference(build: Build, channels: int) -> None:
 def weights(build: Build, channels: int) -> None:
     """The weights it tells for pictures have a row for each position asked for, not negative, with the sum 1."""
     module: Any = build().eval()
-    if not (hasattr(module, "weights_of") and hasattr(module, "embed")):
-        raise Skipped("the mechanism has no weights_of")
+    if reason := why_not(module):
+        raise Skipped(reason)
     for height, width in SIZES:
-        query, key, _ = module.embed(images(2, channels, height, width))
-        positions = [0, height * width // 2, height * width - 1]
-        try:
-            with torch.no_grad():
-                rows = module.weights_of(query, key, (height, width), positions)
-        except NoMap as reason:
-            raise Skipped(str(reason)) from None
+        x = images(2, channels, height, width)
+        places = [(0, 0), (height // 2, width // 2), (height - 1, width - 1)]
+        with torch.no_grad():
+            if hasattr(module, "attention_map"):
+                rows = torch.stack([attention_map(module, x, place).flatten(1) for place in places], dim=1)
+            else:
+                query, key, _ = module.embed(x)
+                rows = module.weights_of(query, key, (height, width), [y * width + x for y, x in places])
+        where = f"at {height}x{width} pixels"
         if rows.shape != (2, 3, height * width):
             raise Failure(
-                f"weights_of gave {tuple(rows.shape)} for 2 images of {height}x{width} pixels and 3 positions, "
-                f"it must give {(2, 3, height * width)}: (B, P, N)"
+                f"weights_of gave {tuple(rows.shape)} for 2 images and 3 positions {where}, it must give "
+                f"{(2, 3, height * width)}: (B, P, N)"
             )
-        finite(rows, f"weights_of at {height}x{width} pixels")
+        finite(rows, f"weights {where}")
         sums = rows.sum(-1)
         if rows.min() < 0 or (sums - 1).abs().max() > 1e-3:
             raise Failure(
-                f"rows of weights_of have sums from {sums.min():.4g} to {sums.max():.4g} and values from "
-                f"{rows.min():.4g} on at {height}x{width} pixels; they must be weights, with the sum 1"
+                f"the weights have sums from {sums.min():.4g} to {sums.max():.4g} and the least is {rows.min():.4g} "
+                f"{where}; none may be negative, and their sum is 1"
             )
 
 
