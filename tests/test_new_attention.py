@@ -5,6 +5,7 @@ import json
 import math
 import shlex
 
+import checkout
 import pytest
 import small_run
 import yaml
@@ -148,3 +149,18 @@ def test_templates_are_code_that_runs_under_their_own_name():
         assert type(module.Template(8)).__name__ == "Template"
     with pytest.raises(UsageError):
         attention_template.names("")
+
+
+@pytest.mark.slow
+def test_the_printed_comparison_is_a_plan_that_works(tmp_path, monkeypatch, capsys):
+    folder = checkout.copy(tmp_path)
+    monkeypatch.chdir(folder)
+    assert new("my_attention") == 0
+    compare = printed_commands(capsys.readouterr().out)[1]
+    told = checkout.snakemake(
+        folder, *compare[1:], "-n", "-p", "--workflow-profile", "none", "--configfile", "config/tiny.yaml"
+    )
+    assert told.returncode == 0, told.stderr
+    said = told.stdout + told.stderr
+    assert checkout.planned(said)["train"] == 2
+    assert "--attention my_attention.py:MyAttention" in said
