@@ -124,7 +124,8 @@ def _pairs(found: dict[str, Setting], bicubic: Setting | None, reference: str) -
                 compared = difference.compare(values, yardstick, _seeds(setting), _seeds(base))
                 above = None
                 if bicubic is not None and dataset in bicubic.datasets:
-                    above = float(yardstick.mean() - bicubic.values(dataset, quantity).mean())
+                    better = max(values.mean(), yardstick.mean())
+                    above = float(better - bicubic.values(dataset, quantity).mean())
                 alike = compared.same_seeds and _starts_at_bicubic(setting) and _starts_at_bicubic(base)
                 bound = difference.by_size(quantity, above, alike)
                 pairs.append(_Pair(label, dataset, quantity, compared, bound))
