@@ -185,6 +185,11 @@ def test_over_k_has_a_column_a_k_and_a_line_a_mechanism(here: Path) -> None:
     ]
     labels = [[shown.label if shown else None for shown in line.panels] for line in lines]
     assert labels == [["k = 1", "k = 6"], [None, "k = 6"]] * 2
+    changed = arrange.over_k(
+        [*look.look(networks[0], image, (5, 6), k=6.0), *look.look(networks[0], image, (5, 6), k=2.0)]
+    )
+    assert [line.title for line in changed] == ["ENLCA, k = 6, m = 16, shown at other k"]
+    assert [shown.label for shown in changed[0].panels] == ["k = 2", "k = 6"]
     own = look.look(networks[1], image, (5, 6))[0].weights
     assert np.array_equal(lines[0].panels[0].weights, own)
 

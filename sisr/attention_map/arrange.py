@@ -57,8 +57,7 @@ def panel(each: Map, label: str) -> Panel:
 
 def name(each: Map) -> str:
     """The network, and where the map is not of it as trained."""
-    own = each.source.config.get("attention_options", {}).get("k")
-    shown = f", shown at k = {each.k:g}" if each.k is not None and own is not None and each.k != own else ""
+    shown = f", shown at k = {each.k:g}" if each.changed else ""
     return each.source.label + shown + (" (estimate)" if each.estimate else "")
 
 
@@ -66,8 +65,8 @@ def without_k(each: Map) -> str:
     """The mechanism without its k, whether it was trained with the contrastive loss, and the kind of weights."""
     own = each.source.config.get("attention_options", {}).get("k")
     label = each.source.label.replace(f", k = {float(own):g}", "") if own is not None else each.source.label
-    if own is not None and each.k != own:
-        label = f"{each.source.label}, its query and key brought to other k"
+    if each.changed:
+        return f"{each.source.label}, shown at other k" + (": estimate" if each.estimate else "")
     if each.source.config.get("attention") in ("enla", "enlca"):
         label += ", with contrastive loss" if each.source.contrastive else ", without contrastive loss"
     return label + (": estimate" if each.estimate else "")

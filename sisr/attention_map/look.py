@@ -70,6 +70,8 @@ class Map:
     """Amplification factor, None where query and key are not normalised."""
     estimate: bool = False
     """Whether these are the weights that the random features really give, and not those of exact softmax."""
+    changed: bool = False
+    """Whether query and key were brought to `k`, whatever k the network was trained with."""
 
     @property
     def near(self) -> float:
@@ -182,7 +184,8 @@ def look(
             except ValueError as error:
                 raise SisrError(f"{source.path} cannot be drawn: {error}.") from error
         array = weights[0].float().cpu().numpy()
-        found.append(Map(source, slot, array, position, k or getattr(module, "k", None), estimate))
+        amplification = k or getattr(module, "k", None)
+        found.append(Map(source, slot, array, position, amplification, estimate, k is not None))
     return found
 
 
