@@ -24,6 +24,7 @@ from torch.nn import functional as F
 import models
 from sisr import distributed
 from sisr.checkpoint import Checkpoints, Progress
+from sisr.comparison.entries import source
 from sisr.config import Run
 from sisr.divergence import Diverged, Watch
 from sisr.energy import EnergyMeter
@@ -120,6 +121,7 @@ def _train(
     # network: the same on every process, since the seed is
     torch.manual_seed(run.seed)
     model = create_network(run).to(place).train()
+    code = own_code(run)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     # warm-up: the average forgets the first weights even in a short run
@@ -210,6 +212,7 @@ def _train(
 
     models.set_auxiliary_loss(final, False)
     record: dict[str, Any] = {
+        **code,
         "run_id": run.id,
         "seed": run.seed,
         "wall_seconds": round(seconds, 3),
@@ -226,6 +229,12 @@ def _train(
         record = _finish(output, run, final, state, record)
         checkpoints.remove()
     return record
+
+
+def own_code(run: Run) -> dict[str, str]:
+    """File and SHA-256 of an attention that comes from a file or module of the user's; nothing for a registered one."""
+    file = source(run.network.attention)
+    return {"attention_file": str(file), "attention_sha256": sha256(file)} if file else {}
 
 
 def create_network(run: Run) -> nn.Module:

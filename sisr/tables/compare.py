@@ -65,11 +65,20 @@ def settings(methods: Mapping[str, list[Run]]) -> dict[str, Setting]:
         seeds = [run.seed for run in together[0].runs]
         if len(set(seeds)) < len(seeds):
             raise SisrError(f"{label} names two runs with the seed {max(seeds, key=seeds.count)}; take one out.")
+        files = {run.provenance.get("attention_sha256") for run in runs}
+        if len(files) > 1:
+            raise SisrError(
+                f"{label}: its runs were trained with different versions of {_file(runs)}; train them again."
+            )
         found[label] = together[0]
     scales = sorted({setting.first.scale for setting in found.values()})
     if len(scales) > 1:
         raise SisrError(f"a comparison is at one scale, not at {' and '.join(f'x{scale}' for scale in scales)}.")
     return found
+
+
+def _file(runs: list[Run]) -> str:
+    return next(str(run.provenance["attention_file"]) for run in runs if "attention_file" in run.provenance)
 
 
 def build(
