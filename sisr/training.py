@@ -24,13 +24,13 @@ from torch.nn import functional as F
 import models
 from sisr import distributed
 from sisr.checkpoint import Checkpoints, Progress
-from sisr.comparison.entries import source
 from sisr.config import Run
 from sisr.divergence import Diverged, Watch
 from sisr.energy import EnergyMeter
 from sisr.errors import SisrError
 from sisr.files import atomic_write, sha256
 from sisr.monitor import COLUMNS, Monitor, Validation
+from sisr.own_code import source
 from sisr.provenance import peak_memory, provenance
 from sisr.sampling import PatchSampler
 from sisr.store import PairedStore

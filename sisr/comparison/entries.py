@@ -4,7 +4,6 @@ Own code is looked at, never run: the workflow is planned without torch, and a p
 """
 
 import ast
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from sisr.complexity import specs
 from sisr.errors import UsageError
+from sisr.own_code import source
 from sisr.validation import nearest
 
 REFERENCE = "enlca"
@@ -87,24 +87,6 @@ def check(attention: str | None, known: Sequence[str], root: Path = Path()) -> N
     defined = _defined(root / file)
     if defined is not None and name not in defined:
         raise UsageError(f"{file} defines no {name}; {nearest(name, defined) if defined else 'it defines nothing.'}")
-
-
-def source(attention: str | None, root: Path = Path()) -> Path | None:
-    """The file that holds the class of `package.module:Class` or `file.py:Class`, relative to `root` where it is below.
-
-    None for a registered name and for a module that is nowhere on the path. Nothing is imported.
-    """
-    location, colon, _ = (attention or "").rpartition(":")
-    if not colon:
-        return None
-    if location.endswith(".py"):
-        return Path(location)
-    parts = location.split(".")
-    for folder in (root, *map(Path, sys.path)):
-        for file in (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts, "__init__.py")):
-            if file.is_file():
-                return file.relative_to(root) if folder == root else file
-    return None
 
 
 def _entry(item: Any) -> Entry:

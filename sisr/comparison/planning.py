@@ -8,6 +8,7 @@ from typing import Any
 from sisr.comparison import entries
 from sisr.complexity import specs
 from sisr.config import Run
+from sisr.own_code import source
 
 NETWORKS = {"enlca": "enlcn", "nlsa": "nlsn"}
 """Networks that are named by their attention, as the tables have them; any other attention sits in `edsr`."""
@@ -103,4 +104,4 @@ def code(run: Run, registered: Mapping[str, Path], root: Path = Path()) -> Path 
     registered: files of the registered mechanisms. What that file imports is not looked for.
     """
     attention = run.network.attention or "none"
-    return None if attention in PAPER else registered.get(attention) or entries.source(attention, root)
+    return None if attention in PAPER else registered.get(attention) or source(attention, root)

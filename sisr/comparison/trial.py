@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from models.attention.crashes import CRASHES, sentence
-from sisr.comparison import entries
 from sisr.complexity import measure, specs
 from sisr.errors import SisrError
 from sisr.files import sha256
+from sisr.own_code import source
 
 _ODD = (11, 13)
 """Size of an image that nothing divides: test images have any size."""
@@ -35,6 +35,6 @@ def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
             raise SisrError(f"{attention or spec} does not work in its network: {sentence(error)}.") from error
         if shape != (1, 3, scale * _ODD[0], scale * _ODD[1]):
             raise SisrError(f"{attention or spec} changes the shape of what goes through it.")
-        file = entries.source(attention)
+        file = source(attention)
         rows.append({"spec": spec, **({"file": str(file), "sha256": sha256(file)} if file else {})})
     return rows
