@@ -44,7 +44,7 @@ def attention_label(config: dict[str, Any], run: Run | None) -> str:
     attention, options = str(config["attention"]), dict(config.get("attention_options") or {})
     if attention in ("enla", "enlca", "nla"):
         return mechanism(attention, options, contrastive(config, run))
-    return label(attention.rpartition(":")[2], options)
+    return label(attention.rpartition(":")[2], options).replace("_", " ")
 
 
 def network_label(config: dict[str, Any], run: Run | None) -> str:

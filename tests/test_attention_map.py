@@ -229,6 +229,22 @@ def test_all_maps_share_one_scale_of_colours() -> None:
     assert images[0].get_extent() == [-0.5, 31.5, 31.5, -0.5]
 
 
+@pytest.mark.parametrize("shape", [(90, 30), (60, 90), (12, 120), (200, 8)])
+def test_nothing_overlaps_in_narrow_and_wide_pictures(shape: tuple[int, int]) -> None:
+    weights = np.full(shape, 1 / (shape[0] * shape[1]))
+    under = ["12.3 % within 8 LR pixels (even: 12.3 %)", "effective: 99,999 of 99,999 positions"]
+    lines = [figure.Line("slot 0", [figure.Panel("ENLCA, k = 6", weights, under)] * 3)] * 2
+    with style.settings():
+        drawn = figure.draw(np.zeros(shape, np.uint8), (1, 1), lines, "picture", "said", False, "note")
+        drawn.canvas.draw()
+        boxes = [axes.get_window_extent() for axes in drawn.axes] + [text.get_window_extent() for text in drawn.texts]
+    whole = drawn.get_window_extent()
+    for index, one in enumerate(boxes):
+        assert whole.x0 <= one.x0 < one.x1 <= whole.x1
+        assert whole.y0 <= one.y0 < one.y1 <= whole.y1
+        assert not any(one.overlaps(other) for other in boxes[index + 1 :])
+
+
 def save(name: str, **options: object) -> str:
     """A weights file of an untrained network."""
     torch.manual_seed(0)

@@ -62,9 +62,11 @@ def draw(
     tall, wide = image.shape[:2]
     height = min(CELL * tall / wide, TALLEST)
     width = height * wide / tall
+    room = max(width, CELL)  # what is written under a narrow map needs it
+    edge = (room - width) / 2
     columns = max(2, *(len(line.panels) for line in lines))  # a title needs the room of two
-    heights = [(TITLE if line.title else 0.0) + height + TEXT for line in lines]
-    all_wide = 2 * MARGIN + (columns + 1) * (width + GAP) + BAR
+    heights = [(TITLE if line.title else 0.0) + max(height + TEXT, 1.2) for line in lines]
+    all_wide = 2 * MARGIN + (columns + 1) * (room + GAP) + BAR
     foot = style.footer_height(all_wide, said, note)
     figure = plt.figure(figsize=(all_wide, MARGIN + sum(heights) + foot))
     style.footer(figure, said, comparable, note)
@@ -72,28 +74,28 @@ def draw(
     colours = scale([panel.weights for line in lines for panel in line.panels if panel is not None])
     top = all_tall - MARGIN
     for number, (line, used) in enumerate(zip(lines, heights, strict=True)):
-        first = MARGIN + width + GAP
+        first = MARGIN + room + GAP
         upper = top - (TITLE if line.title else 0.0)
         if line.title:
             figure.text(first / all_wide, (top - 0.15) / all_tall, line.title, fontsize=9, weight="bold")
         if number == 0:
-            axes = place(figure, MARGIN, upper, width, height)
+            axes = place(figure, MARGIN + edge, upper, width, height)
             axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="auto")
             _mark(axes, at, FRAME)
-            _write(figure, MARGIN + width / 2, upper - height, name, [f"marked: x = {at[0]}, y = {at[1]}"])
-            bar = place(figure, first + columns * (width + GAP), upper, 0.11, height)
+            _write(figure, MARGIN + room / 2, upper - height, name, [f"marked: x = {at[0]}, y = {at[1]}"])
+            bar = place(figure, first + columns * (room + GAP), upper, 0.11, max(height, 1.0))
         for column, panel in enumerate(line.panels):
             if panel is None:
                 continue
-            left = first + column * (width + GAP)
-            axes = place(figure, left, upper, width, height)
+            left = first + column * (room + GAP)
+            axes = place(figure, left + edge, upper, width, height)
             relative = np.clip(panel.weights * panel.weights.size, colours.vmin, None)
             shown = axes.imshow(
                 relative, norm=colours, cmap="magma", interpolation="auto",
                 extent=(-0.5, wide - 0.5, tall - 0.5, -0.5), aspect="auto",
             )  # fmt: skip
             _mark(axes, at, "white")
-            _write(figure, left + width / 2, upper - height, panel.label, panel.lines)
+            _write(figure, left + room / 2, upper - height, panel.label, panel.lines)
         top -= used
     _bar(figure, shown, bar)
     return figure
