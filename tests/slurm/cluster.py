@@ -3,7 +3,8 @@
     python tests/slurm/cluster.py sinfo        # starts it, runs one command in it, stops it
 
 Needs Debian's packages slurm-wlm and munge, and root. Everything it writes is in a temporary folder; its daemons are
-children of this process, die with it, and listen on ports that are free.
+children of this process, die with it, and listen on ports that are free. If it is killed itself, what its jobs leave is
+cleaned up by the next start.
 """
 
 import ctypes
@@ -25,6 +26,7 @@ import psutil
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 SECONDS = 60  # for a daemon to start on a busy machine
 GPUS = 2
+PREFIX = "sisr-slurm-"
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
@@ -76,7 +78,9 @@ def cluster() -> Iterator[dict[str, str]]:
     Raises:
         RuntimeError: a daemon did not start; its log is in the message.
     """
-    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a socket's path has at most 107 characters
+    _sweep()
+    # the prefix names the owner; a socket's path has at most 107 characters
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
     environment = {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin{os.pathsep}{_path()}"}
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -169,14 +173,22 @@ def _cancel_all(environment: Mapping[str, str]) -> None:
 
 
 def _kill_jobs(folder: Path) -> None:
-    """End what is left of this cluster's jobs: every process whose environment names its configuration."""
+    """End what is left of this cluster's jobs: what has its configuration in its environment, and what minds a job."""
     for process in psutil.process_iter():
         try:
-            ours = process.environ().get("SLURM_CONF") == f"{folder}/slurm.conf" and process.pid != os.getpid()
+            ours = process.cwd() == str(folder) or process.environ().get("SLURM_CONF") == f"{folder}/slurm.conf"
         except psutil.Error:
             continue
-        if ours:
+        if ours and process.pid != os.getpid():
             process.kill()
+
+
+def _sweep() -> None:
+    """Clean up after earlier owners that were killed: their daemons died with them, their jobs did not."""
+    for folder in Path("/tmp").glob(f"{PREFIX}*-*"):
+        if not psutil.pid_exists(int(folder.name.removeprefix(PREFIX).partition("-")[0])):
+            _kill_jobs(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
