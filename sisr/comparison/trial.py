@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from models.attention.crashes import CRASHES, sentence
 from sisr.complexity import measure, specs
-from sisr.errors import SisrError
+from sisr.errors import SisrError, UsageError
 from sisr.files import sha256
 from sisr.own_code import source
 
@@ -20,21 +21,29 @@ def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
 
     networks: as `python -m sisr complexity` takes them: `edsr:blocks=4,channels=16,attention=file.py:Class`.
     The answer has a row for each: `spec`, and `file` with its `sha256` where the attention comes from a file.
-    Raises SisrError, or UsageError for wrong options, with one sentence on the first that does not work.
+    Raises SisrError with one sentence on the first that does not work.
     """
     rows = []
     for spec in networks:
         attention = specs.parse(spec)[1].get("attention")
         try:
             subject = measure.build(spec, 64, (patch, patch), 64, torch.device("cpu"))
+            # the residual around it would hide a shape that is only broadcast
+            network: Any = subject.module
+            for module in network.attention.values():
+                module.register_forward_hook(_same_shape)
             measure.gradient_step(subject)()
-            scale = int(subject.options.get("scale", 4))
             with torch.no_grad():
-                shape = tuple(subject.module.eval()(torch.rand(1, 3, *_ODD)).shape)
+                network.eval()(torch.rand(1, 3, *_ODD))
+        except UsageError as error:
+            raise SisrError(str(error).removeprefix(f"{spec}: ")) from error  # without the whole network before it
         except CRASHES as error:
             raise SisrError(f"{attention or spec} does not work in its network: {sentence(error)}.") from error
-        if shape != (1, 3, scale * _ODD[0], scale * _ODD[1]):
-            raise SisrError(f"{attention or spec} changes the shape of what goes through it.")
         file = source(attention)
         rows.append({"spec": spec, **({"file": str(file), "sha256": sha256(file)} if file else {})})
     return rows
+
+
+def _same_shape(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    if output.shape != inputs[0].shape:
+        raise ValueError(f"its output has the shape {tuple(output.shape)} for an input of {tuple(inputs[0].shape)}")
