@@ -21,6 +21,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/checks.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/comparison_page.smk"
 include: "workflow/rules/visual.smk"
 
 

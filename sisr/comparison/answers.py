@@ -63,7 +63,7 @@ def cost(comparison: Comparison, label: str) -> str:
         mine, other = comparison.measured(label, quantity), comparison.measured(comparison.reference, quantity)
         if mine and other and other.value > 0:
             ratio = mine.value / other.value
-            much = "about the same" if abs(ratio - 1) < _SAME else f"{times(ratio)} times the"
+            much = "about the same" if abs(ratio - 1) < _SAME else f"{times(ratio)} the"
             parts.append(f"{much} {name}")
     if not parts:
         return ""
@@ -89,8 +89,12 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def times(ratio: float) -> str:
-    """A ratio with two significant digits, and none after the point from ten on."""
-    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}" if ratio < 1 else f"{ratio:.1f}"
+    """A ratio in words, with two significant digits: `37 times`, `1.3 times`, `4.2 % of`, `less than 0.01 % of`."""
+    if ratio < 1e-4:
+        return "less than 0.01 % of"
+    if ratio < 0.1:
+        return f"{100 * ratio:.2g} % of"
+    return (f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}" if ratio < 1 else f"{ratio:.1f}") + " times"
 
 
 def p_value(p: float) -> str:

@@ -39,6 +39,9 @@ FIGURES = {
 }
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def write(results: Path) -> Path:
     """Write `comparison.html` from the tables, figures and crops of a results folder.
 
@@ -163,7 +166,7 @@ def _quality(comparison: Comparison) -> str:
         columns += [
             Column(name, unit),
             Column(f"{name} difference", unit),
-            Column("Verdict, corrected p", first="ascending", kind="number text"),
+            Column(f"{name} verdict", "corrected p", first="ascending", kind="number text"),
         ]
     rows = []
     for dataset in comparison.datasets:
@@ -213,11 +216,14 @@ def _cost(comparison: Comparison) -> str:
 
 
 def _short(value: float) -> str:
-    """Three significant digits, whole numbers whole."""
+    """Three significant digits, whole numbers whole, very small ones with a power of ten."""
     if not isfinite(value):
         return text(value, 0)
     if value >= 100 or value == int(value):
         return f"{value:,.0f}"
+    if value < 1e-3:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{digits} × 10{str(int(power)).translate(_RAISED)}"
     return f"{value:.3g}"
 
 

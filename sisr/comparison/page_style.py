@@ -48,6 +48,7 @@ td.text { white-space: nowrap; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); }
 .card, .wide, .plot, details { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .card { padding: 1.1rem 1.2rem; min-width: 0; }
+.card:only-child { max-width: 48rem; }
 .card header { display: flex; flex-wrap: wrap; align-items: center; gap: .45rem .7rem; margin-bottom: .5rem; }
 .card h3 { margin: 0; font-size: 1.15rem; overflow-wrap: anywhere; }
 .card p { font-size: .95rem; margin: .55rem 0 0; }
@@ -77,16 +78,15 @@ th[scope=row], th.text, td.text { text-align: left; }
 th[scope=row] { font-weight: 600; white-space: nowrap; }
 tr > :first-child { position: sticky; left: 0; background: var(--card); box-shadow: 1px 0 0 var(--line); z-index: 1; }
 thead th { vertical-align: bottom; font-weight: 600; line-height: 1.25; }
-thead button { all: unset; cursor: pointer; font: inherit; position: relative; padding-right: 1.2em; }
+thead button { all: unset; cursor: pointer; font: inherit; }
 thead button:hover { color: var(--link); }
 thead button:focus-visible { outline: 2px solid var(--link); outline-offset: 3px; border-radius: 3px; }
-thead button::after { content: "↕"; position: absolute; right: 0; bottom: 0; width: 1.1em; text-align: center;
-  color: var(--soft); opacity: .6; }
-th[aria-sort=ascending] button::after { content: "↑"; opacity: 1; color: var(--link); }
-th[aria-sort=descending] button::after { content: "↓"; opacity: 1; color: var(--link); }
+thead button::after { content: "\u00a0↕"; color: var(--soft); opacity: .6; }
+th[aria-sort=ascending] button::after { content: "\u00a0↑"; opacity: 1; color: var(--link); }
+th[aria-sort=descending] button::after { content: "\u00a0↓"; opacity: 1; color: var(--link); }
 tr.control th, tr.control td { color: var(--soft); font-weight: 400; }
 .detail { display: block; color: var(--soft); font-size: .82em; white-space: nowrap; }
-.unit { font-weight: 400; color: var(--soft); }
+.unit { font-weight: 400; color: var(--soft); white-space: nowrap; }
 
 figure { margin: 1.4rem 0 2rem; }
 .plot { background: #fff; padding: .8rem; overflow-x: auto; }
@@ -100,7 +100,7 @@ figcaption { max-width: 44rem; margin-top: .5rem; }
 .where { position: relative; }
 .where img { display: block; width: 100%; height: auto; border-radius: 4px; }
 .where svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-.crops { display: grid; gap: .8rem .7rem; grid-template-columns: repeat(auto-fill, minmax(8.2rem, 1fr)); }
+.crops { display: grid; gap: .8rem .7rem; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); }
 .crops figure, .where { margin: 0; }
 .crops img { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: 4px; }
 .crops figcaption { margin-top: .3rem; line-height: 1.35; font-size: .82rem; }
@@ -124,7 +124,7 @@ body > footer p { border-top: 1px solid var(--line); padding-top: 1rem; max-widt
   .forest .none { display: none; } .crops figcaption { font-size: .75rem; }
   .scene { grid-template-columns: minmax(0, 1fr); }
   .where { max-width: 16rem; }
-  .crops { grid-template-columns: repeat(auto-fill, minmax(6.6rem, 1fr)); }
+  .crops { grid-template-columns: repeat(auto-fit, minmax(6.6rem, 1fr)); }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; } dd { margin-bottom: .5rem; }
   nav ul { gap: .5rem 1rem; }
 }

@@ -1,5 +1,6 @@
 """What a mechanism gains and what it costs: PSNR over operations and over time."""
 
+from math import floor, log10
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -76,7 +77,16 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
         axes.set_xlim(lowest / 2, highest * 2)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest / lowest < 30 else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.margins(y=0.2)
     style.pareto(axes, points)
     return points, ends, labels, [look[label][0] for label in labels]
+
+
+def _tick(value: float, _: int) -> str:
+    """Plain from a hundredth on, below that with a power of ten."""
+    if value >= 0.01:
+        return f"{value:g}"
+    power = floor(log10(value) + 1e-9)
+    digit = round(value / 10**power)
+    return rf"${digit}\cdot 10^{{{power}}}$" if digit > 1 else f"$10^{{{power}}}$"

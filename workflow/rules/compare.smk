@@ -80,6 +80,9 @@ rule comparison_table:
 rule comparison_summary:
     input:
         rules.comparison_table.output.csv,
+        # the paths of these stand in it
+        RESULTS / "comparison.html",
+        RESULTS / "notebooks/compare.html",
     output:
         RESULTS / "comparison/summary.txt",
     log:
@@ -99,3 +102,5 @@ rule compare:
     input:
         RESULTS / "tables/compare.html",
         RESULTS / "comparison/summary.txt",
+        RESULTS / "comparison.html",
+        RESULTS / "notebooks/compare.html",
