@@ -85,7 +85,7 @@ def launch(
     if minutes is not None and 60 * minutes <= grace:
         raise UsageError(f"{minutes:g} minutes are over before anything starts; --grace keeps {grace:g} seconds back.")
     results = work.places.results
-    report = Report(results, work.experiments, on.slots, quiet=quiet, every=every)
+    report = Report(results, work.members(), on.slots, quiet=quiet, every=every)
     if not can_check():
         report.say("jsonschema is not installed: the preset is taken without a check of its keys")
     end = None if minutes is None else started + 60 * minutes

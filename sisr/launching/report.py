@@ -17,14 +17,21 @@ class Report:
 
     Args:
         results: folder of the results.
-        experiments: their names, in the order of the stages.
+        experiments: their names in the order of the stages, each with the names of all jobs that it needs, those that
+            belong to an experiment before it, too.
         slots: how many commands run at once.
         quiet: print nothing.
         every: seconds between two lines on how far it is.
     """
 
     def __init__(
-        self, results: Path, experiments: Sequence[str], slots: int, *, quiet: bool = False, every: float = 30.0
+        self,
+        results: Path,
+        experiments: Mapping[str, Sequence[str]],
+        slots: int,
+        *,
+        quiet: bool = False,
+        every: float = 30.0,
     ) -> None:
         self.file, self.experiments, self.slots = results / STATUS, experiments, slots
         self.quiet, self.every = quiet, every
@@ -66,9 +73,8 @@ class Report:
         data = [job for job in jobs if job.kind in ("fetch", "prepare") and job.state != DONE]
         if data:
             self.say(f"data: {len(data)} steps to do, {', '.join(dict.fromkeys(job.words[1] for job in data))}")
-        for stage, name in enumerate(self.experiments):
-            own = [job for job in jobs if job.stage == stage and job.kind in ("train", "evaluate")]
-            self.say(self._line(name, own))
+        for name, members in self.experiments.items():
+            self.say(self._line(name, [pool.jobs[member] for member in members]))
         left = self.remaining(jobs)
         how = "no speed is known yet; it is told once it is" if left is None else f"about {duration(left)} left"
         limit = "" if minutes is None else f"; this call takes {minutes:g} minutes at most"
@@ -76,11 +82,7 @@ class Report:
 
     def _line(self, name: str, jobs: Sequence[Job]) -> str:
         trainings, evaluations = ([job for job in jobs if job.kind == kind] for kind in ("train", "evaluate"))
-        if not jobs:
-            return f"{name}: all of its runs belong to experiments before it"
-        words = [f"{name}: {len(trainings)} networks"]
-        if trainings:
-            words.append(f"{sum(job.state == DONE for job in trainings)} of them trained")
+        words = [f"{name}: {len(trainings)} networks, {sum(job.state == DONE for job in trainings)} of them trained"]
         words.append(f"{sum(job.state == DONE for job in evaluations)} of {len(evaluations)} evaluations done")
         if begun := [self.reached(job) for job in trainings if job.state != DONE and self.reached(job)]:
             words.append(f"{len(begun)} begun, at step {', '.join(f'{step:,}' for step in begun)}")
@@ -116,13 +118,13 @@ class Report:
         running = [self._running(job) for job in pool.running]
         stage = min((job.stage for job in jobs if not job.ended), default=len(self.experiments) - 1)
         left = [self.remaining([job for job in jobs if job.stage <= stage]), self.remaining(jobs)]
-        told = f"; about {duration(left[0])} left of {self.experiments[stage]}, {duration(left[1])} of all"
+        told = f"; about {duration(left[0])} left of {list(self.experiments)[stage]}, {duration(left[1])} of all"
         self.say(f"running: {', '.join(running)}{told if None not in left else ''}")
 
     def end(self, summary: dict[str, Any], pool: Pool, usual_place: bool) -> None:
         """The last lines: what is complete, and how it goes on."""
         for name, counts in summary["experiments"].items():
-            done = f"{counts['trained']} of {counts['to_be_trained']} networks of its own trained"
+            done = f"{counts['trained']} of {counts['to_be_trained']} networks trained"
             self.say(f"{name}: {'complete' if counts['complete'] else 'not complete'}, {done}")
         if not summary["complete"] and not summary["failed"]:
             self.say(f"the time is over; the same call goes on ({duration(summary['remaining_seconds'])} are left)")
@@ -152,8 +154,8 @@ class Report:
         return {
             "complete": all(job.state == DONE or job.optional for job in jobs),
             "experiments": {
-                name: self._counts([job for job in jobs if job.stage == stage])
-                for stage, name in enumerate(self.experiments)
+                name: self._counts([pool.jobs[member] for member in members])
+                for name, members in self.experiments.items()
             },
             "running": [job.name for job in jobs if job.state == RUNNING],
             "failed": {job.name: job.reason for job in jobs if job.state == FAILED and not job.optional},

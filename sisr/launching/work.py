@@ -130,6 +130,14 @@ class Launch:
             jobs += [job for job in self._experiment(plan_, stage, name) if job.name not in known]
         return jobs
 
+    def members(self) -> dict[str, list[str]]:
+        """For each experiment the names of all trainings and evaluations that it needs, shared ones, too."""
+        found = {}
+        for name in self.experiments:
+            jobs = self._experiment(self.plan, 0, name)
+            found[name] = [job.name for job in jobs if job.kind in ("train", "evaluate")]
+        return found
+
     def _data(self, plan_: Plan, scales: Sequence[int]) -> list[Job]:
         jobs: list[Job] = []
         folders = self.config["data"].get("folders", {})
