@@ -67,7 +67,8 @@ def plan(
         runs=runs,
         reference=entries.reference(found, settings.get("reference")),
         scale=scale,
-        sizes=tuple(settings.get("sizes", (max(1, min(height, width) // 4), max(1, min(height, width) // 2)))),
+        # ENLCA's loss needs some fifty pixels
+        sizes=tuple(settings.get("sizes", [max(8, min(height, width) // part) for part in (4, 2)])),
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from models.attention.crashes import CRASHES, sentence
 from sisr.complexity import measure
+from sisr.errors import SisrError
 from sisr.files import atomic_write
 
 COLUMNS = ("label", *measure.COLUMNS, *measure.TRAINING, "gflops", "gflops_convention")
@@ -50,8 +52,11 @@ def rows(
     for label, subject in zip(labels, subjects, strict=True):
         for size in ordered if subject.kind == "mechanism" else ordered[-1:]:
             each = measure.build(subject.spec, channels, size, embedding, device)
-            row = measure.measure(each, seconds)
-            training = measure.measure_training(each, seconds) if each.kind == "mechanism" else {}
+            try:
+                row = measure.measure(each, seconds)
+                training = measure.measure_training(each, seconds) if each.kind == "mechanism" else {}
+            except CRASHES as error:
+                raise SisrError(f"{label} cannot be measured at {size[0]}x{size[1]}: {sentence(error)}.") from error
             yield {"label": label, **row, **dict.fromkeys(measure.TRAINING), **training, **gflops(row)}
 
 
