@@ -111,15 +111,20 @@ def chosen(pairs: Pairs, words: Sequence[str], size: int = SIZE) -> list[Place]:
             x, y = (int(number) for number in numbers.split(","))
         except ValueError as error:
             raise UsageError(f"--at takes image:x,y with whole numbers, as in img048:231,344, not {word}.") from error
-        if name not in pairs.names:
-            some = ", ".join(pairs.names[:5]) + (" …" if len(pairs.names) > 5 else "")
-            raise UsageError(f"there is no image {name!r} in {pairs.name}; it has {some}.")
-        index = pairs.names.index(name)
+        index = index_of(pairs, name)
         height, width = pairs.hr(index).shape[:2]
         if not (0 <= x <= width - size and 0 <= y <= height - size):
             raise UsageError(f"a crop of {size} pixels at {x},{y} reaches beyond {name}, which is {width} x {height}.")
         found.append(Place(index, x, y))
     return found
+
+
+def index_of(pairs: Pairs, name: str) -> int:
+    """Number of an image in its set. Raises UsageError where it has none of this name."""
+    if name not in pairs.names:
+        some = ", ".join(pairs.names[:5]) + (" …" if len(pairs.names) > 5 else "")
+        raise UsageError(f"there is no image {name!r} in {pairs.name}; it has {some}.")
+    return pairs.names.index(name)
 
 
 def of_paper(pairs: Pairs, scale: int, size: int = SIZE) -> list[Place]:

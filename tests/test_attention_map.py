@@ -266,7 +266,7 @@ def test_what_cannot_be_drawn_is_one_sentence(here: Path, capsys: pytest.Capture
     for status, sentence, words in (
         (2, "--at 140,5 lies outside of cat, whose HR image has 140 x 120 ", [*cat, "--at", "140,5", "--run", "nlsn"]),
         (2, "--at takes X,Y in pixels, as in 120,64, not five.", ["photos:cat", "--at", "five", "--run", "nlsn"]),
-        (1, "there is no image 'dog' in photos; it has cat, camera.", ["photos:dog", "--run", "nlsn"]),
+        (2, "there is no image 'dog' in photos; it has cat, camera.", ["photos:dog", "--run", "nlsn"]),
         (1, "there is no image dog.png; give a file, or SET:NAME", ["dog.png", "--run", "nlsn"]),
         (1, f"{plain} cannot be drawn: edsr has no attention in this network", [*cat, "--run", plain]),
         (1, f"{channel} cannot be drawn: Channel has no map: its weights are between ", [*cat, "--run", channel]),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sisr.crops import best_window
+from sisr.crops import best_window, index_of
 from sisr.errors import SisrError, UsageError
 from sisr.images import read_image
 from sisr.metrics import luminance
@@ -64,7 +64,7 @@ def open_picture(what: str, scale: int, reduced: bool = False) -> Picture:
 
     Raises:
         SisrError: there is no such file, set or image, or it is too small.
-        UsageError: `reduced` for an image of a set.
+        UsageError: the set has no such image, or `reduced` for an image of a set.
     """
     path = Path(what)
     if path.is_file():
@@ -79,10 +79,7 @@ def open_picture(what: str, scale: int, reduced: bool = False) -> Picture:
         raise UsageError(f"{folder} has LR images of its own, or makes them; leave --reduce out.")
     pairs: Any = open_pairs(folder, scale)
     name = name or pairs.names[0]
-    if name not in pairs.names:
-        some = ", ".join(pairs.names[:5]) + (" …" if len(pairs.names) > 5 else "")
-        raise SisrError(f"there is no image {name!r} in {folder}; it has {some}.")
-    index = pairs.names.index(name)
+    index = index_of(pairs, name)
     return Picture(name, np.array(pairs.hr(index)), np.array(pairs.lr(index)), scale)
 
 
