@@ -146,6 +146,18 @@ def test_a_preset_is_changed_and_its_steps_scaled(tmp_path: Path) -> None:
         read_preset(tmp_path / "none.yaml")
 
 
+def test_without_jsonschema_a_preset_is_taken_unchecked_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    assert main(["launch", str(ROOT / "config" / "mini.yaml"), "--plan", "--output", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "jsonschema is not installed" in said
+    assert "table2: 8 networks, 0 of them trained, 0 of 10 evaluations done" in said
+    assert "table1: 6 networks" in said  # all of them shared with the experiments before
+    assert not list(tmp_path.iterdir())  # a plan starts nothing and writes nothing
+
+
 def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
     config = read_preset(ROOT / "config" / "quick.yaml", ["preset=twice"])
     work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
