@@ -34,8 +34,11 @@ if workflow.is_main_process:
     for name, most in {"download": 1, "gpu": max(1, gpus.slots())}.items():
         if name not in workflow.global_resources and (LOCAL or name != "gpu"):
             workflow.register_resource(name, most)
-# a training that was stopped (preemption, time limit, too little memory) goes on from its checkpoint
-RETRIES = config.get("retries_per_run", 1 if LOCAL else 3)
+# a training that was stopped (preemption, time limit, too little memory) goes on from its checkpoint: in a new job of a
+# cluster, not within the one whose time is over
+RETRIES = (
+    config.get("retries_per_run", 1 if LOCAL else 3) if workflow.is_main_process else 0
+)
 # for what is measured: a job beside it would be measured, too
 ALL_CORES = workflow.resource_settings.cores or config.get("threads_per_run", 1)
 
