@@ -46,9 +46,12 @@ RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
 VISUAL = figures(PLAN)
 OWN = shlex.join(map(planning.network_spec, planning.own(PLAN.runs.values())))
-WATCHED = shlex.join(
-    ["--validate", *config["data"].get("validate", [])]
-    + ["--tensorboard"] * config.get("tensorboard", False)
+# of the environment, not a parameter: what shows of a training while it runs changes nothing that it makes
+os.environ.update(
+    SISR_WATCH=shlex.join(
+        ["--validate", *config["data"].get("validate", [])]
+        + ["--tensorboard"] * config.get("tensorboard", False)
+    )
 )
 
 

@@ -31,7 +31,6 @@ rule train:
         arguments=training_arguments,
         folder=subpath(output[0], parent=True),
         device=config.get("device", "auto"),
-    # WATCHED is no parameter: what shows of a training while it runs changes nothing that it makes
     shell:
         "python -m sisr train {params.arguments} --output {params.folder} --device {params.device}"
-        " --threads {threads} {WATCHED} > {log} 2>&1"
+        " --threads {threads} $SISR_WATCH > {log} 2>&1"
