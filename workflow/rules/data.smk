@@ -28,6 +28,7 @@ rule prepare:
         "results/logs/prepare/{set}_{store}.log",
     conda:
         "../../environment.yml"
+    priority: 1  # sets that trainings only watch are there when the first one begins
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
