@@ -31,6 +31,7 @@ rule train:
         arguments=training_arguments,
         folder=subpath(output[0], parent=True),
         device=config.get("device", "auto"),
+    # exec: a signal reaches the training and no shell around it that would end before its checkpoint is written
     shell:
-        "python -m sisr train {params.arguments} --output {params.folder} --device {params.device}"
+        "exec python -m sisr train {params.arguments} --output {params.folder} --device {params.device}"
         " --threads {threads} $SISR_WATCH > {log} 2>&1"
