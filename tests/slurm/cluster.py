@@ -194,5 +194,6 @@ def _sweep() -> None:
 if __name__ == "__main__":
     if why := missing():
         sys.exit(why)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all that it has started
     with cluster() as variables:
         sys.exit(subprocess.run(sys.argv[1:] or ["sinfo"], env=os.environ | variables, check=False).returncode)
