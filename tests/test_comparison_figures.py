@@ -13,13 +13,14 @@ import results_folder
 
 import models
 from sisr import evaluation, psnr
-from sisr.comparison import answers, crops, notebook, result
+from sisr.comparison import answers, crops, notebook, page, result
 from sisr.errors import SisrError
 from sisr.figures import compare, compare_cost, compare_differences, compare_pareto, style
 from sisr.images import read_image
 from sisr.methods import Network
 from sisr.metrics import luminance
 from sisr.pairs import open_pairs
+from sisr.tables import cells
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,19 @@ def test_written_files_repeat(results: Path) -> None:
     assert [name for name in before if before[name] != again[name]] == []
 
 
+def test_without_costs_what_stands_over_cost_is_left_out(results: Path, tmp_path: Path) -> None:
+    table = result.read(results).table
+    folder = tmp_path / "quick"
+    cells.write(table[table["dataset"] != ""], folder / "tables" / "compare.csv")
+    assert [path.name for path in compare.write(folder)] == ["compare_differences.png", "compare_differences.svg"]
+    shown = page.page(folder)
+    assert "<h3>Quality</h3>" in shown
+    assert "<h3>Cost</h3>" not in shown
+    assert "Beside enlca it takes" not in shown
+    assert "Time and memory" not in shown
+    assert shown.count('src="data:image/webp') == 1
+
+
 def test_what_is_missing_is_one_sentence(results: Path, tmp_path: Path) -> None:
     with pytest.raises(SisrError, match="run python -m sisr tables compare first"):
         result.read(tmp_path)
@@ -142,7 +156,10 @@ def test_answers_are_sentences_of_the_cells(results: Path) -> None:
     assert gain
     sentence = answers.sentence(comparison, "nlsa", "Set14")
     assert sentence.startswith(f"On Set14, nlsa is worse than enlca: −{abs(gain.value):.3f} dB [−")
-    assert "over 14 images, corrected p < 0.001." in sentence
+    p = comparison.measured("nlsa", "psnr_p_corrected", "Set14")
+    assert p
+    assert sentence.endswith(f"over 14 images, corrected p {answers.p_value(p.value)}.")
+    assert [answers.p_value(value) for value in (0.0004, 0.0123, 0.5)] == ["< 0.001", "= 0.012", "= 0.5"]
     assert answers.summary(comparison, "nlsa") == [("worse", "worse on 2 of 2 sets")]
     # invented: 2 times enlca's operations and memory, times (128·128)^0.3 its time
     assert answers.cost(comparison, "nlsa") == (

@@ -45,7 +45,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def write(results: Path) -> Path:
     """Write `comparison.html` from the tables, figures and crops of a results folder.
 
-    Raises SisrError where the table or the costs are missing; figures and crops that are not there are left out.
+    Raises SisrError where the table is missing; costs, figures and crops that are not there are left out.
     """
     with atomic_write(results / NAME) as temporary:
         temporary.write_text(page(results), encoding="utf-8")
@@ -149,12 +149,12 @@ def _section(name: str, title: str, content: str) -> str:
 
 
 def _tables(comparison: Comparison, results: Path) -> str:
-    files = [results / "tables" / "compare.csv", results / "comparison" / "cost_by_size.csv"]
+    files = [results / "tables" / "compare.csv", result.costs_file(results)]
     links = " and ".join(download(file) for file in files if file.is_file())
     return _section(
         "table",
         "The table",
-        f"<h3>Quality</h3>{_quality(comparison)}<h3>Cost</h3>{_cost(comparison)}"
+        f"<h3>Quality</h3>{_quality(comparison)}{_cost(comparison)}"
         f'<p class="soft">A heading sorts. Every cell with its origin: {links} (saved out of this page).</p>',
     )
 
@@ -211,8 +211,10 @@ def _cost(comparison: Comparison) -> str:
             low, high = (_short(end) if end is not None else "" for end in ends)
             cells.append(Cell(_short(found.value * factor), found.value, f"{low} to {high}" if low and high else ""))
         rows.append(Row(_head(comparison, label), label, cells))
+    if not any(cell.content for row in rows for cell in row.cells):
+        return ""
     columns = [Column(title, unit, first="ascending") for _, title, unit, _ in kinds]
-    return page_parts.table("cost", "What each mechanism costs", "Mechanism", columns, rows)
+    return "<h3>Cost</h3>" + page_parts.table("cost", "What each mechanism costs", "Mechanism", columns, rows)
 
 
 def _short(value: float) -> str:
@@ -305,8 +307,8 @@ def _origin(comparison: Comparison, results: Path) -> str:
         )  # fmt: skip
         known = "".join(f"<dt>{name}</dt><dd><code>{escape(str(value))}</code></dd>" for name, value in facts if value)
         blocks.append(f"<details><summary>{_head(comparison, label)}</summary><dl>{known}</dl></details>")
-    costs = [comparison.cell(label, "forward_seconds") for label in comparison.labels]
-    machines = "; ".join(dict.fromkeys(f"{c['hardware']}, PyTorch {c['torch']}" for c in costs if c is not None))
+    costs = [c for label in comparison.labels if (c := comparison.cell(label, "forward_seconds")) is not None]
+    machines = "; ".join(dict.fromkeys(f"{c['hardware']}, PyTorch {c['torch']}" for c in costs if c["hardware"]))
     return _section(
         "origin",
         "Where this comes from",

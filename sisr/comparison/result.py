@@ -115,11 +115,16 @@ def read(results: Path) -> Comparison:
     return comparison
 
 
+def costs_file(results: Path) -> Path:
+    """Where time and memory over image size stand."""
+    return results / "comparison" / "cost_by_size.csv"
+
+
 def read_costs(results: Path) -> pd.DataFrame:
     """Time and memory over image size (`COST_COLUMNS`). Raises SisrError where they are not there."""
-    path = results / "comparison" / "cost_by_size.csv"
+    path = costs_file(results)
     if not path.is_file():
-        raise SisrError(f"there is no {path}; run python -m sisr compare first.")
+        raise SisrError(f"there is no {path}; run snakemake compare, or python -m sisr complexity --by-size, first.")
     table = pd.read_csv(path, dtype={"label": str, "device": str})
     if missing := set(COST_COLUMNS) - set(table.columns):
         raise SisrError(f"{path} lacks the column {min(missing)}; make it again.")

@@ -9,20 +9,20 @@ from sisr.figures import save, style
 
 def write(results: Path) -> list[Path]:
     """Draw `figures/compare_{differences,pareto,cost}.{png,svg}` from `tables/compare.csv` and
-    `comparison/cost_by_size.csv`; the same files give the same bytes."""
+    `comparison/cost_by_size.csv`; the same files give the same bytes.
+
+    Where no cost was measured, what is over cost is left out; raises SisrError where there is no table.
+    """
     from sisr.figures import compare_cost, compare_differences, compare_pareto
 
-    comparison, costs = result.read(results), result.read_costs(results)
-    paths: list[Path] = []
+    comparison = result.read(results)
     with style.settings():
-        figures: dict[str, Any] = {
-            "compare_differences": compare_differences.draw(comparison),
-            "compare_pareto": compare_pareto.draw(comparison),
-            "compare_cost": compare_cost.draw(comparison, costs),
-        }
-    for name, figure in figures.items():
-        paths += save(figure, name, results)
-    return paths
+        figures: dict[str, Any] = {"compare_differences": compare_differences.draw(comparison)}
+        if any(comparison.measured(label, "forward_seconds") for label in comparison.labels):
+            figures["compare_pareto"] = compare_pareto.draw(comparison)
+        if result.costs_file(results).is_file():
+            figures["compare_cost"] = compare_cost.draw(comparison, result.read_costs(results))
+    return [path for name, figure in figures.items() for path in save(figure, name, results)]
 
 
 def write_crops(results: Path) -> list[Path]:
