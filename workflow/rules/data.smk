@@ -26,9 +26,9 @@ rule prepare:
         "data/prepared/{set}/{store}/pixels.bin",
     log:
         "results/logs/prepare/{set}_{store}.log",
+    priority: 1  # sets that trainings only watch are there when the first one begins
     conda:
         "../../environment.yml"
-    priority: 1  # sets that trainings only watch are there when the first one begins
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
