@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sisr.comparison import answers, result
 from sisr.errors import SisrError
-from sisr.tables import compare_view
 from sisr.tables.notebook import Markdown, Png
 
 CROPS = "compare_crops"
@@ -35,9 +34,3 @@ def figure(name: str, results: str) -> Png | Markdown:
             f"No crops were made for this comparison (`python -m sisr comparison-crops --results {results} --data …`)."
         )
     raise SisrError(f"there is no {path}; run python -m sisr comparison-figures --results {results} first.")
-
-
-def methods(results: str) -> Markdown:
-    """Test, correction, intervals and measures, as the table states them."""
-    notes = compare_view.view(result.read(Path(results)).table).notes
-    return Markdown("\n".join(f"- {note}" for note in notes))

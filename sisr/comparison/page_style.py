@@ -138,6 +138,8 @@ body > footer p { border-top: 1px solid var(--line); padding-top: 1rem; max-widt
   figure, .card, tr, .scene { break-inside: avoid; } h2, h3 { break-after: avoid; }
   table { font-size: 8pt; } th, td { padding: .25rem .35rem; }
   .badge { border: 1px solid currentColor; background: none; }
+  .scene { grid-template-columns: 10rem minmax(0, 1fr); }
+  .crops { grid-template-columns: repeat(auto-fit, minmax(5.5rem, 1fr)); } .crops figcaption { font-size: .7rem; }
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 """
