@@ -14,7 +14,7 @@ os.environ.update(
 )
 
 from sisr import gpus
-from sisr.comparison import planning
+from sisr.comparison import before, planning
 from sisr.errors import SisrError
 from sisr.experiments import known_attention, plan
 from sisr.visual import figures
@@ -44,8 +44,14 @@ ALL_CORES = workflow.resource_settings.cores or config.get("threads_per_run", 1)
 
 RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
+if workflow.is_main_process:
+    try:
+        before.try_own(
+            PLAN.runs.values(), known_attention(), RESULTS / "comparison/tried.json"
+        )
+    except SisrError as error:
+        sys.exit(f"{error}")
 VISUAL = figures(PLAN)
-OWN = shlex.join(map(planning.network_spec, planning.own(PLAN.runs.values())))
 # of the environment, not a parameter: what shows of a training while it runs changes nothing that it makes
 os.environ.update(
     SISR_WATCH=shlex.join(
@@ -247,10 +253,6 @@ def code(runs):
 
 def training_code(wildcards):
     return code([PLAN.runs[wildcards.run]])
-
-
-def own_code(wildcards):
-    return code(PLAN.runs.values())
 
 
 def comparison():

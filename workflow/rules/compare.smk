@@ -1,29 +1,9 @@
 """Attention mechanisms beside each other: tried, trained under one recipe, measured, tested, shown."""
 
 
-rule comparison_check:
-    input:
-        own_code,
-    output:
-        RESULTS / "comparison/checked.json",
-    log:
-        RESULTS / "logs/comparison/check.log",
-    priority: 100
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(10),
-    params:
-        networks=OWN,
-    shell:
-        "python -m sisr comparison-check {params.networks} --output {output} > {log} 2>&1"
-
-
 rule comparison_cost:
     input:
         compared_code,
-        checked=ancient(rules.comparison_check.output),
     output:
         all=RESULTS / "comparison/cost.csv",
         by_size=RESULTS / "comparison/cost_by_size.csv",

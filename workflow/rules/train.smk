@@ -5,8 +5,6 @@ rule train:
     input:
         training_stores,
         training_code,
-        # what cannot work is told before anything is trained; being tried again retrains nothing
-        ancient(RESULTS / "comparison/checked.json"),
     output:
         RESULTS / "runs/{run}/config.json",
         RESULTS / "runs/{run}/weights.safetensors",
