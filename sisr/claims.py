@@ -272,7 +272,7 @@ def _seeds(table: pd.DataFrame) -> list[str]:
         if not isfinite(spread.seeds):
             said.append(f"- {dataset} x{scale}: not known, since no network was trained with two seeds.")
             continue
-        needed = [f"{effect} dB: {_number(power.seeds_needed(effect, spread))}" for effect in (0.02, 0.05, 0.1, 0.2)]
+        needed = [f"{effect} dB: {_number(effect, spread)}" for effect in (0.02, 0.05, 0.1, 0.2)]
         said.append(
             f"- {dataset} x{scale}: {', '.join(needed)} (spread between seeds {spread.seeds:.3f} dB, between images "
             f"{spread.images:.3f} dB over {spread.count})."
@@ -280,5 +280,10 @@ def _seeds(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _number(seeds: float) -> str:
-    return f"{seeds:.0f} seeds" if isfinite(seeds) else "no number of seeds, there are too few images"
+def _number(effect: float, spread: power.Spread) -> str:
+    seeds = power.seeds_needed(effect, spread)
+    if isfinite(seeds):
+        return f"{seeds:.0f} seeds"
+    if power.enough_images(effect, spread):
+        return f"more than {power.MOST:,} seeds"
+    return "no number of seeds, the images are too few"

@@ -66,6 +66,12 @@ def seeds_needed(effect: float, found: Spread, level: float = LEVEL, power: floa
     return next((float(n) for n in range(2, MOST + 1) if _told(abs(effect), n, found, level, power)), inf)
 
 
+def enough_images(effect: float, found: Spread, level: float = LEVEL, power: float = POWER) -> bool:
+    """Whether some number of seeds would tell a difference of `effect` dB on these images."""
+    error = found.images / sqrt(found.count)
+    return error == 0 or abs(effect) / error >= _multiple(found.count - 1, level, power)
+
+
 def smallest_effect(seeds: int, found: Spread, level: float = LEVEL, power: float = POWER) -> float:
     """Difference in dB that is told in 80 of 100 cases with so many trainings of each setting; NaN if not known."""
     if seeds < 2 or not (isfinite(found.seeds) and isfinite(found.images)):

@@ -14,7 +14,7 @@ from sisr.claims import FAILS, HOLDS, UNTOLD
 from sisr.cli import main
 from sisr.comparison import difference
 from sisr.errors import SisrError
-from sisr.power import Spread, seeds_needed, smallest_effect, spread
+from sisr.power import Spread, enough_images, seeds_needed, smallest_effect, spread
 
 SETS = {"B100": 100}
 
@@ -138,6 +138,10 @@ def test_with_so_many_seeds_the_test_tells_the_difference_in_80_of_100_tries(eff
 def test_where_seeds_do_not_help_or_nothing_is_known_it_is_said() -> None:
     few = Spread(seeds=0.001, freedom=4, images=0.2, count=5)
     assert seeds_needed(0.02, few) == inf
+    assert not enough_images(0.02, few)
+    many = Spread(seeds=2.0, freedom=4, images=0.01, count=100)
+    assert seeds_needed(0.02, many) == inf
+    assert enough_images(0.02, many)
     assert isnan(seeds_needed(0.1, Spread(float("nan"), 0, 0.1, 100)))
     assert isnan(seeds_needed(0.0, few))
     assert isnan(smallest_effect(1, few))
