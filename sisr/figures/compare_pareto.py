@@ -34,11 +34,7 @@ def draw(comparison: Comparison) -> Figure:
             f"{dataset} x{comparison.scale}" + (f"; {comparison.reference}: {text(own.value, 2)} dB" if own else "")
         )
         line[0].set_ylabel(f"PSNR minus {comparison.reference}'s (dB)")
-    handles: dict[str, Any] = {}
-    for axes in panels.flat:
-        found, labels = axes.get_legend_handles_labels()
-        handles |= dict(zip(labels, found, strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
+    style.legend(figure)
     style.stamp(
         figure,
         comparison.table,

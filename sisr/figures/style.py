@@ -104,6 +104,15 @@ def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
     return value, [[max(0.0, value - low)], [max(0.0, high - value)]]
 
 
+def legend(figure: Figure) -> None:
+    """One legend above all panels, in which everything that they name stands once."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        found, labels = axes.get_legend_handles_labels()
+        handles |= dict(zip(labels, found, strict=True))
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
+
+
 def pareto(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     """Join the (cost, value) points that none of the same or a lower cost matches by a dashed line of steps, up to the
     right edge of the axes, whose limits must have been set."""

@@ -1,7 +1,6 @@
 """Table 4 as a figure: PSNR over what it costs, in operations and in time."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -40,11 +39,7 @@ def draw(table: pd.DataFrame) -> Figure:
             axes.set_xlabel(label)
         line[0].set_title(f"{dataset} x{int(scale)}")
         line[0].set_ylabel("PSNR above the convolution's (dB)" if quantity == "psnr_difference" else "PSNR (dB)")
-    handles: dict[str, Any] = {}
-    for axes in panels.flat:
-        found, labels = axes.get_legend_handles_labels()
-        handles |= dict(zip(labels, found, strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
+    style.legend(figure)
     style.stamp(
         figure, table, "Mean over images, 95 % bootstrap interval" + (", paired." if "diff" in quantity else ".")
     )
