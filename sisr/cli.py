@@ -46,8 +46,9 @@ def _parser(verb: str) -> argparse.ArgumentParser:
 
 def _overview() -> str:
     lines = ["usage: python -m sisr VERB …   (python -m sisr VERB --help explains one)", ""]
+    width = max(map(len, verbs()))
     for verb in verbs():
-        lines.append(f"  {verb:<16}{_command(verb).HELP}")
+        lines.append(f"  {verb:<{width}}  {_command(verb).HELP}")
     return "\n".join(lines)
 
 
