@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sisr import cgroups
+
 _PROBES = (16, 32, 48)
 _MARGIN = 1.5
 """Workspaces inside an operator (cuDNN, im2col) are not seen by the count."""
@@ -79,18 +81,8 @@ def available(device: torch.device) -> int:
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    group = Path("/sys/fs/cgroup")
-    try:  # a container may have less than the machine
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        cached = sum(
-            int(line.split()[1])
-            for line in (group / "memory.stat").read_text().splitlines()
-            if line.startswith(("inactive_file ", "active_file "))
-        )
-        free = min(free, limit - used + cached)
-    except (OSError, ValueError):
-        pass
+    if (left := cgroups.room()) is not None:  # a container, or a job of a cluster, may have less than the machine
+        free = min(free, left)
     return int(0.9 * free)
 
 
