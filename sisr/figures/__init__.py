@@ -45,6 +45,7 @@ def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
 
     check_endings(paths)
     with style.settings():
+        style.settle(figure)
         for path in paths:
             metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
             with atomic_write(path) as temporary:

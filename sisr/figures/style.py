@@ -95,6 +95,18 @@ def _footer_lines(width: float, said: str, extra: str) -> tuple[list[str], list[
     return textwrap.wrap(extra, characters), textwrap.wrap(said, characters)
 
 
+def settle(figure: Figure) -> None:
+    """Fix the layout, so that the same figure always has the same bytes.
+
+    The solver behind the constrained layout sums in the order of its variables' addresses: two drawings of one figure
+    may differ in the last bit of a position, and SVG takes the names of its clipping paths from it.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(Bbox.from_bounds(*(round(value, 9) for value in axes.get_position(original=True).bounds)))
+
+
 def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
     """A measured cell as (value, error bars for matplotlib); no bars where there is no interval."""
     value, low, high = number(cell["measured"]), number(cell["low"]), number(cell["high"])
