@@ -16,6 +16,7 @@ from sisr.comparison import entries, methods
 from sisr.complexity import measure, series, specs
 from sisr.errors import SisrError, UsageError
 from sisr.experiments import Plan, known_attention, plan
+from sisr.files import sha256
 from sisr.tables import cells, compare, view
 from sisr.tables.runs import load
 
@@ -313,13 +314,12 @@ def test_own_mechanisms_are_tried_before_training(
     file = Path(f"mine_{abs(hash(change))}.py")
     file.write_text(OWN.replace("return x * self.strength", change) if change else OWN)
     network = specs.form("edsr", {"blocks": 1, "channels": 8, "attention": f"{file}:MyAttention", "slots": (0,)})
-    status = main(["comparison-check", network, "--output", "checked.json"])
+    status = main(["comparison-check", network, "--json"])
     captured = capsys.readouterr()
     if not said:
         assert status == 0
-        assert len(json.loads(Path("checked.json").read_text())[0]["sha256"]) == 64
+        assert json.loads(captured.out) == [{"spec": network, "file": str(file), "sha256": sha256(file)}]
     else:
         assert status == 1
         assert said.replace("mine.py", str(file)) in captured.err
         assert captured.err.count("\n") == 1
-        assert not Path("checked.json").exists()
