@@ -128,9 +128,10 @@ def flags(words: list[str]) -> tuple[int, str]:
 def help_of_module(name: str) -> tuple[int, str]:
     """What `python -m NAME --help` says, in this process."""
     said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), pytest.raises(SystemExit) as stopped:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.setattr(sys, "argv", [name, "--help"])
-        runpy.run_module(name, run_name="__main__")
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_module(name, run_name="__main__")
     return int(stopped.value.code or 0), said.getvalue()
 
 
