@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sisr.errors import UsageError
 
+HELP = "auto (default): a GPU that no other run uses, or the CPU without one; cpu, cuda (as auto), cuda:1 (that one) …"
+"""What `--device` of every command says."""
 RUNS = "SISR_RUNS_PER_GPU"
 """Environment variable: how many processes may share a GPU. Where it is set, a process waits until one is free."""
 LOCKS = "SISR_GPU_LOCKS"

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr import gpus
+
 HELP = "draw what a position of an image attends to, by one or several trained networks"
 EXAMPLE = (
     "python -m sisr attention-map data/prepared/photographs-test:astronaut --at 128,370 \\\n"
@@ -51,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--skip", action="store_true", help="leave out networks whose mechanism tells no map, instead of an error")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <image>_attention.png)")
     add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W), or .csv")
-    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
+    add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

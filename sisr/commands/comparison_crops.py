@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr import gpus
+
 HELP = "show where compared mechanisms differ most: crops of the test images, side by side"
 EXAMPLE = "python -m sisr comparison-crops --results results/quick --data data/prepared/photographs-test"
 
@@ -15,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help="the prepared sets that were compared on")
     add("--images", type=int, default=4, metavar="N", help="images to show (default: 4)")
     add("--size", type=int, default=80, metavar="PIXELS", help="side of a crop in HR pixels (default: 80)")
-    add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr import gpus
+
 HELP = "count the operations and measure time and memory of attention mechanisms and networks"
 EXAMPLE = (
     "python -m sisr complexity convolution nla nlsa:rounds=4 enlca:m=128 --channels 64 --size 100 100 "
@@ -25,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--size", type=int, nargs=2, default=(100, 100), metavar=("H", "W"), help="feature map or LR image (100 100)")
     add("--seconds", type=float, default=2.0, help="for how long each forward is repeated (default: 2)")
-    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
+    add("--device", default="auto", help=gpus.HELP)
     add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
     series = parser.add_argument_group(
         "comparison", "time a forward and backward, too, at several sizes, under labels; networks at the largest size"

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr import gpus
+
 HELP = "draw the same crops of test images by several methods side by side, with PSNR and SSIM"
 EXAMPLE = (
     "python -m sisr crops data/prepared/Urban100 --scale 4 -o crops.png \\\n"
@@ -36,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--images", type=int, default=6, metavar="N", help="most images to show without --at (default: 6)")
     add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or what fits into the images)")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
-    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
+    add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from sisr import gpus
+
 HELP = "measure PSNR and SSIM of a run, a weights file, a folder of SR images, or of bicubic and HR themselves"
 EXAMPLE = (
     "python -m sisr evaluate results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e "
@@ -42,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
     add("--unrounded-lr", action="store_true", help="networks get HR reduced in floating point, as SRMD is tested")
     add("--save-images", action="store_true", help="write the SR images, too: <output-dir>/<set>_x<scale>/<image>.png")
-    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
+    add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> list[dict]:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sisr import gpus
 from sisr.config import Network, Run, Training, flag
 from sisr.errors import UsageError
 
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the prepared sets [data/prepared]",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX [auto]")
+    parser.add_argument("--device", default="auto", help=gpus.HELP)
     parser.add_argument("--threads", type=int, help="CPU threads [torch's choice]")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints [60]")
     parser.add_argument(

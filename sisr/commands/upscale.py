@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from sisr import gpus
+
 HELP = "enlarge photographs with a trained or published network"
 EXAMPLE = (
     "python -m sisr upscale photo.jpg -o photo_x4.png --weights results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e\n"
@@ -22,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--overlap", type=int, default=32, metavar="N", help="pixels a tile sees beyond itself (default: 32)")
     add("--self-ensemble", action="store_true", help="mean over the eight flips and rotations: better, 8 times slower")
     add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
-    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
+    add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> list[dict]:
