@@ -32,6 +32,7 @@ benchmark: $(ENVIRONMENT)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.attention --output results/benchmarks
 	$(BIN)/python -m benchmarks.contrastive --output results/benchmarks
 	$(BIN)/python -m benchmarks.imresize
+	$(BIN)/python -m benchmarks.input --output results/benchmarks
 
 lint: $(ENVIRONMENT)  ## check formatting, style, types and the workflow
 	$(BIN)/ruff check
