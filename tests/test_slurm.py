@@ -69,9 +69,7 @@ def finished(folder: Path) -> Iterator[Finished]:
     if why := cluster.missing():
         pytest.skip(f"no Slurm: {why}")
     # what is quick is made before, here: a job of a cluster is looked at every few seconds only
-    told = checkout.snakemake(
-        folder, "--cores", "2", "--configfile", PRESET, "--until", "prepare", "comparison_check", "--", TARGET
-    )
+    told = checkout.snakemake(folder, "--cores", "2", "--configfile", PRESET, "--until", "prepare", "--", TARGET)
     assert told.returncode == 0, told.stdout + told.stderr
     with cluster.cluster() as environment:
         process = subprocess.Popen(
