@@ -156,6 +156,11 @@ def test_every_verb_and_every_setting_is_documented(site: Path, pages: dict[Path
         assert setting.metadata["help"].replace("`", "") in training
 
 
+def test_readme_names_every_verb() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert not [verb for verb in cli.verbs() if f"`{verb}`" not in text]
+
+
 def test_every_key_of_a_preset_is_documented_once_in_words_and_once_in_the_schema(
     site: Path, pages: dict[Path, Page]
 ) -> None:
