@@ -110,6 +110,13 @@ def _train(
     settings, scale = run.training, run.network.scale
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
 
+    # network: the same on every process, since the seed is
+    torch.manual_seed(run.seed)
+    model = create_network(run).to(place).train()
+    code = own_code(run)
+    if settings.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+
     # data: each process cuts its own part of the batch
     sets = [PairedStore(data / name, scale) for name in run.train]
     sampler = PatchSampler(
@@ -118,12 +125,6 @@ def _train(
     parts = group.parts(settings.batch, settings.accumulate)
     validation = Validation(_prepared(validate, data, scale, quiet=not group.leads))
 
-    # network: the same on every process, since the seed is
-    torch.manual_seed(run.seed)
-    model = create_network(run).to(place).train()
-    code = own_code(run)
-    if settings.channels_last:
-        model = model.to(memory_format=torch.channels_last)
     # warm-up: the average forgets the first weights even in a short run
     ema = ModelEmaV3(model, settings.ema_decay, use_warmup=True, exclude_buffers=True) if settings.ema_decay else None
     final = ema.module if ema else model
