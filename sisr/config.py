@@ -57,6 +57,10 @@ class Network:
                     f"slots count the blocks before the attention, 0 to {self.blocks}."
                 )
 
+    def options(self) -> dict[str, Any]:
+        """What `models.create` takes besides name and scale."""
+        return {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("name", "scale")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:

@@ -240,18 +240,8 @@ def own_code(run: Run) -> dict[str, str]:
 
 def create_network(run: Run) -> nn.Module:
     """The untrained network of a run."""
-    network = run.network
-    options: dict[str, Any] = {
-        "blocks": network.blocks,
-        "channels": network.channels,
-        "residual_scale": network.residual_scale,
-        "initialisation": network.initialisation,
-        "attention": network.attention,
-        "attention_options": network.attention_options,
-        "slots": network.slots,
-    }
     try:
-        return models.create(network.name, scale=network.scale, **options)
+        return models.create(run.network.name, scale=run.network.scale, **run.network.options())
     except (ValueError, TypeError) as error:
         raise SisrError(str(error)) from error
 

@@ -79,18 +79,7 @@ def mechanism_spec(run: Run) -> str:
 
 def network_spec(run: Run) -> str:
     """The network of a run as `python -m sisr complexity` takes it."""
-    network = run.network
-    options: dict[str, Any] = {
-        "scale": network.scale,
-        "blocks": network.blocks,
-        "channels": network.channels,
-        "residual_scale": network.residual_scale,
-        "initialisation": network.initialisation,
-        "attention": network.attention,
-        "attention_options": network.attention_options,
-        "slots": network.slots,
-    }
-    return specs.form(network.name, options)
+    return specs.form(run.network.name, {"scale": run.network.scale, **run.network.options()})
 
 
 def own(runs: Iterable[Run]) -> list[Run]:
