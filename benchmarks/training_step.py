@@ -24,6 +24,7 @@ from sisr.memory import is_shortage
 DATA_SHEET = {"H100": 989e12, "H200": 989e12}
 """Dense bfloat16 operations a second by NVIDIA's data sheets, SXM."""
 AIM_MILLISECONDS, AIM_MEMORY = 30.0, 1 / 3
+PAPER_STEPS, PAPER_RUNS = 1_000_000, 23  # of config/paper.yaml
 OURS, PLAIN = "bfloat16, channels last, compiled", "float32, written out"
 FORMS = (
     Form(name=OURS, bfloat16=True, channels_last=True, compile="default"),
@@ -124,6 +125,7 @@ def main() -> None:
             rows.append(row | {"device": header, **vars(size)})
             print(line(row), flush=True)
     verdicts = judge({str(row["form"]): row for row in rows}, sheet)
+    verdicts += reproduction({str(row["form"]): row for row in rows}, size)
     print("\n" + "\n".join(verdicts))
     if args.output:
         columns = dict.fromkeys(key for row in rows for key in row)
@@ -162,6 +164,21 @@ def judge(rows: dict[str, Row], sheet: float | None) -> list[str]:
     elif plain.get("note"):
         verdicts.append(f"{aim}: the written-out form is {plain['note']}; this one takes {memory:.0f} MB")
     return verdicts
+
+
+def reproduction(rows: dict[str, Row], size: Size) -> list[str]:
+    """What training at this size would take, from the time of a step; every assumption is said."""
+    told = []
+    for name in (OURS, PLAIN):
+        time = rows.get(name, {}).get("milliseconds")
+        if isinstance(time, float):
+            hours = time / 1000 * PAPER_STEPS / 3600
+            told.append(
+                f"{name}: {hours:.1f} h for one network of {PAPER_STEPS:,} steps of {size.batch} patches of "
+                f"{size.patch}x{size.patch}, {PAPER_RUNS * hours:.0f} h for the {PAPER_RUNS} of config/paper.yaml, if "
+                "each takes as long a step as this one, evaluation and data not counted"
+            )
+    return told
 
 
 def _verdict(text: str, reached: bool) -> str:

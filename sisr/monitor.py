@@ -13,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from sisr import inference
+from sisr.errors import SisrError
 from sisr.metrics import psnr
 from sisr.resize import imresize
 from sisr.store import PairedStore
@@ -91,7 +92,10 @@ class Monitor:
         )
         self.writer: Any = None
         if tensorboard and not quiet:
-            from torch.utils.tensorboard import SummaryWriter
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise SisrError("event files need the package tensorboard; install it, or leave it out.") from error
 
             # what an interrupted process wrote beyond the checkpoint is hidden
             self.writer = SummaryWriter(str(tensorboard), purge_step=start + 1)

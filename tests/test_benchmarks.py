@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import input as input_benchmark
 from benchmarks.input import Files, lay_out, mosaics
 from benchmarks.step import Form, Size, batches, free, make, milliseconds
-from benchmarks.training_step import OURS, PLAIN, judge
+from benchmarks.training_step import OURS, PLAIN, judge, reproduction
+from sisr.experiments import plan
 from sisr.training import create_network
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 8), (4, 16)])
@@ -71,6 +74,10 @@ def test_verdicts_follow_the_figures() -> None:
     full = judge({OURS: fast, PLAIN: plain | {"milliseconds": None, "megabytes": None, "note": "out of memory"}}, None)
     assert "out of memory; this one takes 90 MB" in full[-1]
     assert judge({OURS: fast | {"milliseconds": None, "note": "out of memory"}}, None) == ["no verdict: out of memory"]
+    # 36 ms is 10 hours of a million steps, and config/paper.yaml trains 23 networks
+    assert len(plan(yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())).runs) == 23
+    [whole] = reproduction({OURS: fast | {"milliseconds": 36.0}, PLAIN: plain | {"milliseconds": None}}, Size())
+    assert "10.0 h for one network of 1,000,000 steps of 16 patches of 48x48, 230 h for the 23" in whole
 
 
 def test_the_ordinary_data_set_reads_pairs_of_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
