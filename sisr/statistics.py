@@ -67,12 +67,20 @@ def mean(values: ArrayLike, resamples: int = RESAMPLES, seed: int = SEED) -> Int
     return _interval(float(matrix.mean()), samples, statistic, images, seeds, resamples, seed)
 
 
-def difference(values: ArrayLike, baseline: ArrayLike, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+def difference(
+    values: ArrayLike,
+    baseline: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    *,
+    same_seeds: bool = False,
+) -> Interval:
     """Mean of values − baseline, paired by image, with a 95 % bootstrap interval.
 
     values: (images,) or (seeds, images); baseline: the same images in the same order, any number of seeds. An image
-    drawn is drawn for both; seeds are drawn for each separately, since equal seeds do not make two networks a pair.
-    Raises ValueError for matrices that are empty, have NaN, or differ in images.
+    drawn is drawn for both. Seeds are drawn for each separately, unless both have the `same_seeds`, row by row: such
+    trainings saw the same patches and are pairs, too (docs/compare.md has measurements).
+    Raises ValueError for matrices that are empty, have NaN, or differ in images, or in seeds that are the same.
     """
     first, second = _matrix(values), _matrix(baseline)
     if first.shape[1] != second.shape[1]:
@@ -82,6 +90,10 @@ def difference(values: ArrayLike, baseline: ArrayLike, resamples: int = RESAMPLE
     if infinite.any():
         note = f"{int(infinite.sum())} of {images} images reproduced exactly: their difference is not a number"
         return Interval(nan, nan, nan, images, seeds, "none", note)
+    if same_seeds:
+        if len(first) != len(second):
+            raise ValueError(f"{len(first)} and {len(second)} seeds are not the same")
+        return mean(first - second, resamples, seed)
     several = [len(matrix) > 1 for matrix in (first, second)]
 
     def statistic(image: Any, *drawn: Any, axis: int = -1) -> Any:

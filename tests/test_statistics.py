@@ -80,6 +80,22 @@ def test_difference_takes_unequal_numbers_of_seeds() -> None:
     assert statistics.difference(images, first).value == pytest.approx(-found.value)
 
 
+def test_trainings_with_the_same_seeds_are_pairs() -> None:
+    """What a seed does to both networks cancels; without pairs it hides their difference."""
+    generator = np.random.default_rng(3)
+    luck = generator.normal(0, 0.2, (4, 1))
+    baseline = generator.normal(28, 4, 20) + luck
+    better = baseline + 0.1 + generator.normal(0, 0.01, (4, 20))
+    apart = statistics.difference(better, baseline)
+    paired = statistics.difference(better, baseline, same_seeds=True)
+    assert apart.value == pytest.approx(paired.value)
+    assert not apart.excludes_zero
+    assert 0.09 < paired.low < paired.high < 0.11
+    assert paired == statistics.mean(better - baseline)
+    with pytest.raises(ValueError, match="4 and 3 seeds are not the same"):
+        statistics.difference(better, baseline[:3], same_seeds=True)
+
+
 def test_infinite_psnr_is_said_and_not_averaged_away() -> None:
     all_exact = statistics.mean([inf, inf, inf])
     assert isinf(all_exact.value)

@@ -64,7 +64,7 @@ def compare(
     same = len(seeds) == len(values) and list(seeds) == list(reference_seeds)
     paired = same and len(values) > 1
     finite = bool(np.isfinite(values).all() and np.isfinite(reference).all())
-    found = statistics.mean(values - reference) if paired and finite else statistics.difference(values, reference)
+    found = statistics.difference(values, reference, same_seeds=same)
     if not finite:
         return Difference(found, nan, "no test: some images were reproduced exactly", False, nan, same)
     one, other = values.mean(axis=1), reference.mean(axis=1)

@@ -145,7 +145,11 @@ def paper(figure: Figure) -> dict[str, Any]:
 def gain(setting: Setting, baseline: Setting, dataset: str, quantity: str = "psnr") -> Interval:
     """Paired difference of two settings on one data set. Raises SisrError where they have not the same images."""
     same_images(setting, baseline, dataset)
-    return statistics.difference(setting.values(dataset, quantity), baseline.values(dataset, quantity))
+    return statistics.difference(
+        setting.values(dataset, quantity),
+        baseline.values(dataset, quantity),
+        same_seeds=[run.seed for run in setting.runs] == [run.seed for run in baseline.runs],
+    )
 
 
 def same_images(setting: Setting, baseline: Setting, dataset: str) -> None:
