@@ -1,6 +1,7 @@
 """Figures of a comparison: what they say and show, and the crops: where they are taken, and what stands under them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,28 @@ def test_reference_is_on_the_pareto_front_at_zero(results: Path) -> None:
     steps = list(zip(front.get_xdata(), front.get_ydata(), strict=True))[:-1]
     assert steps == [(cheapest.value, 0.0), (dearest.value, gain.value)]
     plt.close(figure)
+
+
+def test_a_mechanism_without_cost_stands_left_of_all_others(results: Path, tmp_path: Path) -> None:
+    """The backbone without attention takes 0 operations, which no logarithmic axis has."""
+    shutil.copytree(results, tmp_path / "quick")
+    table = cells.read(tmp_path / "quick" / "tables" / "compare.csv")
+    free = (table["row"] == "nlsa") & (table["quantity"] == "gflops")
+    assert free.sum() == 1
+    table.loc[free, ["measured", "low", "high"]] = ["0.0", None, None]
+    cells.write(table, tmp_path / "quick" / "tables" / "compare.csv")
+    figure = drawn(tmp_path / "quick", "pareto")
+    axes = figure.axes[0]
+    places = {line.get_label(): line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1}
+    drawn_at = sorted(float(x) for x in places.values())
+    assert drawn_at[0] > axes.get_xlim()[0] > 0
+    assert sum(text.get_text() == "0" for text in axes.texts) == 1
+    figure_texts.check(figure)
+    plt.close(figure)
+
+
+def test_seven_mechanisms_look_different() -> None:
+    assert len(set(style.identities([f"mechanism {number}" for number in range(36)]).values())) == 36
 
 
 def test_costs_are_drawn_as_measured(results: Path) -> None:

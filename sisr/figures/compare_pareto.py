@@ -50,15 +50,17 @@ def draw(comparison: Comparison) -> Figure:
 def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: float) -> tuple[Any, ...]:
     look = style.identities(comparison.labels)
     points, ends, labels = [], [], []
-    for label in comparison.labels:
-        price = comparison.measured(label, cost)
+    prices = {label: comparison.measured(label, cost) for label in comparison.labels}
+    positive = [price.value * factor for price in prices.values() if price is not None and price.value > 0]
+    free = min(positive) / 4 if positive else 0.0  # where a mechanism without cost stands: no logarithm reaches 0
+    for label, price in prices.items():
         gain = comparison.measured(label, "psnr_difference", dataset)
         if label == comparison.reference:
             gain = Measured(0.0, None, None)
         if price is None or gain is None:
             continue
-        x, y, (colour, marker) = price.value * factor, gain.value, look[label]
-        spread = None if price.bars is None else [[end[0] * factor] for end in price.bars]
+        x, y, (colour, marker) = price.value * factor or free, gain.value, look[label]
+        spread = None if price.bars is None or not price.value else [[end[0] * factor] for end in price.bars]
         axes.errorbar(
             x, y, xerr=spread, yerr=gain.bars, fmt=marker, color=colour, markersize=6, capsize=2.5, elinewidth=1,
             label=f"{label} (reference)" if label == comparison.reference else label,
@@ -67,19 +69,25 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
         ends.append((y, y) if gain.low is None or gain.high is None else (gain.low, gain.high))
         labels.append(label)
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
-    if points:
+    if points and positive:
         lowest, highest = min(x for x, _ in points), max(x for x, _ in points)
         axes.set_xscale("log")
         axes.set_xlim(lowest / 2, highest * 2)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest / lowest < 30 else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+        none = any(x == free for x, _ in points)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "" if none and x < 2 * free else _tick(x)))
+        if none:
+            axes.text(
+                free, -0.035, "0", transform=axes.get_xaxis_transform(), ha="center", va="top",
+                fontsize=axes.xaxis.get_ticklabels()[0].get_fontsize(),
+            )  # fmt: skip
     axes.margins(y=0.2)
     style.pareto(axes, points)
     return points, ends, labels, [look[label][0] for label in labels]
 
 
-def _tick(value: float, _: int) -> str:
+def _tick(value: float) -> str:
     """Plain from a hundredth on, below that with a power of ten."""
     if value >= 0.01:
         return f"{value:g}"

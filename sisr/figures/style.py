@@ -51,7 +51,8 @@ def settings() -> Iterator[None]:
 
 def identities(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each label, by its place; the same in every figure that is given the same labels."""
-    return {label: (COLOURS[index % 6], MARKERS[index % 6]) for index, label in enumerate(labels)}
+    # the seventh has the first colour again, with another marker
+    return {label: (COLOURS[i % 6], MARKERS[(i + i // 6) % 6]) for i, label in enumerate(labels)}
 
 
 def stamp(figure: Figure, table: pd.DataFrame, extra: str = "") -> None:
