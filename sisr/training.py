@@ -214,7 +214,6 @@ def _train(
     models.set_auxiliary_loss(final, False)
     record: dict[str, Any] = {
         **code,
-        "run_id": run.id,
         "seed": run.seed,
         "wall_seconds": round(seconds, 3),
         "steps_per_second": round(settings.steps / seconds, 3),
