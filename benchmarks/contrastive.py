@@ -1,10 +1,10 @@
-"""Speed and memory of the contrastive loss, and of a whole training step of ENLCA with it, in one run on this machine.
+"""Speed and memory of the contrastive loss and of a training step of ENLCA with it, compared in one run.
 
     python -m benchmarks.contrastive --quick                       # a minute
     python -m benchmarks.contrastive --output results/benchmarks   # up to 9,216 tokens, batch of 16
 
-Compared, forward and backward: the loss as it is here, and written out (exp of all N x N products, full sort), with 64
-channels, k = 6, the first 2 % against ranks 8 to 10 %. Ratios of medians are what to compare: both take turns.
+Forward and backward of `contrastive_loss` and of its reference implementation (exp of all N x N products, full sort),
+with 64 channels, k = 6, the first 2 % against ranks 8 to 10 %. Both are timed in turn: compare ratios of medians.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from models.attention.contrastive import contrastive_loss, reference_loss
 
 NEAR, FAR = (0, 0.02), (0.08, 0.10)
 SIZES = (576, 1024, 2304, 4096, 9216)
-WRITTEN_OUT, OURS = "written out", "contrastive_loss"
+REFERENCE, OURS = "reference", "contrastive_loss"
 
 
 def loss_calls(batch: int, tokens: int, device: torch.device) -> dict[str, Call]:
@@ -33,7 +33,7 @@ def loss_calls(batch: int, tokens: int, device: torch.device) -> dict[str, Call]
     def step(loss: Callable[..., Tensor]) -> Call:
         return lambda: torch.autograd.grad(loss(query, key, NEAR, FAR), (query, key))
 
-    return {WRITTEN_OUT: step(reference_loss), OURS: step(contrastive_loss)}
+    return {REFERENCE: step(reference_loss), OURS: step(contrastive_loss)}
 
 
 def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]:
@@ -43,7 +43,7 @@ def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]
     x = torch.randn(batch, 64, side, side, device=device, requires_grad=True)
     leaves = [x, *module.parameters()]
 
-    def written_out() -> tuple[Tensor, ...]:
+    def reference() -> tuple[Tensor, ...]:
         query, key, value = module.embed(x)
         out = module.reference(query, key, value, (side, side)).transpose(1, 2).reshape(x.shape)
         return torch.autograd.grad((x + 0.1 * out).mean() + reference_loss(query, key, NEAR, FAR), leaves)
@@ -52,7 +52,7 @@ def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]
         module.auxiliary_loss_enabled = True
         return torch.autograd.grad(module(x).mean() + module.last_auxiliary_loss, leaves)
 
-    return {WRITTEN_OUT: written_out, OURS: ours}
+    return {REFERENCE: reference, OURS: ours}
 
 
 def compare(
@@ -64,7 +64,7 @@ def compare(
     print(f"\n{title}: median (fastest) ms, peak MB")
     for name, (middle, fastest, memory) in result.items():
         print(f"  {name:18s} {middle * 1e3:9.1f} ({fastest * 1e3:9.1f}) {memory:8.1f}")
-    old, new = result[WRITTEN_OUT], result[OURS]
+    old, new = result[REFERENCE], result[OURS]
     print(f"  {old[0] / new[0]:.1f} times faster (fastest: {old[1] / new[1]:.1f}), {new[2] / old[2]:.3f} of the memory")
     return result
 
@@ -74,9 +74,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="up to 2,304 tokens, batch of 2")
     parser.add_argument("--batch", type=int, help="images in the training step and at 48 x 48 (default 16, quick 2)")
     parser.add_argument("--output", type=Path, help="folder for contrastive.csv and contrastive.png")
-    parser.add_argument("--repeats", type=int, default=7, help="most rounds a size (default 7)")
+    parser.add_argument("--repeats", type=int, default=7, help="maximum number of rounds for each size (default 7)")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--threads", type=int, help="CPU threads; 1 gives steady times on a machine that others use")
+    parser.add_argument("--threads", type=int, help="CPU threads; 1 gives stable times on a shared machine")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -100,7 +100,7 @@ def main() -> None:
                 [float(str(r["milliseconds"])) for r in rows if r["method"] == name],
                 above=1024,
             )
-            for name in (WRITTEN_OUT, OURS)
+            for name in (REFERENCE, OURS)
         }
         write_csv(args.output / "contrastive.csv", rows)
         plot(args.output / "contrastive.png", rows, header, fits)

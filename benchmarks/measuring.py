@@ -1,4 +1,4 @@
-"""How the benchmarks of attention measure: several functions in turn in one run, medians, peak memory, growth."""
+"""Tools of the benchmarks: functions timed in turn, medians, peak memory, growth."""
 
 import csv
 import ctypes
@@ -16,7 +16,7 @@ Call = Callable[[], object]
 
 
 def machine(device: torch.device) -> str:
-    """The machine and the versions, in a line; the load says whether others used its cores."""
+    """Machine, load and versions in one line."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
@@ -37,9 +37,9 @@ def _processor() -> str:
 def seconds(
     calls: Mapping[str, Call], device: torch.device, repeats: int, budget: float = 10.0
 ) -> dict[str, list[float]]:
-    """Wall times of each call. They take turns, so that a busy machine hurts all alike; the first round is not counted.
+    """Wall times of each call. Calls run in turn, so load affects all alike; the first round is not counted.
 
-    Rounds end after `repeats`, or when `budget` seconds are over and there are three.
+    Rounds end after `repeats`, or after `budget` seconds and at least three rounds.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     begin = time.perf_counter()
@@ -57,16 +57,16 @@ def seconds(
 
 
 def wait(device: torch.device) -> None:
-    """Let a GPU finish what it was given."""
+    """Wait until a GPU is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_megabytes(call: Call, device: torch.device) -> float:
-    """Most memory that a call held beyond what there was before (10⁶ bytes); nan where the system does not tell.
+    """Peak memory of a call beyond the memory in use before (10⁶ bytes); nan if the system does not report it.
 
-    On the CPU this is the process's resident memory, whose peak Linux lets a process reset; what the allocator keeps
-    of earlier calls is given back first.
+    On the CPU this is the resident memory of the process, whose peak can be reset on Linux. Memory that the allocator
+    has cached is released first.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -92,7 +92,7 @@ def _resident(field: str) -> float:
 
 
 def median(times: Sequence[float]) -> float:
-    """Median in seconds; nan if there is none."""
+    """Median in seconds; nan for an empty list."""
     return statistics.median(times) if times else math.nan
 
 
@@ -105,7 +105,7 @@ def exponent(sizes: Sequence[int], times: Sequence[float], above: int = 4096) ->
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows of equal keys as CSV, by way of a temporary file."""
+    """Write rows with equal keys as CSV, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("w", newline="") as file:

@@ -130,7 +130,7 @@ def test_run_reports_every_check():
     results = list(checks.run(lambda: attention.create("none"), 16, ["shapes", "reference"]))
     assert [str(result) for result in results] == ["shapes: passed", "reference: passed"]
     (result,) = checks.run(nn.Identity, 16, ["reference"])
-    assert str(result) == "reference: skipped: the mechanism has no written-out twin called reference"
+    assert str(result) == "reference: skipped: the mechanism has no reference implementation (method reference)"
 
 
 def test_a_mechanism_of_ones_own(tmp_path, monkeypatch):

@@ -270,7 +270,7 @@ def test_what_cannot_be_drawn_is_one_sentence(here: Path, capsys: pytest.Capture
         (1, "there is no image dog.png; give a file, or SET:NAME", ["dog.png", "--run", "nlsn"]),
         (1, f"{plain} cannot be drawn: edsr has no attention in this network", [*cat, "--run", plain]),
         (1, f"{channel} cannot be drawn: Channel has no map: its weights are between ", [*cat, "--run", channel]),
-        (1, f"{convolution} cannot be drawn: Convolution has no map: a convolution ", [*cat, "--run", convolution]),
+        (1, f"{convolution} cannot be drawn: Convolution has no map: the weights of a ", [*cat, "--run", convolution]),
         (2, f"{four} enlarges x4, not x2; draw networks of one scale.", [*cat, "--run", "nlsn", four]),
         (2, "nlsn enlarges x2, not x4; draw networks of one scale.", [*cat, "--run", "nlsn", "--scale", "4"]),
         (1, "nowhere is neither a weights file nor a run folder", [*cat, "--run", "nowhere"]),

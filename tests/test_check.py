@@ -81,7 +81,7 @@ def test_a_failure_says_what_to_change_and_once(own, capsys):
     said = capsys.readouterr().out
     assert "attend returned a tensor of shape (2, 120, 32), value has (2, 120, 64): (B, N, Cv)" in said
     assert said.count("FAILED") == 1
-    assert said.count("made once shapes passes") == len(checks.CHECKS) - 1
+    assert said.count("runs after shapes passes") == len(checks.CHECKS) - 1
 
 
 def test_a_crash_is_told_with_file_and_line(own, capsys):
@@ -312,7 +312,7 @@ class TooManyWeights(Plain):
         (Copyable, "auxiliary_loss", "auxiliary_loss is computed outside training too"),
         (OnTheCpu, "device", "on a GPU, tensors of the CPU and of the GPU meet: "),
         (KeptOnTheCpu, "device", "register kept ones as buffers"),
-        (OddOption, "options", "option dtype is torch.float32, which no JSON file holds"),
+        (OddOption, "options", "option dtype is torch.float32, which JSON cannot store"),
         (Grows, "training", "training steps on one batch took the L1 loss from"),
         (NanInTraining, "training", "training loss at step 0: 1 of 1 values are not finite"),
         (HalfWeights, "weights", "the weights have sums from 60 to 60 and the least is 0.5 at 12x10 pixels"),
@@ -335,7 +335,7 @@ def test_options_that_do_not_build_the_same_module_are_told():
         return Forgetful(16, width=5)
 
     (result,) = checks.run(build, 16, ["options"])
-    assert str(result) == "options: failed: built again from its own options the module differs in extra"
+    assert str(result) == "options: failed: rebuilt from its options, the module differs in extra"
 
 
 def test_what_cannot_be_checked_is_skipped_with_the_reason():
@@ -344,7 +344,7 @@ def test_what_cannot_be_checked_is_skipped_with_the_reason():
     assert found["training"] == "training: skipped: the backbone needs at least 3 channels"
     assert found["auxiliary_loss"] == "auxiliary_loss: skipped: the mechanism has no auxiliary loss"
     assert found["options"].startswith("options: skipped: the module was not built by models.attention.create")
-    assert found["weights"].startswith("weights: skipped: Plain does not tell its weights")
+    assert found["weights"].startswith("weights: skipped: Plain provides no attention map")
 
 
 def test_enlca_passes_the_checks_of_its_loss():

@@ -189,11 +189,11 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
         "text.pt": "no weights that can be read safely",
         "list.pt": "holds a list, not a state dict",
         "code.pt": "no weights that can be read safely",
-        "foreign.safetensors": "does not say which network",
+        "foreign.safetensors": "does not state its network",
     }.items():
         with pytest.raises(ValueError, match=sentence):
             models.load(tmp_path / name)
-    with pytest.raises(ValueError, match="no released ENLCN checkpoint"):
+    with pytest.raises(ValueError, match="not a released ENLCN checkpoint"):
         models.load({"a": torch.ones(1)})
     with pytest.raises(ValueError, match="has no config"):
         models.save(nn.Linear(1, 1), tmp_path / "x.safetensors")
