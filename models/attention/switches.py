@@ -17,8 +17,8 @@ def set_auxiliary_loss(model: nn.Module, enabled: bool) -> None:
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:
     """Mean of the modules' losses of the last training forward: a scalar with a graph, or None."""
-    losses = [getattr(module, "last_auxiliary_loss", None) for module in model.modules()]
-    losses = [loss for loss in losses if loss is not None]
+    last = [getattr(module, "last_auxiliary_loss", None) for module in model.modules()]
+    losses = [loss for loss in last if loss is not None]
     return torch.stack(losses).mean() if losses else None
 
 
