@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from skimage import data as pictures
 
-from sisr.resize import contributions, imresize
+from sisr.data.imresize import contributions, imresize
 
 HEIGHT, WIDTH = 1404, 2040
 
