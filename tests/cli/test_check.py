@@ -94,7 +94,10 @@ def test_what_torch_compile_cannot_take_is_told_with_file_and_line(own, capsys):
     assert check("own.py:Branch", "--only", "compiles", "device") == 1
     said = capsys.readouterr().out
     assert f"torch.compile needs more than one graph: at own.py, line {line_of('if query.sum()')}, " in said
-    assert f"skipped device    this depends on values, which fake tensors do not have: own.py, line {line_of('if query')}" in said
+    assert (
+        f"skipped device    this depends on values, which fake tensors do not have: own.py, line {line_of('if query')}"
+        in said
+    )
 
 
 def test_options_and_several_mechanisms(capsys):
