@@ -1,4 +1,4 @@
-"""Query, key and value of a trained network's attention modules, caught while it enlarges photographs."""
+"""Query, key and value of a trained network's attention modules, captured during inference."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -16,12 +16,12 @@ from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import read_run_json
 
 LARGEST = 192
-"""Side in LR pixels of what is cut from the middle of larger images, so that memory stays bounded."""
+"""Side in LR pixels of the central crop of larger images, to limit the memory."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What one attention module worked on in one image."""
+    """Input of one attention module for one image."""
 
     run: Run
     image: str
@@ -32,29 +32,29 @@ class Captured:
     value: Tensor
     """(N, Cv)"""
     k: float | None
-    """Squared length of each query and key; None where they are not normalised."""
+    """Squared length of each query and key; None if they are not normalised."""
     projection: Tensor | None
     """(m, C); None for exact attention."""
     epsilon: float
 
 
 def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
-    """The runs of these names that have query, key and value, with their configuration.
+    """The runs with query, key and value, with their configuration.
 
-    Raises SisrError where one is missing, UsageError where none of them has an attention that can be looked into.
+    Raises SisrError if one is missing, UsageError if none has a supported attention.
     """
-    found = []
+    runs = []
     for name in dict.fromkeys(ids):
         folder = results / "runs" / name
         config, provenance = (read_run_json(folder / file) for file in ("config.json", "provenance.json"))
         run = Run(name, config, provenance, results / "evaluation" / name)
         if run.scale != scale:
-            raise UsageError(f"{name} enlarges x{run.scale}, not x{scale}; leave it out or give its --scale.")
+            raise UsageError(f"{name} upscales x{run.scale}, not x{scale}; remove it or set --scale.")
         if run.attention in ("enla", "enlca", "nla"):
-            found.append(run)
-    if not found:
-        raise UsageError("none of --runs has the attention enla, enlca or nla; name one that has.")
-    return found
+            runs.append(run)
+    if not runs:
+        raise UsageError("none of --runs has the attention enla, enlca or nla; add one.")
+    return runs
 
 
 def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:
@@ -79,11 +79,10 @@ def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:
 
 
 def slots(model: nn.Module) -> dict[str, nn.Module]:
-    """The attention modules of a network by their slots, in its order; of other networks, all that can be looked into,
-    by their names."""
-    own = getattr(model, "attention", None)
-    if isinstance(own, nn.ModuleDict):
-        return dict(own.items())
+    """The attention modules of a network by slot, in order; for other networks, all supported modules by name."""
+    by_slot = getattr(model, "attention", None)
+    if isinstance(by_slot, nn.ModuleDict):
+        return dict(by_slot.items())
     return {
         name: module
         for name, module in model.named_modules()
@@ -92,27 +91,27 @@ def slots(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def slot_inputs(model: nn.Module, modules: dict[str, Any], lr: Tensor) -> dict[str, Tensor]:
-    """What comes into some modules of a network, (B, channels, H, W) each, while it enlarges LR images (B, 3, H, W).
+    """Inputs of some modules of a network, (B, channels, H, W) each, for LR images (B, 3, H, W).
 
-    The network is stopped after the last of them, so what only later slots need is not computed.
+    The network stops after the last of them, so later layers are not computed.
     """
-    found: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
     with torch.inference_mode(), ExitStack() as hooks:
         for slot, module in modules.items():
 
             def keep(module: Any, inputs: tuple[Tensor, ...], slot: str = slot) -> None:
-                found[slot] = inputs[0]
-                if len(found) == len(modules):
+                captured[slot] = inputs[0]
+                if len(captured) == len(modules):
                     raise _EnoughError
 
             hooks.callback(module.register_forward_pre_hook(keep).remove)
         with suppress(_EnoughError):
             model(lr)
-    return found
+    return captured
 
 
 class _EnoughError(Exception):
-    """All that was asked for has been seen."""
+    """All requested inputs have been captured."""
 
 
 def _middle(lr: Tensor) -> Tensor:

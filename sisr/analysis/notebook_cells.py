@@ -1,4 +1,4 @@
-"""What the notebook of the analysis shows: its files, as objects that Jupyter displays. Nothing is computed anew."""
+"""Cells of the analysis notebook: displays existing files, without computing results."""
 
 from html import escape
 from pathlib import Path
@@ -17,17 +17,15 @@ NAME = "what_enla_computes"
 
 
 def what_was_run(results: str) -> Markdown:
-    """How the networks were trained, and on what the analysis looked."""
+    """Training of the networks and data of the analysis."""
     attended = _tables(results)["attended"]
     trained = select(attended, source="trained")
     said, _ = banner(trained)
     images = ", ".join(dict.fromkeys(trained["image"]))
     return Markdown(
         f"**{said}**\n\n{trained['run'].nunique()} trained networks over {images}; {int(trained['sampled'].max())} "
-        "queries "
-        f"of each image and slot against all of up to {int(trained['tokens'].max()):,} positions. Random features: "
-        "query "
-        "and key uniform on the unit sphere, standard normal values."
+        f"queries of each image and slot against all of up to {int(trained['tokens'].max()):,} positions. Random "
+        "features: query and key uniform on the unit sphere, standard normal values."
     )
 
 
@@ -35,17 +33,17 @@ def figure(results: str) -> Png:
     """The figure."""
     path = Path(results) / "figures" / f"{NAME}.png"
     if not path.is_file():
-        raise SisrError(f"there is no {path}; run python -m sisr analyse --results {results} first.")
+        raise SisrError(f"{path} does not exist; run python -m sisr analyse --results {results} first.")
     return Png(path.read_bytes())
 
 
 def findings(results: str) -> Markdown:
-    """What the tables show, as sentences."""
+    """Findings as sentences."""
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences(_tables(results))))
 
 
 def errors(results: str) -> Html:
-    """Distance from exact attention of everything at its own k and m, and of random features at every k."""
+    """Distance from exact attention of trained networks at their k and m, and of random features at every k."""
     tables = _tables(results)
     error, whole = tables["error"], tables["attended"]
     part = error[(error["projection"] == "orthogonal") & (error["m"] == 128)]
@@ -69,7 +67,7 @@ def errors(results: str) -> Html:
 
 
 def attended(results: str) -> Html:
-    """Where exact attention and ENLA put their weight."""
+    """Distribution of the weights of exact attention and ENLA."""
     table = _tables(results)["attended"]
     lines = []
     for label in labels(table):
@@ -93,15 +91,14 @@ def attended(results: str) -> Html:
                     ]
                 )
     heads = [
-        "features", "weights", "positions, %", "participation, %", "on most similar 2 %", "rank", "features at "
-        "work",
+        "features", "weights", "positions, %", "participation, %", "on most similar 2 %", "rank", "effective features",
         "kinds of queries", "8 features alone, % off", "contrastive gap",
     ]  # fmt: skip
     return _table(heads, lines)
 
 
 def provenance(results: str) -> Html:
-    """Runs, commits, weights, hardware, and the files that hold every figure."""
+    """Runs, commits, weights, hardware, and the files of all values."""
     trained = select(_tables(results)["attended"], source="trained").drop_duplicates("run")
     heads = ["label", "run", "git_commit", "weights_sha256", "hardware", "torch"]
     lines = [
@@ -110,10 +107,9 @@ def provenance(results: str) -> Html:
     folder = escape(f"{results}/analysis")
     return Html(
         _table([head.replace("_", " ") for head in heads], lines).content
-        + f"<p>Every figure, one row a measurement: <code>{folder}/kernel.csv</code>, <code>{folder}/error.csv</code>, "
-        f"<code>{folder}/attended.csv</code>, made by <code>python -m sisr analyse</code>; what their columns mean "
-        "stands in "
-        "<code>sisr/analysis/rows.py</code>.</p>"
+        + f"<p>All values, one row a measurement: <code>{folder}/kernel.csv</code>, <code>{folder}/error.csv</code>, "
+        f"<code>{folder}/attended.csv</code>, created by <code>python -m sisr analyse</code>. The columns are "
+        "described in <code>sisr/analysis/rows.py</code>.</p>"
     )
 
 

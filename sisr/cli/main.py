@@ -21,7 +21,7 @@ def verbs() -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse without the usage block before an error: one sentence and where help is."""
+    """argparse with a one-sentence error message instead of the usage block."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -40,13 +40,13 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.configure(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, for machines")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=command.run)
     return parser
 
 
 def _overview() -> str:
-    lines = ["usage: python -m sisr VERB …   (python -m sisr VERB --help explains one)", ""]
+    lines = ["usage: python -m sisr VERB …   (details: python -m sisr VERB --help)", ""]
     width = max(map(len, verbs()))
     for verb in verbs():
         lines.append(f"  {verb:<{width}}  {_command(verb).HELP}")
@@ -83,4 +83,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
-    return int(getattr(args, "exit_status", 0))  # a verb whose result is that something failed sets it
+    return int(getattr(args, "exit_status", 0))  # set by verbs whose result is a failure

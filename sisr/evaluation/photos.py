@@ -49,7 +49,7 @@ def _deep(model: nn.Module, pixels: NDArray[Any], mode: Mode | None, progress: P
 
 
 def plan(sources: list[Path], output: Path | None, scale: int) -> list[tuple[Path, Path]]:
-    """Pairs of source and target: `<name>_x4.png` (or `output`) for a file; images of a folder go to the folder `output`.
+    """Pairs of source and target: `<name>_x4.png` (or `output`) for a file; images of a folder go to `output`.
 
     Raises:
         SisrError: a source is missing or a folder without images.

@@ -326,7 +326,7 @@ def test_a_converted_checkpoint_can_be_saved(tmp_path):
         (lambda state: state.update({"head.0.bias": torch.ones(3)}), "size mismatch for head.bias"),
         (
             lambda state: state.update({"sub_mean.bias": 255 * state["sub_mean.bias"]}),
-            "sub_mean.bias .* is not the colour shift",
+            "sub_mean.bias .* is not the expected colour shift",
         ),
         (lambda state: [state.pop(key) for key in list(state) if key.startswith("body.2.")], "the body .* has gaps"),
         (lambda state: state.pop("body.0.attn_fn.projection_matrix"), "body.0.attn_fn.projection_matrix"),

@@ -31,7 +31,7 @@ def test_published_networks_train_and_rebuild(tmp_path, name, scale):
     assert loaded.config == model.config
     x = torch.rand(1, 3, 4, 7)
     assert torch.equal(loaded(x), model.eval()(x))
-    with pytest.raises(ValueError, match=f"enlarge by {scale}, not by 3"):
+    with pytest.raises(ValueError, match=f"upscale by {scale}, not by 3"):
         models.load(tmp_path / "weights.safetensors", scale=3)
 
 

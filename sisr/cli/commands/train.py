@@ -11,7 +11,7 @@ from sisr.config.run import Network, Run, Training, flag
 from sisr.utils import gpus
 from sisr.utils.errors import UsageError
 
-HELP = "train one network once: one scale, one seed, one recipe"
+HELP = "train one network: one scale, one seed, one recipe"
 EXAMPLE = (
     "python -m sisr train --network enlcn --scale 4 --blocks 4 --channels 32 --attention enlca --slots 0 4 \\\n"
     "    --steps 500 --train photographs --output my_run"
@@ -60,10 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="SET",
-        help="prepared sets whose first five images show a PSNR while training; nothing is chosen by it [none]",
+        help="validation sets: logs the PSNR on their first five images, for monitoring only [none]",
     )
     parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files with validation images into the run's folder"
+        "--tensorboard", action="store_true", help="write event files with validation images to the run folder"
     )
 
 
@@ -103,7 +103,7 @@ def run_from(args: argparse.Namespace) -> Run:
 def _option(word: str) -> tuple[str, Any]:
     name, equals, value = word.partition("=")
     if not equals:
-        raise UsageError(f"{word!r} is not an option of an attention; write it as name=value, for example k=6.")
+        raise UsageError(f"{word!r} is not an option; write it as name=value, for example k=6.")
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:

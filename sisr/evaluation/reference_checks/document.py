@@ -74,7 +74,7 @@ def _table(checks: Sequence[Check]) -> str:
     ]
     for check in checks:
         note = f" ({check.note})" if check.note else ""
-        holds = {True: "yes", False: "**no**", None: "not done"}[check.holds]
+        holds = {True: "yes", False: "**no**", None: "not run"}[check.holds]
         unit = f" {check.unit}" if check.unit else ""
         cells = [
             f"{check.what}{note}",
@@ -114,8 +114,8 @@ def _beside(rows: Sequence[Beside]) -> str:
     )  # fmt: skip
     lines = [
         "## Table 1's rows, printed and measured\n",
-        "PSNR in dB. Printed: the paper's Table 1. Measured: as every row of this suite's Table 1, by protocol P1 from "
-        "the set's LR of 8 bits, greyscale as it is. Beside it other ways, in which authors may have measured.\n",
+        "PSNR in dB. Printed: the paper's Table 1. Measured: as in this suite's Table 1, with protocol P1 from the "
+        "set's 8-bit LR, greyscale as it is. The other columns show variants that authors may have used.\n",
         f"| {' | '.join(head)} |",
         f"|---|---{'|---:' * 6}|",
     ]
@@ -135,7 +135,7 @@ def _beside(rows: Sequence[Beside]) -> str:
 
 
 def _reasons(rows: Sequence[Beside]) -> list[str]:
-    told = [f"Where printed and measured differ by more than {CLOSE} dB:\n"]
+    lines = [f"Where printed and measured differ by more than {CLOSE} dB:\n"]
     for row in rows:
         if abs(row.difference) <= CLOSE:
             continue
@@ -147,10 +147,10 @@ def _reasons(rows: Sequence[Beside]) -> list[str]:
         rest = f"the closest variant is “{way}”, {_decibel(left, 3)} dB from the published value"
         if abs(round(left, 2)) > CLOSE:
             rest += ", which these causes do not explain"
-        note = f" Of the print: {row.printed_note}." if row.printed_note else ""
+        note = f" Published value: {row.printed_note}." if row.printed_note else ""
         where = f"{row.method}, {row.dataset} x{row.scale}, {_decibel(row.difference)} dB"
-        told.append(f"- {where}: {'; '.join(parts)}; {rest}.{note}")
-    return told if len(told) > 1 else [f"No value differs by more than {CLOSE} dB."]
+        lines.append(f"- {where}: {'; '.join(parts)}; {rest}.{note}")
+    return lines if len(lines) > 1 else [f"No value differs by more than {CLOSE} dB."]
 
 
 def _decibel(value: float, digits: int = 2) -> str:
