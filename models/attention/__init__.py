@@ -10,6 +10,7 @@ from models.attention import (  # noqa: F401  (each signs into the registry)
     convolution,
     enla,
     enlca,
+    mean_pooling,
     nla,
     nlsa,
     none,
