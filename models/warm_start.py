@@ -4,6 +4,7 @@ For fine-tuning at another scale (the upsampler is new) and for attention insert
 new modules start as the identity, so that training starts from exactly what the backbone computes.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ def start_from(model: nn.Module, source: Mapping[str, Tensor]) -> Started:
     """Copy every tensor of `source` whose name and shape fit into `model`.
 
     A module in one of the network's slots (`model.attention`) that is new starts as the identity: by its method
-    `start_as_identity()` if it has one, else behind a gate (`Gated`), which `model.config["gated"]` then records.
+    `start_as_identity()`, or, where it has none or that does not suffice, behind a gate (`Gated`), which
+    `model.config["gated"]` then records.
 
     Raises ValueError when nothing fits.
     """
@@ -46,11 +48,8 @@ def start_from(model: nn.Module, source: Mapping[str, Tensor]) -> Started:
     for slot, module in slots.items():
         if any(name.startswith(f"attention.{slot}.") for name in source):
             continue
-        start = getattr(module, "start_as_identity", None)
-        if callable(start):
-            start()
-        elif any(True for _ in module.parameters()) and not isinstance(module, Gated):
-            slots[slot] = Gated(module)
+        slots[slot] = _as_identity(module, model.head.weight.shape[0])  # type: ignore[union-attr,index]
+        if isinstance(slots[slot], Gated):
             model.config["gated"] = True  # type: ignore[operator,index,assignment]
     tensors = model.state_dict()
     taken = [name for name, tensor in tensors.items() if name in source and source[name].shape == tensor.shape]
@@ -62,6 +61,16 @@ def start_from(model: nn.Module, source: Mapping[str, Tensor]) -> Started:
     for name in taken:
         tensors[name].copy_(source[name])
     return Started(tuple(taken), tuple(name for name in tensors if name not in set(taken)))
+
+
+def _as_identity(module: nn.Module, channels: int) -> nn.Module:
+    """The module with weights that make it the identity, or the module behind a gate where no such weights are known."""
+    x = torch.rand(1, channels, 24, 24, generator=torch.Generator().manual_seed(0))
+    started = copy.deepcopy(module).eval()
+    getattr(started, "start_as_identity", lambda: None)()
+    if torch.equal(started(x), x):
+        return started.train(module.training)
+    return module if isinstance(module, Gated) else Gated(module)
 
 
 def _few(tensors: Mapping[str, Tensor]) -> str:
