@@ -69,7 +69,7 @@ class EDSR(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(channels, residual_scale) for _ in range(blocks))
         self.attention = nn.ModuleDict()
         if attention is not None:
-            mechanisms.registry.find(attention)  # a wrong name is told, with or without slots
+            mechanisms._registry.find(attention)  # a wrong name is told, with or without slots
             for slot in chosen:
                 module = mechanisms.create(attention, channels, **(attention_options or {}))
                 self.attention[str(slot)] = Gated(module) if gated else module

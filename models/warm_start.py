@@ -48,9 +48,9 @@ def start_from(model: nn.Module, source: Mapping[str, Tensor]) -> Started:
     for slot, module in slots.items():
         if any(name.startswith(f"attention.{slot}.") for name in source):
             continue
-        slots[slot] = _as_identity(module, model.head.weight.shape[0])  # type: ignore[union-attr,index]
+        slots[slot] = _as_identity(module, int(model.head.out_channels))  # type: ignore[union-attr,arg-type]
         if isinstance(slots[slot], Gated):
-            model.config["gated"] = True  # type: ignore[operator,index,assignment]
+            model.config["gated"] = True  # type: ignore[operator,index]
     tensors = model.state_dict()
     taken = [name for name, tensor in tensors.items() if name in source and source[name].shape == tensor.shape]
     if not taken:
@@ -64,7 +64,7 @@ def start_from(model: nn.Module, source: Mapping[str, Tensor]) -> Started:
 
 
 def _as_identity(module: nn.Module, channels: int) -> nn.Module:
-    """The module with weights that make it the identity, or the module behind a gate where no such weights are known."""
+    """The module with weights that make it the identity, or behind a gate where no such weights are known."""
     x = torch.rand(1, channels, 24, 24, generator=torch.Generator().manual_seed(0))
     started = copy.deepcopy(module).eval()
     getattr(started, "start_as_identity", lambda: None)()

@@ -6,9 +6,9 @@
 import torch
 from torch import Tensor
 
+from models.attention._registry import register
 from models.attention.contrastive import Range, check_range, contrastive_loss
 from models.attention.enla import ENLA
-from models.attention.registry import register
 
 
 @register("enlca")

@@ -7,7 +7,7 @@ the values. A mechanism that gains no more than this one does not gain by where 
 import torch
 from torch import Tensor, nn
 
-from models.attention.registry import register
+from models.attention._registry import register
 
 
 @register("mean_pooling")
