@@ -1,8 +1,8 @@
-"""What the paper says, and what its released code does, where the two differ.
+"""Values of the paper and of its released code, where the two differ.
 
-A preset names one of them (`recipe: paper` or `recipe: released`) and may override single values. Only values with a
-source stand here; what the paper leaves open is taken from the released code and marked so. Counted in steps: an epoch
-is 1,000 steps (released code; the paper does not say).
+A preset selects one of them (`recipe: paper` or `recipe: released`) and can override single values. All values have a
+source; values that the paper does not state are taken from the released code and marked. Durations are in steps: an
+epoch is 1,000 steps (released code; not stated in the paper).
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ _RANKS: dict[str, dict[str, Any]] = {
     "paper": {"relevant": [0.0, 0.02], "irrelevant": [0.08, 0.10]},
     "released": {"relevant": [0, 15], "irrelevant": [50, 65]},
 }
-# the small constant that the released code adds to every random feature; the paper has none
+# constant that the released code adds to every random feature; not in the paper
 _EPSILON = {"paper": 0.0, "released": 1e-4}
 # "all kernels 3x3" in the paper, 1x1 embeddings in the released code
 _EMBEDDING_KERNEL = {"paper": 3, "released": 1}
@@ -55,7 +55,7 @@ _EMBEDDING_KERNEL = {"paper": 3, "released": 1}
 def attention_options(recipe: str, attention: str) -> dict[str, Any]:
     """Options of one of the paper's mechanisms under a recipe; empty for any other mechanism."""
     if recipe not in TRAINING:
-        raise UsageError(f"there is no recipe {recipe!r}; there are {', '.join(TRAINING)}.")
+        raise UsageError(f"unknown recipe {recipe!r}; there are {', '.join(TRAINING)}.")
     embedding: dict[str, Any] = {"embedding_kernel": _EMBEDDING_KERNEL[recipe]}
     features = {"m": 128, "orthogonal": True, "epsilon": _EPSILON[recipe], **embedding}
     match attention:

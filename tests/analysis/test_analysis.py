@@ -311,7 +311,7 @@ def test_calls_that_cannot_work_are_one_sentence(analysed: tuple[Path, list[str]
     results, ids = analysed
     with pytest.raises(SisrError, match="train this run first"):
         capture.find_runs(results, ["enlcn-x4-nowhere"], 4)
-    with pytest.raises(UsageError, match="enlarges x4, not x2"):
+    with pytest.raises(UsageError, match="upscales x4, not x2"):
         capture.find_runs(results, ids[:1], 2)
     with pytest.raises(UsageError, match="none of --runs has the attention"):
         capture.find_runs(results, ids[5:], 4)

@@ -186,9 +186,9 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     for name, sentence in {
         "absent.pt": "does not exist",
         "cut.safetensors": "not a complete safetensors file",
-        "text.pt": "no weights that can be read safely",
-        "list.pt": "holds a list, not a state dict",
-        "code.pt": "no weights that can be read safely",
+        "text.pt": "no weights that can be loaded safely",
+        "list.pt": "contains a list, not a state dict",
+        "code.pt": "no weights that can be loaded safely",
         "foreign.safetensors": "does not state its network",
     }.items():
         with pytest.raises(ValueError, match=sentence):

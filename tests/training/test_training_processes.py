@@ -130,7 +130,7 @@ def test_terminated_processes_save_together_and_go_on(prepared: Path, tmp_path: 
 def test_batch_that_does_not_divide_is_told(prepared: Path, tmp_path: Path) -> None:
     told = torchrun(replace(RUN, training=replace(SETTINGS, batch=3)), prepared, tmp_path / "run")
     assert told.returncode != 0
-    assert "a batch of 3 does not divide among 2 processes" in told.stderr
+    assert "a batch of 3 is not divisible among 2 processes" in told.stderr
     assert "sisr/training/train.py" not in told.stderr  # no traceback of ours
 
 
