@@ -151,7 +151,7 @@ class Job:
         if not self.steps:
             return
         said = self._own_log()
-        if found := re.search(r"^going on at step (\d+)", said, re.MULTILINE):
+        if found := re.search(r"^resuming at step (\d+)", said, re.MULTILINE):
             self._going_on = int(found[1])
             self.step = max(self.step, self._going_on)
         reached = re.findall(r"^(?:stopped at )?step (\d+)(?: of|;)", said, re.MULTILINE)

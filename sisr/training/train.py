@@ -1,7 +1,7 @@
 """Training, from top to bottom: data, network, optimiser, loop, checkpoint.
 
-Everything random in step t (patches, flips, random projection, hash rotations) is a function of the seed and t, so a
-run that was killed goes on from its checkpoint and, on the CPU, ends with the same weights to the bit. Started by
+Everything random in step t (patches, flips, random projection, hash rotations) is a function of the seed and t, so an
+interrupted run resumes from its checkpoint and, on the CPU, ends with bit-identical weights. Started by
 torchrun, several processes share each batch of the same run (`sisr.training.distributed`).
 """
 
@@ -66,8 +66,8 @@ def train(
         device: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:<index>`.
         threads: CPU threads; None leaves torch's choice.
         checkpoint_seconds: time between two checkpoints.
-        validate: sets whose first images are enlarged now and then, to show their PSNR; nothing depends on it. One
-            that is not prepared is left out.
+        validate: validation sets; the PSNR on their first images is logged. Sets that are not prepared are
+            skipped.
         tensorboard: also write event files into `output/tensorboard`.
 
     Returns:
@@ -215,7 +215,7 @@ def _train(
                 last_checkpoint = time.perf_counter()
             if stopping:
                 if group.leads:
-                    print(f"stopped at step {state.step}; the same command goes on from there.", file=sys.stderr)
+                    print(f"stopped at step {state.step}; rerun the command to resume.", file=sys.stderr)
                 raise SystemExit(128 + signal.SIGTERM)
     seconds = time.perf_counter() - began
 
@@ -291,7 +291,7 @@ def _compiled(model: nn.Module, run: Run, batch: int, place: torch.device) -> An
     except (RuntimeError, OSError, ImportError) as error:  # every error of torch.compile is a RuntimeError
         told = str(error).strip().splitlines()
         print(
-            f"torch.compile does not work here ({told[0] if told else type(error).__name__}); going on without it.",
+            f"torch.compile does not work here ({told[0] if told else type(error).__name__}); continuing without it.",
             file=sys.stderr,
         )
         return model

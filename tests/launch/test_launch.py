@@ -89,7 +89,7 @@ def test_time_over_asks_to_stop_and_kills_what_does_not(tmp_path: Path) -> None:
     polite = """
 import signal
 def stop(number, frame):
-    print('stopped at step 7; the same command goes on from there.', flush=True)
+    print('stopped at step 7; rerun the command to resume.', flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
 print('step 5 of 9: loss 1, 2.5 steps/s', flush=True)
@@ -242,7 +242,7 @@ def test_stopped_trainings_end_with_the_weights_of_uninterrupted_ones(interrupte
         command = [sys.executable, "-m", "sisr", "train", *words]
         others.append(subprocess.Popen(command, cwd=interrupted, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         assert not list(folder.glob("checkpoint*"))
-    assert any("going on at step" in log.read_text() for log in (results / "logs" / "train").glob("*.log"))
+    assert any("resuming at step" in log.read_text() for log in (results / "logs" / "train").glob("*.log"))
     for run_, other in zip(RUNS, others, strict=True):
         assert other.wait(timeout=300) == 0
         folder = next((results / "runs").glob(f"{run_}-*"))

@@ -98,7 +98,7 @@ def test_processes_go_on_from_the_checkpoint_of_another_number(
         train(TWENTY, tmp_path / "two", data=prepared, device="cpu", threads=1, checkpoint_seconds=0)
     told = torchrun(TWENTY, prepared, tmp_path / "two")
     assert told.returncode == 0, told.stderr
-    assert told.stderr.count("going on at step 12.") == 1
+    assert told.stderr.count("resuming at step 12.") == 1
     for key, value in state(tmp_path / "one").items():
         torch.testing.assert_close(state(tmp_path / "two")[key], value, rtol=0, atol=1e-6)
 
@@ -120,7 +120,7 @@ def test_terminated_processes_save_together_and_go_on(prepared: Path, tmp_path: 
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert said.count("the same command goes on from there") == 1
+    assert said.count("rerun the command to resume") == 1
     [stopped] = re.findall(r"stopped at step (\d+)", said)
     network = create_network(run)
     restored = Checkpoints(tmp_path / "run", run).restore(network, torch.optim.Adam(network.parameters()))

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-HELP = "try own mechanisms in their networks, in seconds, before anything is trained"
+HELP = "test custom mechanisms in their networks, in seconds, before training"
 EXAMPLE = "python -m sisr comparison-check 'edsr:blocks=1,channels=8,attention=my_attention.py:MyAttention,slots=(0,)'"
 
 
