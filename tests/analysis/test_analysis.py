@@ -303,7 +303,7 @@ def test_notebook_shows_findings_figure_and_origin(analysed: tuple[Path, list[st
     page = tmp_path / "page.html"
     execute(SOURCE, tmp_path / "executed.ipynb", {"results": str(analysed[0])}, page)
     html = page.read_text()
-    for part in ("What we see", "data:image/png;base64,", "0123abcd", "no approximation", analysed[1][2]):
+    for part in ("Findings", "data:image/png;base64,", "0123abcd", "no approximation", analysed[1][2]):
         assert part in html
 
 

@@ -13,12 +13,12 @@ _COSINES = {"0": ":", "1": "--"}
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """One panel a data set. Left: mean PSNR, with the paired interval of the difference to the paper's k: the variation
-    between images is common to all k. Right: relative deviation, logarithmic."""
+    """One panel a data set. Left: mean PSNR; its bars are the paired interval of the difference to the paper's k, since
+    the spread between images, which is the same for every k, would hide it. Right: relative deviation, logarithmic."""
     part = table[table["quantity"] == "psnr"]
     places = list(dict.fromkeys(zip(part["scale"], part["dataset"], strict=True)))
     if not places:
-        raise SisrError("the k-sweep contains no measured PSNR; add runs with --runs.")
+        raise SisrError("the k-sweep holds no measured PSNR, so there is nothing to draw; add runs with --runs.")
     columns = min(len(places), 2)
     rows = -(-len(places) // columns)
     figure, panels = plt.subplots(
