@@ -211,7 +211,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content["training"] |= {"steps": 240, "halve_every": 80, "contrastive_start": 30, "redraw_every": 50}
     preset.write_text(yaml.safe_dump(content))
     said, status = call(folder, "--minutes", "0.05", "--grace", "1.5")
-    assert "the time is over" in said
+    assert "time limit reached" in said
     assert not status["complete"]
     logs = folder / "results" / "tiny" / "logs" / "train"
     with subprocess.Popen(LAUNCH, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
