@@ -15,7 +15,7 @@ from checkout import copy, planned, snakemake
 from sisr.cli import main
 from sisr.config import Run
 from sisr.errors import SisrError, UsageError
-from sisr.launching.carry_out import launch, machine
+from sisr.launching.carry_out import OWNER, launch, machine
 from sisr.launching.pool import DONE, FAILED, STOPPED, WAITING, Job, Pool
 from sisr.launching.work import Launch, Places, order, read_preset
 
@@ -170,6 +170,20 @@ def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
         with pytest.raises(SisrError, match="another launch, or what it started, is at work"):
             launch(work, machine(config, "cpu", 1), quiet=True)
         other.kill()
+
+
+def test_nothing_is_launched_while_what_a_killed_launch_started_still_runs(tmp_path: Path) -> None:
+    config = read_preset(ROOT / "config" / "quick.yaml", ["preset=left"])
+    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        env=ENVIRONMENT | {OWNER: str(tmp_path.resolve())},
+    ) as left:
+        with pytest.raises(SisrError, match="another launch, or what it started, is at work"):
+            launch(work, machine(config, "cpu", 1), quiet=True)
+        left.kill()
+    assert not (tmp_path / "preset.yaml").exists()
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Parameters, operations, time and memory of mechanisms and networks."""
