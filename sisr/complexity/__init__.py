@@ -1,5 +1,0 @@
-"""What mechanisms and networks cost: parameters, operations, time and memory.
-
-`specs` reads what the command line names, `handles` counts the operators that fvcore does not, `measure` puts it
-together and is the only one that imports torch.
-"""

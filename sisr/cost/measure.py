@@ -1,0 +1,237 @@
+"""Parameters, operations, time and memory of mechanisms and networks, one after another in one process."""
+
+import copy
+import inspect
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+import models
+from models.attention import _registry, _switches
+from sisr.config import specs
+from sisr.cost import op_counters
+from sisr.cost.timing import peak_memory, quartiles, seconds_of
+from sisr.utils.errors import UsageError
+from sisr.utils.files import atomic_write
+from sisr.utils.memory import is_shortage
+from sisr.utils.provenance import device_name
+
+COLUMNS = (
+    "spec", "kind", "channels", "height", "width", "parameters", "fvcore_gmacs", "core_gmacs", "torch_gflops",
+    "fvcore_by_operator", "operations_by_operator", "paper_gflops", "paper_convention", "uncounted", "seconds_median",
+    "seconds_low", "seconds_high", "peak_memory_bytes", "device", "threads", "torch",
+)  # fmt: skip
+TRAINING = ("training_seconds", "training_low", "training_high", "training_memory_bytes")
+"""Columns of `measure_training`."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What one spec names, built and ready to run."""
+
+    spec: str
+    name: str
+    kind: str
+    """`mechanism` or `network`."""
+    module: nn.Module
+    options: dict[str, Any]
+    input: Tensor
+    """(1, channels, H, W) feature map of a mechanism, (1, 3, H, W) image of a network."""
+
+
+def build(spec: str, channels: int, size: tuple[int, int], embedding: int, device: torch.device) -> Subject:
+    """A mechanism on a feature map of so many channels, or a network on an RGB image, of size (H, W).
+
+    embedding: channels of query and key, unless the spec has `reduction`. 64 is the width of the paper's Table 4 (64
+    channels, so `reduction` is 1) and of ENLCN's modules (256 channels, so it is 4).
+    Raises UsageError for an unknown name, option or value.
+    """
+    name, options = specs.parse(spec)
+    generator = torch.Generator().manual_seed(0)
+    try:
+        if name in models.available():
+            module = models.create(name, **options)
+            example = torch.rand(1, 3, *size, generator=generator)
+            return Subject(spec, name, "network", module.to(device).eval(), options, example.to(device))
+        mechanism = _registry.find(name)
+        if "reduction" in inspect.signature(mechanism).parameters and "reduction" not in options:
+            options = {**options, "reduction": max(1, channels // embedding)}
+        module = models.attention.create(name, channels=channels, **options)
+    except ValueError as error:
+        raise UsageError(f"{spec}: {str(error).rstrip('.')}.") from error
+    example = torch.rand(1, channels, *size, generator=generator)
+    resolved = {**options, **getattr(module, "options", {})}
+    return Subject(spec, name, "mechanism", module.to(device).eval(), resolved, example.to(device))
+
+
+def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
+    """One row with the columns `COLUMNS`. seconds: for how long the forward is repeated."""
+    module, example = subject.module, subject.input
+    with torch.no_grad():
+        counted, uncounted = count(module, example)
+        multiply_adds = {
+            name: value for name, value in counted.items() if f"aten::{name}" not in op_counters.OPERATIONS
+        }
+        core, c, c_out = _core(subject)
+        low, median, high = quartiles(seconds_of(lambda: module(example), example.device, seconds))
+        memory = peak_memory(lambda: module(example), example.device)
+        flops = _torch_flops(lambda: module(example))
+    paper, convention = paper_gflops(subject, c, c_out)
+    return {
+        "spec": subject.spec,
+        "kind": subject.kind,
+        "channels": example.shape[1],
+        "height": example.shape[2],
+        "width": example.shape[3],
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "fvcore_gmacs": sum(multiply_adds.values()) / 1e9,
+        "core_gmacs": core,
+        "torch_gflops": flops / 1e9,
+        "fvcore_by_operator": json.dumps(_sorted(multiply_adds)),
+        "operations_by_operator": json.dumps(_sorted({k: v for k, v in counted.items() if k not in multiply_adds})),
+        "paper_gflops": paper,
+        "paper_convention": convention,
+        "uncounted": json.dumps(_sorted(uncounted)),
+        "seconds_median": median,
+        "seconds_low": low,
+        "seconds_high": high,
+        "peak_memory_bytes": memory,
+        "device": device_name(example.device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
+    """Columns `TRAINING`: time and peak memory of one forward and backward, with the auxiliary loss where there is one.
+
+    Blank (None) where memory does not suffice: that is a finding, too.
+    """
+    step = gradient_step(subject)
+    try:
+        low, median, high = quartiles(seconds_of(step, subject.input.device, seconds))
+        memory = peak_memory(step, subject.input.device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        return dict.fromkeys(TRAINING)
+    return dict(zip(TRAINING, (median, low, high, memory), strict=True))
+
+
+def paper_gflops(subject: Subject, channels: int, out_channels: int) -> tuple[float | None, str]:
+    """(GFLOP, formula) by the paper's convention, or (None, the reason why there is none).
+
+    The mechanism has the formula, in `paper_flops`; channels and out_channels are those of query and key, and of value.
+    """
+    if subject.kind == "network":
+        return None, "the paper's convention is for one mechanism, not for a network"
+    if not hasattr(subject.module, "paper_flops"):
+        return None, f"the paper has no formula for {subject.name}"
+    tokens = subject.input.shape[-2] * subject.input.shape[-1]
+    flops, formula = subject.module.paper_flops(tokens, channels, out_channels)  # type: ignore[operator]
+    return flops / 1e9, f"{formula}, c = {channels}, c_out = {out_channels}, N = {tokens}"
+
+
+def gradient_step(subject: Subject) -> Callable[[], None]:
+    """A function that takes one forward and backward in training mode, the auxiliary loss switched on.
+
+    It works on a copy: the subject's own module is left as it is.
+    """
+    module, example = copy.deepcopy(subject.module).train(), subject.input.clone().requires_grad_()
+    _switches.set_auxiliary_loss(module, True)
+
+    def step() -> None:
+        module.zero_grad(set_to_none=True)
+        example.grad = None
+        loss = module(example).float().mean()
+        auxiliary = _switches.auxiliary_loss(module)
+        (loss if auxiliary is None else loss + auxiliary).backward()
+
+    return step
+
+
+def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the rows as CSV."""
+    with atomic_write(path) as temporary:
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False)
+
+
+def count(module: nn.Module, *inputs: Any) -> tuple[dict[str, float], dict[str, int]]:
+    """fvcore's count of one forward, with the handles of this suite: {operator: count}, {uncounted operator: calls}.
+
+    A fused multiply-add is one; operators in `handles.OPERATIONS` are counted in operations of their own.
+    """
+    with _quiet():
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        analysis = analysis.tracer_warnings("none")
+        analysis.set_op_handle(**{**op_counters.OPERATIONS, **op_counters.MULTIPLY_ADDS})
+        counted = {name: float(value) for name, value in analysis.by_operator().items()}
+        return counted, {str(name): int(calls) for name, calls in analysis.unsupported_ops().items()}
+
+
+class _Core(nn.Module):
+    """A mechanism without its embeddings: what the paper's Table 4 counts."""
+
+    def __init__(self, mechanism: models.attention.Attention, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.mechanism = mechanism
+        self.size = size
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self.mechanism.attend(query, key, value, self.size)
+
+
+def _core(subject: Subject) -> tuple[float | None, int, int]:
+    """(GMAC of the attention core, channels of query and key, of value); the whole of a free-form mechanism."""
+    module, example = subject.module, subject.input
+    if subject.kind == "network":
+        return None, 0, 0
+    channels = example.shape[1]
+    if not isinstance(module, models.attention.Attention):
+        counted, c, c_out = count(module, example)[0], channels, channels
+    else:
+        query, key, value = module.embed(example)
+        counted = count(_Core(module, (example.shape[2], example.shape[3])), query, key, value)[0]
+        c, c_out = query.shape[-1], value.shape[-1]
+    return sum(v for k, v in counted.items() if f"aten::{k}" not in op_counters.OPERATIONS) / 1e9, c, c_out
+
+
+def _torch_flops(forward: Callable[[], Any]) -> float:
+    """torch's own count, two a multiply-add; a check on fvcore's, though some builds leave fused attention out."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        forward()
+    return float(counter.get_total_flops())
+
+
+def _sorted(counts: dict[str, Any]) -> dict[str, Any]:
+    """Largest first."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracer's warnings about Python values that become constants: the input's size is one, by intent."""
+    loggers = [logging.getLogger(name) for name in ("fvcore", "fvcore.nn.jit_analysis")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

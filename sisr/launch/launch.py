@@ -1,0 +1,151 @@
+"""`launch`: the commands of a preset side by side on this machine, stopped in order when the time limit is reached."""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import yaml
+from filelock import FileLock, Timeout
+
+from sisr.config.schema import can_check
+from sisr.launch.jobs import Launch
+from sisr.launch.pool import Pool
+from sisr.launch.progress import Progress
+from sisr.utils import gpus
+from sisr.utils.errors import SisrError, UsageError
+from sisr.utils.files import atomic_write
+
+OWNER = "SISR_LAUNCH"
+"""Environment variable of all commands that a launch starts: the folder of its results."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How the commands share this machine."""
+
+    slots: int
+    """Commands at once."""
+    threads: int
+    """CPU threads of each."""
+    environment: dict[str, str]
+
+
+def machine(config: dict[str, Any], device: str, jobs: int | None = None, threads: int | None = None) -> Machine:
+    """How many commands this machine runs at once.
+
+    Args:
+        config: the preset; `runs_per_gpu` and `threads_per_run` are its preferred values.
+        device: auto, cpu or cuda.
+        jobs, threads: override the preset's.
+    """
+    cores = os.cpu_count() or 1
+    preferred = int(config.get("threads_per_run", 1))
+    devices = [] if device == "cpu" else gpus.visible()
+    slots = jobs or (len(devices) * int(config.get("runs_per_gpu", 1)) if devices else max(1, cores // preferred))
+    each = threads or max(1, min(preferred, cores // slots))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(each)}
+    if devices:
+        environment[gpus.RUNS] = str(math.ceil(slots / len(devices)))
+    return Machine(slots, each, environment)
+
+
+def launch(
+    work: Launch,
+    on: Machine,
+    *,
+    minutes: float = math.inf,
+    grace: float = 60.0,
+    every: float = 30.0,
+    quiet: bool = False,
+    plan_only: bool = False,
+) -> dict[str, Any]:
+    """Make everything that is missing, as far as the time allows.
+
+    Args:
+        work: what is to be made.
+        on: what runs at once.
+        minutes: time limit of this call.
+        grace: seconds of this time that are kept for checkpoints; what still runs after it is killed.
+        every: seconds between two progress lines where there is no terminal.
+        quiet: print nothing.
+        plan_only: start nothing.
+
+    Returns:
+        The content of `launch.json`.
+
+    Raises:
+        SisrError: another launch works on these results.
+        KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once everything has stopped.
+    """
+    if 60 * minutes <= grace:
+        raise UsageError(f"{minutes:g} minutes are over before anything starts; --grace keeps {grace:g} seconds back.")
+    end = time.monotonic() + 60 * minutes
+    results = work.places.results
+    progress = Progress(results, work.members(), on.slots, quiet=quiet, every=every)
+    if not can_check():
+        progress.say("jsonschema is not installed: the keys of the preset are not checked")
+    pool = Pool(
+        work.jobs(),
+        on.slots,
+        environment={**on.environment, OWNER: str(results.resolve())},
+        stop_at=end - grace,
+        kill_at=end,
+        tell=progress.tell,
+        watch=progress.watch,
+    )
+    progress.plan(pool, minutes)
+    if plan_only:
+        return progress.summary(pool)
+    with _only_one(results), _signals(pool) as received:
+        with atomic_write(results / "preset.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
+        pool.run()
+        progress.save(pool)
+        if received:
+            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+    summary = progress.summary(pool)
+    progress.end(summary, notebooks=results == Path("results") / str(work.config["preset"]))
+    return summary
+
+
+@contextmanager
+def _only_one(results: Path) -> Iterator[None]:
+    """Hold the lock of a results folder; refused while anything that an earlier, killed launch started still runs."""
+    results.mkdir(parents=True, exist_ok=True)
+    busy = f"another launch, or what it started, is at work on {results}; wait or end it."
+    try:
+        lock = FileLock(results / "launch.lock").acquire(blocking=False)
+    except Timeout as error:
+        raise SisrError(busy) from error
+    with lock:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # other users' processes
+                if process.environ().get(OWNER) == str(results.resolve()):
+                    raise SisrError(busy)
+        yield
+
+
+@contextmanager
+def _signals(pool: Pool) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM stop the pool; a second one kills what has not stopped yet."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        pool.kill_at = time.monotonic() if received else pool.kill_at
+        received.append(number)
+        pool.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
