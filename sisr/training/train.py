@@ -29,7 +29,6 @@ from sisr.data.store import PairedStore
 from sisr.training import distributed
 from sisr.training.checkpoint import Checkpoints, Progress
 from sisr.training.divergence import Diverged, Watch
-from sisr.training.energy import EnergyMeter
 from sisr.training.monitor import COLUMNS, Monitor, Validation
 from sisr.training.warm_start import check_start, record_of, warm_start
 from sisr.utils.errors import SisrError
@@ -151,7 +150,7 @@ def _train(
 
     log_every = max(1, settings.steps // _LOG_LINES)
     sums = torch.tensor(state.sums, device=place, dtype=torch.float64)  # of each process's own parts
-    watch, meter, joules = Watch(place), EnergyMeter(place), state.joules
+    watch = Watch(place)
     began, last_checkpoint = time.perf_counter() - state.seconds, time.perf_counter()
     monitor = Monitor(
         run.id,
@@ -209,7 +208,7 @@ def _train(
                 monitor.report(dict(zip(COLUMNS, state.rows[-1], strict=True)))
             if saving:
                 state.step, state.seconds = step + 1, time.perf_counter() - began
-                state.sums, state.joules = group.mean(sums.clone()).tolist(), _more(joules, meter.joules())
+                state.sums = group.mean(sums.clone()).tolist()
                 if group.leads:
                     checkpoints.save(model, optimizer, state, ema.module if ema else None)
                 last_checkpoint = time.perf_counter()
@@ -226,7 +225,6 @@ def _train(
         "wall_seconds": round(seconds, 3),
         "steps_per_second": round(settings.steps / seconds, 3),
         "peak_memory_bytes": peak_memory(place),
-        "energy_joules": _more(joules, meter.joules()),
         "processes": group.size,
         "images_too_small": sampler.left_out,
         **record_of(run, start, started),
@@ -306,11 +304,6 @@ def _seed(*numbers: int) -> int:
     for byte in ",".join(map(str, numbers)).encode():
         value = (value ^ byte) * 0x100000001B3 % 2**64
     return value >> 1
-
-
-def _more(before: float | None, now: float | None) -> float | None:
-    """Energy of the processes before and of this one; None where no driver tells."""
-    return None if now is None else round((before or 0.0) + now, 1)
 
 
 @contextmanager

@@ -164,6 +164,14 @@ def test_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path: Path, monkeyp
     assert checkpoints.restore(network, optimizer).step == 2
 
 
+def test_checkpoint_of_version_0_1_is_read(tmp_path: Path) -> None:
+    """It also held the energy that the GPU had used."""
+    checkpoints, network, optimizer = some_checkpoints(tmp_path)
+    content = torch.load(checkpoints.last, weights_only=True)
+    torch.save(content | {"progress": content["progress"] | {"joules": None}}, checkpoints.last)
+    assert checkpoints.restore(network, optimizer) == Progress(step=2)
+
+
 def test_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle that would call a function when it is loaded is damage, not code."""
 
