@@ -13,7 +13,7 @@ from sisr.errors import SisrError, UsageError
 from sisr.methods import Bicubic, Method, Network, method
 from sisr.metrics import luminance, psnr, ssim
 from sisr.pairs import Pairs
-from sisr.tables.runs import Run
+from sisr.results.runs import Run
 
 if TYPE_CHECKING:
     from sisr.figures.crops import Row

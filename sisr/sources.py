@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sisr.files import read_run_json
-from sisr.tables.runs import Run
+from sisr.results.runs import Run
 
 
 def labelled(word: str) -> tuple[str | None, str]:
@@ -74,8 +74,8 @@ def unique(labels: Sequence[str], runs: Sequence[Run | None]) -> list[str]:
 
 def trained(runs: Iterable[Run | None]) -> tuple[str, bool]:
     """What must be said of pictures of these runs, and whether they are at the paper's scale; blank without a run."""
+    from sisr.results.runs import Setting
     from sisr.tables.cells import origin
-    from sisr.tables.runs import Setting
     from sisr.tables.view import banner
 
     rows = [origin(Setting((run,)), run.evaluation.parent.name) for run in runs if run is not None]

@@ -18,7 +18,7 @@ from sisr.errors import SisrError, UsageError
 from sisr.experiments import Plan, known_attention, plan
 from sisr.files import sha256
 from sisr.tables import cells, compare, view
-from sisr.tables.runs import load
+from sisr.results.runs import load
 
 ROOT = Path(__file__).parent.parent
 KNOWN = list(known_attention())

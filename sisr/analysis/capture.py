@@ -13,7 +13,7 @@ from sisr.errors import SisrError, UsageError
 from sisr.files import read_run_json
 from sisr.inference import to_tensor
 from sisr.pairs import Pairs
-from sisr.tables.runs import Run
+from sisr.results.runs import Run
 
 LARGEST = 192
 """Side in LR pixels of what is cut from the middle of larger images, so that memory stays bounded."""

@@ -13,8 +13,8 @@ from sisr.analysis import operators
 from sisr.analysis.capture import Captured, capture
 from sisr.analysis.rows import AttendedRow, ErrorRow
 from sisr.pairs import Pairs
+from sisr.results.runs import Run, Setting, by_row, group
 from sisr.tables.cells import origin
-from sisr.tables.runs import Run, Setting, by_row, group
 
 KS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 MS = (8, 16, 32, 64, 128, 256)

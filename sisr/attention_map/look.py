@@ -18,7 +18,7 @@ from sisr.attention_map.picture import Picture
 from sisr.errors import SisrError, UsageError
 from sisr.inference import to_tensor
 from sisr.methods import load, weights_of
-from sisr.tables.runs import Run
+from sisr.results.runs import Run
 
 RADIUS = 8
 """LR pixels around a position that count as near it."""

@@ -25,9 +25,9 @@ from sisr.images import read_image
 from sisr.methods import Bicubic, Method, Network
 from sisr.metrics import luminance
 from sisr.pairs import Pairs, open_pairs
+from sisr.results.runs import Run, image_rows, load
 from sisr.store import replace_folder
 from sisr.tables.cells import text
-from sisr.tables.runs import Run, image_rows, load
 
 if TYPE_CHECKING:
     from sisr.figures.crops import Row

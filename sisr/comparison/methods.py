@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sisr.errors import UsageError
-from sisr.tables.runs import Run, group, load
+from sisr.results.runs import Run, group, load
 
 Methods = dict[str, list[Run]]
 

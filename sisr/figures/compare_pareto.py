@@ -38,7 +38,7 @@ def draw(comparison: Comparison) -> Figure:
     style.stamp(
         figure,
         comparison.table,
-        "Vertical: mean difference over images, 95 % bootstrap interval, paired by image. Horizontal: one mechanism "
+        "Vertical: mean difference over images, 95 % interval over images and training runs. Horizontal: one mechanism "
         "alone, quartiles of repeated timings. Up and to the left is better.",
     )
     figure.canvas.draw()

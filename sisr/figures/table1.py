@@ -44,5 +44,5 @@ def draw(table: pd.DataFrame) -> Figure:
     panels[0][0].set_ylim(len(sets) - 0.5, -0.5)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(names))
-    style.stamp(figure, table, "Mean over images, 95 % bootstrap interval, paired by image.")
+    style.stamp(figure, table, "Mean difference on the same images, 95 % interval over images and training runs.")
     return figure

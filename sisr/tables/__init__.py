@@ -7,7 +7,8 @@ import pandas as pd
 
 from sisr.errors import UsageError
 from sisr.files import atomic_write
-from sisr.tables import cells, compare_view, k_sweep, render, runs, table1, table2, table4
+from sisr.results import runs
+from sisr.tables import cells, compare_view, k_sweep, render, table1, table2, table4
 from sisr.tables.view import View
 
 NAMES = ("table1", "table2", "table4", "k_sweep")

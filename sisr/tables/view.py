@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
-from sisr.statistics import FEW_IMAGES
+from sisr.results.significance import LEVEL, MARGINS
+from sisr.tables.cells import number, span, text
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,26 @@ def marks(values: Sequence[float | None], digits: int) -> list[str]:
 
 
 def caveats(table: pd.DataFrame) -> list[str]:
-    """What the intervals of a table cannot carry: sets of few images, and settings that were trained once."""
-    counts = table[table["images"].notna() & (table["images"] < FEW_IMAGES)]
-    sets = ", ".join(f"{name} ({int(n)})" for name, n in counts.groupby("dataset", sort=False)["images"].max().items())
-    found = [f"Sets of few images, whose intervals are rough: {sets}."] if sets else []
+    """How a table was measured, and what its intervals do not cover."""
+    found = []
     if protocols := [how for how in dict.fromkeys(table["protocol"]) if how]:
         found.append(f"Measured by protocol {'; '.join(protocols)}.")
     if (table["seeds"] == 1).any():
-        found.append("Where there is one seed, the spread between trainings is not in the interval.")
+        found.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
     return found
+
+
+RULE = (
+    "Below each difference: its 95 % interval over images and training runs, and the verdict. Better or worse: p is below "
+    f"{LEVEL:g} after correction for the number of differences in this table (Benjamini and Hochberg). Equivalent: the "
+    f"whole interval lies within ±{MARGINS['psnr'][0]:g} {MARGINS['psnr'][1]}. Else inconclusive (docs/compare.md)."
+)
+
+
+def difference_text(cell: Any, baseline: bool = False) -> Text:
+    """A difference with its interval and verdict; `0` for the baseline itself, else the reason of a blank."""
+    value = None if cell is None else number(cell["measured"])
+    if cell is None or value is None:
+        return Text("0") if baseline else Text("", "" if cell is None else cell["note"])
+    ends = span(cell["low"], cell["high"], 3, True)
+    return Text(text(value, 3, True), ", ".join(part for part in (ends, cell["verdict"]) if part))

@@ -1,0 +1,1 @@
+"""Finished runs, the statistics of their measurements, and the paper's numbers."""
