@@ -151,10 +151,8 @@ def _row(group: list[tuple[_Test, float]], spread: power.Spread, level: float) -
     judged = [(test.verdict(p), test, p) for test, p in group]
     worse = [one for one in judged if one[0].startswith(WORSE)]
     word, test, p = min(worse or judged, key=lambda one: one[1].found.value)
-    if worse:
-        verdict = FAILS
-    else:
-        verdict = HOLDS if all(word.startswith(BETTER) for word, _, _ in judged) else INCONCLUSIVE
+    holds = all(one[0].startswith(BETTER) for one in judged)
+    verdict = FAILS if worse else HOLDS if holds else INCONCLUSIVE
     found, paper = test.found, _paper(test)
     return {
         "claim": test.claim.name,

@@ -291,8 +291,8 @@ def _methods(comparison: Comparison) -> str:
         "methods",
         "Methods",
         "<p>Every mechanism stands at the same places of the same backbone and was trained by the same recipe on the "
-        "same patches; any difference in the recipe is listed below. PSNR and SSIM are measured on luminance, image by image, "
-        f"without a border of as many pixels as the scale.</p><ul>{notes}</ul>",
+        "same patches; any difference in the recipe is listed below. PSNR and SSIM are measured on luminance, image by "
+        f"image, without a border of as many pixels as the scale.</p><ul>{notes}</ul>",
     )
 
 

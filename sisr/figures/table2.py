@@ -52,7 +52,7 @@ def draw(table: pd.DataFrame) -> Figure:
     style.stamp(
         figure,
         table,
-        "Mean difference on the same images, 95 % interval over images and training runs. The paper's figure for the middle row "
-        "and its data set are not known to this suite.",
+        "Mean difference on the same images, 95 % interval over images and training runs. The paper's figure for the "
+        "middle row and its data set are not known to this suite.",
     )
     return figure

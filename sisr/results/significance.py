@@ -21,10 +21,10 @@ overestimated when the seeds happen to agree, so the interval is never narrower 
 degrees of freedom) or over training runs alone. The p-value is that of the same interval. Simulated coverage is 94 to
 97 %; it rises to 99 % where the residual is all there is (docs/compare.md has the figures).
 
-**Training runs.** Where both sides have the same seeds, the runs are pairs, and the variance of training runs is that of
-setting × seed after the means of settings and of seeds are taken out, pooled over all settings of the table that have
-these seeds. This assumes that all settings vary alike. Where the seeds differ, it is Student's pooled variance of the
-two sides. With one seed on either side it is unknown: the interval covers images only, and there is no p-value.
+**Training runs.** Where both sides have the same seeds, the runs are pairs, and the variance of training runs is that
+of setting × seed after the means of settings and of seeds are taken out, pooled over all settings of the table that
+have these seeds. This assumes that all settings vary alike. Where the seeds differ, it is Student's pooled variance of
+the two sides. With one seed on either side it is unknown: the interval covers images only, and there is no p-value.
 """
 
 from collections.abc import Iterable, Sequence

@@ -134,13 +134,13 @@ def measured(cell: dict[str, Any], setting: Setting, found: Estimate, preset: st
     """A cell with its figure, interval and origin. `cell` holds the fields that say which cell it is."""
     known: dict[str, Any] = {**origin(setting, preset), "protocol": setting.protocol(cell["dataset"]), **cell}
     known["note"] = "; ".join(part for part in (cell.get("note", ""), found.note) if part)
+    known |= {name: _or_none(getattr(found, name)) for name in ("low", "high", "se_images", "se_trainings", "freedom")}
     return Cell(
         **known,
         measured=_or_none(found.value),
         interval=found.covers,
         images=found.images,
         seeds=found.seeds or None,
-        **{name: _or_none(getattr(found, name)) for name in ("low", "high", "se_images", "se_trainings", "freedom")},
     )
 
 

@@ -160,9 +160,9 @@ def _about_weights(table: pd.DataFrame) -> list[str]:
             apart.append(f"{where} {text(deviation, 2, True)} dB")
     if apart:
         found.append(
-            f"More than {EXPLAINED} dB from the published value: {', '.join(apart)}. docs/checks.md measures what is known to make "
-            "such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of Set14 as grey or "
-            "as RGB), and says what they leave unexplained."
+            f"More than {EXPLAINED} dB from the published value: {', '.join(apart)}. docs/checks.md measures what is "
+            "known to make such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of "
+            "Set14 as grey or as RGB), and says what they leave unexplained."
         )
     return found
 

@@ -9,6 +9,12 @@ import pandas as pd
 from sisr.results.significance import LEVEL, MARGINS
 from sisr.tables.cells import number, span, text
 
+RULE = (
+    "Below each difference: its 95 % interval over images and training runs, and the verdict. Better or worse: p is "
+    f"below {LEVEL:g} after correction for the number of differences in the table (Benjamini and Hochberg). Equivalent: "
+    f"the whole interval lies within ±{MARGINS['psnr'][0]:g} {MARGINS['psnr'][1]}. Else inconclusive (docs/compare.md)."
+)
+
 
 @dataclass(frozen=True)
 class Text:
@@ -86,13 +92,6 @@ def caveats(table: pd.DataFrame) -> list[str]:
     if (table["seeds"] == 1).any():
         found.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
     return found
-
-
-RULE = (
-    "Below each difference: its 95 % interval over images and training runs, and the verdict. Better or worse: p is below "
-    f"{LEVEL:g} after correction for the number of differences in this table (Benjamini and Hochberg). Equivalent: the "
-    f"whole interval lies within ±{MARGINS['psnr'][0]:g} {MARGINS['psnr'][1]}. Else inconclusive (docs/compare.md)."
-)
 
 
 def difference_text(cell: Any, baseline: bool = False) -> Text:
