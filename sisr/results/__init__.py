@@ -1,1 +1,1 @@
-"""Finished runs, the statistics of their measurements, and the paper's numbers."""
+"""Finished runs (`runs`), table cells (`cells`), statistics, one test of significance, and the paper's numbers."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sisr import published
-from sisr.errors import SisrError
-from sisr.files import read_run_json
+from sisr.results import published
+from sisr.utils.errors import SisrError
+from sisr.utils.files import read_run_json
 from sisr.results.significance import Sample
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}

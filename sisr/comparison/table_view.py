@@ -1,0 +1,116 @@
+"""The comparison for readers."""
+
+from typing import Any
+
+import pandas as pd
+
+from sisr.results.significance import LEVEL, MARGINS
+from sisr.results.cells import number, span, text
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+
+_COSTS = (
+    # heading, quantity, factor, decimals
+    ("parameters", "parameters", 1.0, 0),
+    ("GFLOPs", "gflops", 1.0, 2),
+    ("forward, ms", "forward_seconds", 1e3, 2),
+    ("forward and backward, ms", "training_seconds", 1e3, 2),
+    ("peak memory, MB", "peak_memory_bytes", 1e-6, 1),
+)
+_NETWORK = (
+    ("parameters", "network_parameters", 1.0, 0),
+    ("GFLOPs", "network_gflops", 1.0, 2),
+    ("forward, ms", "network_forward_seconds", 1e3, 2),
+    ("forward and backward, ms", "network_training_seconds", 1e3, 2),
+)
+_DIGITS = {"psnr": (2, 3), "ssim": (4, 4)}
+
+
+def view(table: pd.DataFrame) -> View:
+    """Mechanisms beside each other: PSNR and SSIM, difference to the reference with verdict, cost; controls below."""
+    cells = {(c["row"], c["dataset"], c["quantity"]): c for _, c in table.iterrows()}
+    sets = [name for name in dict.fromkeys(table["dataset"]) if name]
+    kinds = {kind: list(dict.fromkeys(table[table["kind"] == kind]["row"])) for kind in ("mechanism", "control")}
+    reference = str(table.loc[table["state"] == "reference", "row"].iloc[0])
+    columns: list[Column] = []
+    texts: dict[str, list[Text]] = {label: [] for label in (*kinds["mechanism"], *kinds["control"])}
+    for dataset in sets:
+        for quantity, unit in (("psnr", ", dB"), ("ssim", "")):
+            name, (digits, finer) = quantity.upper(), _DIGITS[quantity]
+            columns += [
+                Column(f"{name}{unit}", dataset),
+                Column(f"{name} difference to {reference}{unit}", dataset),
+                Column("p, corrected", dataset),
+                Column("verdict", dataset),
+            ]
+            values = [_number(cells.get((label, dataset, quantity))) for label in kinds["mechanism"]]
+            ranks = dict(zip(kinds["mechanism"], marks(values, digits), strict=True))
+            for label, shown in texts.items():
+                level = cells.get((label, dataset, quantity))
+                shown.append(_figure(level, digits, mark=ranks.get(label, "")))
+                shown += _difference(cells.get((label, dataset, f"{quantity}_difference")), finer, label == reference)
+    for group, listed in (("one mechanism", _COSTS), ("its network", _NETWORK)):
+        for heading, quantity, factor, digits in listed:
+            if all(_number(cells.get((label, "", quantity))) is None for label in texts):
+                continue
+            columns.append(Column(heading, group))
+            for label, shown in texts.items():
+                shown.append(_figure(cells.get((label, "", quantity)), digits, factor))
+    said, same = banner(table)
+    return View(
+        "compare", f"Comparison of attention mechanisms with {reference}, x{int(table['scale'].dropna().iloc[0])}",
+        said, same, columns, [Section("", list(texts.items()))], _notes(table, reference),
+    )  # fmt: skip
+
+
+def _notes(table: pd.DataFrame, reference: str) -> list[str]:
+    parts = {quantity: table[table["quantity"] == f"{quantity}_difference"] for quantity in MARGINS}
+    tests = " and ".join(f"{part['p'].notna().sum()} ({quantity.upper()})" for quantity, part in parts.items())
+    sizes = " and ".join(f"±{size:g} {unit or 'SSIM'}" for size, unit in MARGINS.values())
+    found = [
+        f"Differences are to {reference}, on the same images, with 95 % intervals over images and training runs "
+        "(docs/compare.md).",
+        f"Better or worse: p is below {LEVEL:g} after correction for the number of tests, {tests} (Benjamini and "
+        f"Hochberg). Equivalent: the whole interval lies within {sizes}. Else inconclusive.",
+    ]
+    differences = pd.concat(parts.values())
+    reasons = [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(differences["note"]) if note]
+    found += reasons
+    apart = differences[differences["recipe_differences"] != ""].drop_duplicates("row")
+    found += [
+        f"{cell['row']} was trained with a different recipe than {reference}: {cell['recipe_differences']}."
+        for _, cell in apart.iterrows()
+    ]
+    costs = table[(table["quantity"] == "forward_seconds") & (table["measured"] != "")]
+    if not costs.empty:
+        first = costs.iloc[0]
+        found.append(
+            f"Cost of {first['note']}, median and quartiles, one after another on {first['hardware']}, torch "
+            f"{first['torch']}; memory is the peak of a forward beyond weights and input. GFLOPs are two operations a "
+            "multiply-add, by the paper's convention where it has one (attention core only), else the core as counted."
+        )
+    return found + caveats(table)
+
+
+def _number(cell: Any) -> float | None:
+    return None if cell is None else number(cell["measured"])
+
+
+def _figure(cell: Any, digits: int, factor: float = 1.0, mark: str = "") -> Text:
+    value = _number(cell)
+    if value is None:
+        return Text()
+    low, high = (None if number(end) is None else float(end) * factor for end in (cell["low"], cell["high"]))
+    main = f"{value * factor:,.0f}" if digits == 0 else text(value * factor, digits)
+    return Text(main, span(low, high, digits), mark)
+
+
+def _difference(cell: Any, digits: int, reference: bool) -> list[Text]:
+    """Difference, p-value, verdict."""
+    if cell is None:
+        return [Text("0"), Text(), Text("reference")] if reference else [Text(), Text(), Text()]
+    p = number(cell["p_corrected"])
+    return [
+        Text(text(number(cell["measured"]), digits, True), span(cell["low"], cell["high"], digits, True)),
+        Text("" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"),
+        Text(cell["verdict"]),
+    ]

@@ -1,0 +1,103 @@
+"""A table as people read it, before it is Markdown, HTML or text for a terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from sisr.results.significance import LEVEL, MARGINS
+from sisr.results.cells import number, span, text
+
+RULE = (
+    "Below each difference: its 95 % interval over images and training runs, and the verdict. Better or worse: p is "
+    f"below {LEVEL:g} after correction for the number of differences here (Benjamini and Hochberg). Equivalent: "
+    f"the whole interval lies within ±{MARGINS['psnr'][0]:g} {MARGINS['psnr'][1]}. Else inconclusive (docs/compare.md)."
+)
+
+
+@dataclass(frozen=True)
+class Text:
+    """One cell: the figure, what qualifies it, and how it ranks in its column."""
+
+    main: str = ""
+    detail: str = ""
+    """An interval, or the reason of a blank."""
+    mark: str = ""
+    """`best`, `second` or blank."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column under a heading that it may share with its neighbours."""
+
+    label: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that belong together: (label of the row, one Text a column)."""
+
+    title: str
+    rows: list[tuple[str, list[Text]]]
+
+
+@dataclass(frozen=True)
+class View:
+    """A whole table."""
+
+    name: str
+    title: str
+    banner: str
+    """At which preset it was measured, and how much training that is."""
+    comparable: bool
+    """Whether the measured figures are at the paper's scale."""
+    columns: list[Column]
+    sections: list[Section]
+    notes: list[str] = field(default_factory=list)
+
+
+def banner(table: pd.DataFrame) -> tuple[str, bool]:
+    """What must be said of the measured figures before anyone reads them, and whether they are at the paper's scale."""
+    trained = table[table["comparable"] != ""]
+    if trained.empty:
+        return "No trained network was measured for this table.", False
+    preset = " and ".join(dict.fromkeys(trained["preset"]))
+    trainings = list(dict.fromkeys(trained["training"]))
+    if (trained["comparable"] == "yes").all():
+        return f"Measured at preset “{preset}”, at the paper's scale: {'; '.join(trainings)}.", True
+    return (
+        f"Measured at preset “{preset}”: a toy scale, {'; '.join(trainings)}. "
+        "Not comparable with the paper's figures, which come from 32 blocks of 256 channels and about 1,000,000 steps "
+        "on DIV2K."
+    ), False
+
+
+def marks(values: Sequence[float | None], digits: int) -> list[str]:
+    """`best` and `second` of a column as printed: equal figures share a mark; nothing to rank, no marks."""
+    printed = [None if value is None or value != value else round(value, digits) for value in values]
+    order = sorted({value for value in printed if value is not None}, reverse=True)
+    if len(order) < 2:
+        return ["" for _ in values]
+    names = {order[0]: "best", order[1]: "second"}
+    return ["" if value is None else names.get(value, "") for value in printed]
+
+
+def caveats(table: pd.DataFrame) -> list[str]:
+    """How a table was measured, and what its intervals do not cover."""
+    found = []
+    if protocols := [how for how in dict.fromkeys(table["protocol"]) if how]:
+        found.append(f"Measured by protocol {'; '.join(protocols)}.")
+    if (table["seeds"] == 1).any():
+        found.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
+    return found
+
+
+def difference_text(cell: Any, baseline: bool = False) -> Text:
+    """A difference with its interval and verdict; `0` for the baseline itself, else the reason of a blank."""
+    value = None if cell is None else number(cell["measured"])
+    if cell is None or value is None:
+        return Text("0") if baseline else Text("", "" if cell is None else cell["note"])
+    ends = span(cell["low"], cell["high"], 3, True)
+    return Text(text(value, 3, True), ", ".join(part for part in (ends, cell["verdict"]) if part))
