@@ -4,11 +4,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sisr.comparison.sentences import p_value, significant, verdict
 from sisr.comparison.result import Comparison
-from sisr.utils.errors import SisrError
+from sisr.comparison.sentences import p_value, significant, verdict
 from sisr.report.figures import style
 from sisr.results.cells import number, text
+from sisr.utils.errors import SisrError
 
 _PANELS = (("psnr", "PSNR", "dB", 3), ("ssim", "SSIM", "", 5))
 _COLOURS = {"better": "#00704f", "worse": "#b04a00"}  # by the first word of the verdict

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from sisr.comparison.result import Comparison
+from sisr.results.cells import number, span, text
 from sisr.results.runs import CONTROLS
 from sisr.results.significance import BETTER, EQUIVALENT, VERDICTS, WORSE
-from sisr.results.cells import number, span, text
 
 _SAME = 0.05
 """Costs that differ by less than this share are called about the same."""

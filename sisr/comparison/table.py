@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.utils.errors import SisrError
-from sisr.results.runs import CONTROLS, Run, Setting, datasets, group, same_protocol
 from sisr.results.cells import Cell, difference, frame, level
+from sisr.results.runs import CONTROLS, Run, Setting, datasets, group, same_protocol
+from sisr.utils.errors import SisrError
 
 QUANTITIES = {"psnr": "dB", "ssim": ""}
 COSTS = {

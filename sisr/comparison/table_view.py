@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results.significance import LEVEL, MARGINS
-from sisr.results.cells import number, span, text
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+from sisr.results.cells import number, span, text
+from sisr.results.significance import LEVEL, MARGINS
 
 _COSTS = (
     # heading, quantity, factor, decimals

@@ -12,15 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results import published
-from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write
-from sisr.results import power, runs, significance
+from sisr.report.tables import NAMES, k_sweep, table1, table2, table4
+from sisr.results import cells, power, published, runs, significance
+from sisr.results.cells import span, text
 from sisr.results.runs import Setting
 from sisr.results.significance import BETTER, INCONCLUSIVE, LEVEL, WORSE, Estimate
-from sisr.report.tables import NAMES, k_sweep, table1, table2, table4
-from sisr.results import cells
-from sisr.results.cells import span, text
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
 
 HOLDS, FAILS = "holds", "does not hold"
 _ROWS: dict[str, Callable[[Setting], str | None]] = {

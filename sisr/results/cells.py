@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write
-from sisr.results.published import Figure
 from sisr.results import significance
+from sisr.results.published import Figure
 from sisr.results.runs import Setting, comparable, training
 from sisr.results.significance import Estimate
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,12 @@ def number(value: Any) -> float | None:
 
 def measured(cell: dict[str, Any], setting: Setting, found: Estimate, preset: str) -> Cell:
     """A cell with its figure, interval and origin. `cell` holds the fields that say which cell it is."""
-    known: dict[str, Any] = {**origin(setting, preset), "protocol": setting.protocol(cell["dataset"]), **cell}
+    known: dict[str, Any] = {
+        "state": setting.state,
+        **origin(setting, preset),
+        "protocol": setting.protocol(cell["dataset"]),
+        **cell,
+    }
     known["note"] = "; ".join(part for part in (cell.get("note", ""), found.note) if part)
     known |= {name: _or_none(getattr(found, name)) for name in ("low", "high", "se_images", "se_trainings", "freedom")}
     return Cell(
@@ -196,7 +201,6 @@ def origin(setting: Setting, preset: str) -> dict[str, str]:
         "torch": all_("torch"),
         "preset": str(setting.first.config.get("preset") or preset),
         "training": training(setting.first),
-        "state": setting.state,
         "comparable": "" if not trained else "yes" if all(comparable(run) for run in trained) else "no",
     }
 

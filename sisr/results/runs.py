@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sisr.results import published
+from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
 from sisr.utils.files import read_run_json
-from sisr.results.significance import Sample
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results import published
-from sisr.utils.errors import SisrError
-from sisr.results.runs import Run, Setting, by_row, datasets, group
-from sisr.results.cells import Cell, difference, frame, level, number, origin, span, text
 from sisr.report.tables.view import RULE, Column, Section, Text, View, banner, caveats, difference_text, marks
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, origin, span, text
+from sisr.results.runs import Run, Setting, by_row, datasets, group
+from sisr.utils.errors import SisrError
 
 COSINES = (0.0, 0.5, 1.0)
 """Cosines of query and key at which the noise of the estimate is given."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
 from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.published import Figure
 from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
-from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
 
 _ROWS = {("edsr", None): "EDSR", ("nlsn", "nlsa"): "NLSN", ("enlcn", "enlca"): "ENLCN"}
 _QUANTITIES = {"psnr": ("dB", 2), "ssim": ("", 4)}

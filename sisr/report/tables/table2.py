@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results import published
-from sisr.utils.errors import SisrError
-from sisr.results.runs import Run, Setting, by_row, datasets, group
-from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.report.tables.view import RULE, Column, Section, Text, View, banner, caveats, difference_text
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
+from sisr.results.runs import Run, Setting, by_row, datasets, group
+from sisr.utils.errors import SisrError
 
 ROWS = {
     "baseline": "baseline: EDSR, no attention",

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results import published
 from sisr.config.specs import parse
-from sisr.utils.errors import SisrError
-from sisr.results.runs import Run, Setting, by_row, datasets, group
-from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.report.tables.view import RULE, Column, Section, Text, View, banner, caveats, difference_text, marks
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
+from sisr.results.runs import Run, Setting, by_row, datasets, group
+from sisr.utils.errors import SisrError
 
 COLUMNS = (
     "spec", "kind", "channels", "height", "width", "parameters", "fvcore_gmacs", "core_gmacs", "paper_gflops",

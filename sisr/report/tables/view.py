@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results.significance import LEVEL, MARGINS
 from sisr.results.cells import number, span, text
+from sisr.results.significance import LEVEL, MARGINS
 
 RULE = (
     "Below each difference: its 95 % interval over images and training runs, and the verdict. Better or worse: p is "
