@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from sisr.comparison.result import Comparison
 from sisr.comparison.sentences import p_value, significant, verdict
 from sisr.report.figures import style
+from sisr.report.tables.view import interval
 from sisr.results.cells import number, text
 from sisr.utils.errors import SisrError
 
@@ -32,7 +33,7 @@ def draw(comparison: Comparison) -> Figure:
     style.stamp(
         figure,
         comparison.table,
-        "Points: mean difference on the same images; lines: 95 % interval over images and training runs. Filled: "
+        f"Points: mean difference on the same images; lines: {interval(comparison.table)}. Filled: "
         "better or worse than the reference after correction; hollow: equivalent or inconclusive.",
     )
     return figure

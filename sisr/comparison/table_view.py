@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks, rule
 from sisr.results.cells import number, span, text
-from sisr.results.significance import LEVEL, MARGINS
+from sisr.results.significance import ONE_SEED
 
 _COSTS = (
     # heading, quantity, factor, decimals
@@ -63,18 +63,9 @@ def view(table: pd.DataFrame) -> View:
 
 
 def _notes(table: pd.DataFrame, reference: str) -> list[str]:
-    parts = {quantity: table[table["quantity"] == f"{quantity}_difference"] for quantity in MARGINS}
-    tests = " and ".join(f"{part['p'].notna().sum()} ({quantity.upper()})" for quantity, part in parts.items())
-    sizes = " and ".join(f"±{size:g} {unit or 'SSIM'}" for size, unit in MARGINS.values())
-    found = [
-        f"Differences are to {reference}, on the same images, with 95 % intervals over images and training runs "
-        "(docs/compare.md).",
-        f"Better or worse: p is below {LEVEL:g} after correction for the number of tests, {tests} (Benjamini and "
-        f"Hochberg). Equivalent: the whole interval lies within {sizes}. Else inconclusive.",
-    ]
-    differences = pd.concat(parts.values())
-    reasons = [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(differences["note"]) if note]
-    found += reasons
+    differences = table[table["quantity"].str.endswith("_difference")]
+    notes = [note for note in dict.fromkeys(differences["note"]) if note and note != ONE_SEED]  # `caveats` has that one
+    found = [f"The reference is {reference}. {rule(table)}", *(f"{note[0].upper()}{note[1:]}." for note in notes)]
     apart = differences[differences["recipe_differences"] != ""].drop_duplicates("row")
     found += [
         f"{cell['row']} was trained with a different recipe than {reference}: {cell['recipe_differences']}."

@@ -118,15 +118,14 @@ def difference(one: Sample, other: Sample, pool: Sequence[Sample] = ()) -> Estim
     infinite = ~(np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0))
     if infinite.any():
         return _blank(nan, seeds, images, f"{int(infinite.sum())} of {images} images reproduced exactly")
-    value = float(first.mean() - second.mean())
     if not (one.seeds and other.seeds) or one.seeds == other.seeds:
-        parts = _two_way(first - second)
+        value, parts = float((first - second).mean()), _two_way(first - second)
         if seeds > 1 and one.seeds == other.seeds:
             alike = [each for each in pool if each.seeds == one.seeds]
             variance = interaction(alike if len(alike) > 1 else [one, other])
             parts = parts[0], Component(2 * variance.squared / seeds, variance.freedom), parts[2]
     else:
-        parts = _two_groups(first, second)
+        value, parts = float(first.mean() - second.mean()), _two_groups(first, second)
     return _estimate(value, images, seeds, *parts)
 
 

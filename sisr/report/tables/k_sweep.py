@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.report.tables.view import RULE, Column, Section, Text, View, banner, caveats, difference_text, marks
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, origin, span, text
 from sisr.results.runs import Run, Setting, by_row, datasets, group
@@ -112,7 +112,7 @@ def view(table: pd.DataFrame) -> View:
     notes = [
         f"The paper says that PSNR peaks at k = {best:g} (Figure 6); its curve, its values of k and its data set "
         "are not known to this suite.",
-        f"Differences are paired. {RULE}",
+        rule(table),
         "Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance, with "
         "|Q|² = |K|² = k and Q·K = k·cos. Above 1 a single estimate is mostly noise.",
     ]

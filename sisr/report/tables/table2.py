@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.report.tables.view import RULE, Column, Section, Text, View, banner, caveats, difference_text
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.runs import Run, Setting, by_row, datasets, group
@@ -89,7 +89,7 @@ def view(table: pd.DataFrame) -> View:
         sections.append(Section(f"x{int(scale)}", rows))
     said, same = banner(table)
     notes = [
-        f"Differences to the baseline are paired. {RULE}",
+        rule(table),
         "The paper's data set, backbone and absolute figures of Table 2 are not known to this suite, "
         "so only its differences stand here.",
     ]

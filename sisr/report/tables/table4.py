@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.specs import parse
-from sisr.report.tables.view import RULE, Column, Section, Text, View, banner, caveats, difference_text, marks
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.runs import Run, Setting, by_row, datasets, group
@@ -200,7 +200,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "exp, softmax, sort and their like are no multiply-adds and are listed in the complexity file by operator.",
         "Time is the median of one forward of the module, [first, third quartile], all rows in one process: "
         f"{where or 'not measured'}.",
-        f"Differences to convolution are paired. {RULE}",
+        rule(table),
         "The paper's PSNR in this table is not known to this suite; it says that ENLCA-m128 is above NLA and NLSA.",
     ]
     return notes + caveats(table)

@@ -9,12 +9,6 @@ import pandas as pd
 from sisr.results.cells import number, span, text
 from sisr.results.significance import LEVEL, MARGINS
 
-RULE = (
-    "Below each difference: its 95 % interval over images and training runs, and the verdict. Better or worse: p is "
-    f"below {LEVEL:g} after correction for the number of differences here (Benjamini and Hochberg). Equivalent: "
-    f"the whole interval lies within ±{MARGINS['psnr'][0]:g} {MARGINS['psnr'][1]}. Else inconclusive (docs/compare.md)."
-)
-
 
 @dataclass(frozen=True)
 class Text:
@@ -92,6 +86,29 @@ def caveats(table: pd.DataFrame) -> list[str]:
     if (table["seeds"] == 1).any():
         found.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
     return found
+
+
+def interval(table: pd.DataFrame) -> str:
+    """What the intervals of trained networks cover: `95 % interval over images and training runs`, or images only."""
+    seeds = table.loc[table["state"].isin(["trained", "reference"]), "seeds"].dropna()
+    if (seeds == 1).all():
+        return "95 % interval over images only (one seed)"
+    mixed = " (images only with one seed)" if (seeds == 1).any() else ""
+    return f"95 % interval over images and training runs{mixed}"
+
+
+def rule(table: pd.DataFrame) -> str:
+    """How the differences of a table are to be read."""
+    tests = {name: int(table.loc[table["quantity"].str.startswith(name), "p"].notna().sum()) for name in MARGINS}
+    paired = f"Differences are paired; each has its {interval(table)} and a verdict"
+    if not any(tests.values()):
+        return f"{paired}, which is inconclusive without a second seed (docs/compare.md)."
+    counts = " and ".join(f"{count} tests of {name.upper()}" for name, count in tests.items() if count)
+    sizes = " or ".join(f"±{size:g} {unit or 'in SSIM'}" for name, (size, unit) in MARGINS.items() if tests[name])
+    return (
+        f"{paired}. Better or worse: p is below {LEVEL:g} after correction for {counts} (Benjamini and Hochberg). "
+        f"Equivalent: the whole interval lies within {sizes}. Else inconclusive (docs/compare.md)."
+    )
 
 
 def difference_text(cell: Any, baseline: bool = False) -> Text:
