@@ -24,7 +24,7 @@ FIGURES = {
     "compare_differences": (
         "Differences",
         "Difference to {reference} on each set, mean over images with its 95 % interval, PSNR on the left and SSIM on "
-        "the right. A line that crosses zero is a difference that these images do not show.",
+        "the right. Filled points are better or worse than the reference after correction for the number of tests.",
     ),
     "compare_pareto": (
         "Gain over cost",
@@ -126,7 +126,7 @@ def _card(comparison: Comparison, label: str, reach: float) -> str:
             continue
         sentence = answers.sentence(comparison, label, dataset)
         said.append(f"<p>{escape(sentence)}</p>")
-        told = answers.verdict(comparison, label, dataset)[0] in (answers.BETTER, answers.WORSE)
+        told = answers.significant(answers.verdict(comparison, label, dataset))
         lines.append(
             f'<div class="set">{escape(dataset)}</div><div>{interval(gain, reach, told, index, sentence)}</div>'
             f'<div class="figure">{text(gain.value, 3, sign=True)} dB</div>'
@@ -179,17 +179,17 @@ def _quality(comparison: Comparison) -> str:
 
 
 def _measured_cells(comparison: Comparison, label: str, dataset: str, quantity: str, digits: int) -> Iterator[Cell]:
-    whole, gain, p = (
-        comparison.measured(label, f"{quantity}{what}", dataset) for what in ("", "_difference", "_p_corrected")
-    )
+    whole, gain = (comparison.measured(label, f"{quantity}{what}", dataset) for what in ("", "_difference"))
+    cell = comparison.cell(label, f"{quantity}_difference", dataset)
+    p = None if cell is None else number(cell["p_corrected"])
     for found, places, sign in ((whole, digits, False), (gain, digits + 1, True)):
         if found is None:
             yield Cell("reference" if sign and label == comparison.reference else "")
         else:
             ends = span(found.low, found.high, places, sign) if found.low != found.high else ""
             yield Cell(text(found.value, places, sign), found.value, ends)
-    word, _ = answers.verdict(comparison, label, dataset, quantity)
-    yield Cell(badge(word), p.value if p else None, f"p {answers.p_value(p.value)}" if p else "")
+    word = answers.verdict(comparison, label, dataset, quantity)
+    yield Cell(badge(word), p, "" if p is None else f"p {answers.p_value(p)}")
 
 
 def _cost(comparison: Comparison) -> str:
@@ -291,8 +291,8 @@ def _methods(comparison: Comparison) -> str:
         "methods",
         "Methods",
         "<p>Every mechanism stands at the same places of the same backbone and was trained by the same recipe on the "
-        "same patches; what was set otherwise is said below. PSNR and SSIM are measured on luminance, image by image, "
-        f"without a border of as many pixels as the scale.</p><ul>{notes}</ul>",
+        "same patches; any difference in the recipe is listed below. PSNR and SSIM are measured on luminance, image by "
+        f"image, without a border of as many pixels as the scale.</p><ul>{notes}</ul>",
     )
 
 

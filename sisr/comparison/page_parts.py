@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from sisr.comparison.result import Measured
-from sisr.comparison.sentences import VERDICTS
+from sisr.results.significance import VERDICTS
 
 KINDS = dict(zip(VERDICTS, ("better", "worse", "same", "unknown"), strict=True))
-"""CSS class of each verdict."""
+"""CSS class of each verdict, by its first word."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,11 @@ def _cell(cell: Cell, column: Column) -> str:
 
 def badge(verdict: str, words: str = "") -> str:
     """A verdict as a coloured word."""
-    return f'<span class="badge {KINDS.get(verdict, "unknown")}">{escape(words or verdict)}</span>' if verdict else ""
+    return (
+        f'<span class="badge {KINDS.get(verdict.partition(" ")[0], "unknown")}">{escape(words or verdict)}</span>'
+        if verdict
+        else ""
+    )
 
 
 def swatch(index: int) -> str:
