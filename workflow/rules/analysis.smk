@@ -50,7 +50,7 @@ rule analyse:
 
 rule analysis_notebook:
     input:
-        source="notebooks/what_enla_computes.ipynb",
+        source=ancient("notebooks/what_enla_computes.ipynb"),
         kernel=rules.analyse.output.kernel,
         error=rules.analyse.output.error,
         attended=rules.analyse.output.attended,

@@ -246,9 +246,15 @@ def visual_view(wildcards):
 
 
 def code(runs):
-    """Files that hold the mechanisms of runs, but for the paper's: changing one of these retrains nothing."""
-    files = (planning.code(run, known_attention()) for run in runs)
-    return sorted({os.path.relpath(file) for file in files if file})
+    """Files that hold the mechanisms of runs, but for the paper's. A registered one may be newer than what was trained
+    with it, which retrains nothing: an upgrade brings new files."""
+    registered = known_attention()
+    found = {}
+    for run in runs:
+        if file := planning.code(run, registered):
+            path = os.path.relpath(file)
+            found[path] = ancient(path) if file in registered.values() else path
+    return [found[path] for path in sorted(found)]
 
 
 def training_code(wildcards):

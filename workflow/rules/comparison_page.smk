@@ -71,7 +71,7 @@ rule comparison_crops:
 
 rule comparison_notebook:
     input:
-        source="notebooks/compare.ipynb",
+        source=ancient("notebooks/compare.ipynb"),
         csv=RESULTS / "tables/compare.csv",
         html=RESULTS / "tables/compare.html",
         figures=rules.comparison_figures.output,
