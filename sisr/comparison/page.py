@@ -10,14 +10,14 @@ from html import escape
 from math import isfinite
 from pathlib import Path
 
-from sisr.comparison import answers, crops, page_parts, result
+from sisr.comparison import crops, page_parts, result, table_view
+from sisr.comparison import sentences as answers
 from sisr.comparison.page_parts import Cell, Column, Row, badge, download, interval, picture, swatch
 from sisr.comparison.page_style import SCRIPT, STYLE
 from sisr.comparison.result import Comparison
-from sisr.files import atomic_write
-from sisr.tables import compare_view
-from sisr.tables.cells import number, span, text
-from sisr.tables.view import banner
+from sisr.report.tables.view import banner
+from sisr.results.cells import number, span, text
+from sisr.utils.files import atomic_write
 
 NAME = "comparison.html"
 FIGURES = {
@@ -286,7 +286,7 @@ def _crop(comparison: Comparison, scene: crops.Scene, crop: crops.Crop, folder: 
 
 
 def _methods(comparison: Comparison) -> str:
-    notes = "".join(f"<li>{escape(note)}</li>" for note in compare_view.view(comparison.table).notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table_view.view(comparison.table).notes)
     return _section(
         "methods",
         "Methods",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from sisr.comparison.answers import VERDICTS
 from sisr.comparison.result import Measured
+from sisr.comparison.sentences import VERDICTS
 
 KINDS = dict(zip(VERDICTS, ("better", "worse", "same", "unknown"), strict=True))
 """CSS class of each verdict."""
@@ -90,7 +90,7 @@ def badge(verdict: str, words: str = "") -> str:
 
 
 def swatch(index: int) -> str:
-    """The colour and shape of a mechanism in the figures (`sisr.figures.style.COLOURS` and `MARKERS`)."""
+    """The colour and shape of a mechanism in the figures (`sisr.report.figures.style.COLOURS` and `MARKERS`)."""
     shape = (
         '<circle cx="8" cy="8" r="6"/>',
         '<rect x="2.5" y="2.5" width="11" height="11"/>',
@@ -98,7 +98,7 @@ def swatch(index: int) -> str:
         '<path d="M8 1.5 14.5 8 8 14.5 1.5 8z"/>',
         '<path d="M8 14 1.5 2h13z"/>',
         '<path d="M5.5 1.5h5v4h4v5h-4v4h-5v-4h-4v-5h4z"/>',
-    )[(index + index // 6) % 6]  # as `sisr.figures.style.identities`
+    )[(index + index // 6) % 6]  # as `sisr.report.figures.style.identities`
     box = f'<svg class="swatch k{index % 6}" viewBox="0 0 16 16" aria-hidden="true">'
     return f'{box}<g fill="currentColor">{shape}</g></svg>'
 

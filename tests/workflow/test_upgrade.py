@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import checkout as checkouts
 import pytest
 import yaml
-from checkout import planned, snakemake
+
+from tests.helpers import checkout as checkouts
+from tests.helpers.checkout import planned, snakemake
+
 
 FINISHED = json.loads((Path(__file__).parents[1] / "fixtures" / "finished_0_1.json").read_text())
 TRAINED = {"train", "evaluate", "evaluate_control", "complexity", "prepare", "fetch"}
