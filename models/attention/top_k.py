@@ -27,6 +27,9 @@ class TopK(Attention):
         k: None uses the embeddings as they are; a number normalises them as ENLCA does.
     """
 
+    random_projection = False
+    own_loss = False
+
     def __init__(
         self,
         channels: int = 64,

@@ -31,7 +31,7 @@ def _command(verb: str) -> ModuleType:
     return import_module(f"sisr.cli.commands.{verb.replace('-', '_')}")
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
+def parser(verb: str) -> argparse.ArgumentParser:
     command = _command(verb)
     parser = _Parser(
         prog=f"sisr {verb}",
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sisr: no verb {words[0]!r}; {hint}", file=sys.stderr)
         return 2
     try:
-        args = _parser(words[0]).parse_args(words[1:])
+        args = parser(words[0]).parse_args(words[1:])
         result = args.run(args)
         if args.json:
             print(json.dumps(result, indent=2, allow_nan=False))

@@ -3,7 +3,6 @@
 Only the standard library, PyYAML and jsonschema are imported, so that the workflow can be planned without torch.
 """
 
-import ast
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,18 +13,16 @@ from typing import Any
 import yaml
 
 from sisr.config import comparison as planning
+from sisr.config import declared
 from sisr.config.comparison import Comparison
+from sisr.config.declared import paper
+from sisr.config.mechanisms import Mechanism
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training
 from sisr.config.schema import check_schema, from_command_line, nearest
 from sisr.utils.errors import UsageError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
-# mechanisms that have no auxiliary loss, and those that have a random projection: what a run's configuration
-# does not depend on is left out of it, so that changing it retrains nothing
-_WITHOUT_PROJECTION = {None, "channel", "convolution", "nla", "nlsa", "shifted_window", "top_k"}
-_WITHOUT_LOSS = _WITHOUT_PROJECTION | {"enla"}
 _SCALES = (2, 3, 4)
 _ROOT = Path(__file__).parents[2]
 
@@ -64,7 +61,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     """
     config = from_command_line(copy.deepcopy(config))
     check_schema(config)
-    _check_attention(config)
+    _check_names(config)
     comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
     train, test = _data_sets(config, root)
     _check_scales(config, (*train, *test, *config["data"].get("validate", [])), comparison)
@@ -80,20 +77,14 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
         train=train,
         test=test,
         published=_published(config, root),
-        mechanisms=tuple(_mechanisms(config["table4"])),
+        mechanisms=tuple(map(str, _mechanisms(config["table4"]))),
         comparison=comparison,
     )
 
 
-def known_attention(folder: Path = _ROOT / "models" / "attention") -> dict[str, Path]:
-    """Files of the registered mechanisms by name, read from the source: importing them would need torch."""
-    names: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.py")):
-        for node in ast.parse(file.read_text()).body:
-            for call in getattr(node, "decorator_list", []):
-                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "register":
-                    names |= {str(word.value): file for word in call.args if isinstance(word, ast.Constant)}
-    return names
+def known_attention() -> dict[str, Path]:
+    """Files of the registered mechanisms by name."""
+    return {name: mechanism.file for name, mechanism in declared.mechanisms().items()}
 
 
 def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: str | None, **options: Any) -> Run:
@@ -104,9 +95,12 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
         if scale not in by_scale:
             raise UsageError(f"training.patch has no value for x{scale}; add one.")
         training["patch"] = by_scale[scale]
-    if attention in _WITHOUT_LOSS or not training["contrastive_weight"]:
+    # what a run does not depend on is left out of its configuration, so that changing it retrains nothing; a custom
+    # mechanism may have anything
+    known = declared.mechanisms().get(attention or "none")
+    if attention is None or (known and not known.get("own_loss", True)) or not training["contrastive_weight"]:
         training |= {"contrastive_weight": 0.0, "contrastive_start": 0}
-    if attention in _WITHOUT_PROJECTION:
+    if attention is None or (known and not known.get("random_projection", True)):
         training["redraw_every"] = 0
     network = dict(config["network"])
     slots = network.pop("slots", None)
@@ -138,46 +132,52 @@ def _table1(config: dict[str, Any]) -> Iterator[Run]:
     for scale in config["table1"]["scales"]:
         for name in config["table1"]["networks"]:
             for seed in config["seeds"]:
-                yield _run(config, seed, scale, name, _NETWORK_ATTENTION[name])
+                yield _run(config, seed, scale, name, declared.networks()[name].get("attention"))
+
+
+def _in_slots(config: dict[str, Any], seed: int, scale: int, attention: str | None, **options: Any) -> Run:
+    """An attention in the network that is named after it, or in the backbone."""
+    return _run(config, seed, scale, declared.network_of(attention), attention, **options)
 
 
 def _table2(config: dict[str, Any]) -> Iterator[Run]:
-    scale = config["table2"]["scale"]
-    amplification = _options(config, "enlca")["k"]
+    scale, mechanism, without_loss = config["table2"]["scale"], paper()["MECHANISM"], paper()["WITHOUT_LOSS"]
     for seed in config["seeds"]:
-        yield _run(config, seed, scale, "edsr", None)
-        yield _run(config, seed, scale, "edsr", "enla", k=1.0)
-        yield _run(config, seed, scale, "edsr", "enla", k=amplification)
-        yield _run(config, seed, scale, "enlcn", "enlca")
+        yield _in_slots(config, seed, scale, None)
+        yield _in_slots(config, seed, scale, without_loss, k=1.0)
+        yield _in_slots(config, seed, scale, without_loss, k=_options(config, mechanism)["k"])
+        yield _in_slots(config, seed, scale, mechanism)
 
 
 def _table4(config: dict[str, Any]) -> Iterator[Run]:
     table = config["table4"]
     for seed in config["seeds"]:
         for attention in table["attention"]:
-            yield _run(config, seed, table["scale"], "edsr", attention)
-        for rounds in table["rounds"]:
-            yield _run(config, seed, table["scale"], "nlsn", "nlsa", rounds=rounds)
-        for m in table["m"]:
-            yield _run(config, seed, table["scale"], "enlcn", "enlca", m=m)
+            yield _run(config, seed, table["scale"], paper()["BACKBONE"], attention)
+        for option, mechanism in paper()["TABLE4"].items():
+            for value in table[option]:
+                yield _in_slots(config, seed, table["scale"], mechanism, **{option: value})
 
 
 def _k_sweep(config: dict[str, Any]) -> Iterator[Run]:
     for seed in config["seeds"]:
         for k in config["k_sweep"]["k"]:
-            yield _run(config, seed, config["k_sweep"]["scale"], "enlcn", "enlca", k=float(k))
+            yield _in_slots(config, seed, config["k_sweep"]["scale"], paper()["MECHANISM"], k=float(k))
 
 
-def _mechanisms(table: dict[str, Any]) -> Iterator[str]:
-    yield from table["attention"]
-    yield from (f"nlsa:rounds={rounds}" for rounds in table["rounds"])
-    yield from (f"enlca:m={m}" for m in table["m"])
+def _mechanisms(table: dict[str, Any]) -> Iterator[Mechanism]:
+    yield from map(Mechanism, table["attention"])
+    for option, mechanism in paper()["TABLE4"].items():
+        yield from (Mechanism(mechanism, {option: value}) for value in table[option])
 
 
 def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
     """Only scales that Table 1 shows; a file that is not there is told now, and not after hours."""
     found = {}
+    known = [name for name, network in declared.networks().items() if "attention" not in network.attributes]
     for name, files in config.get("published_weights", {}).items():
+        if name not in known:
+            raise UsageError(f"published_weights has an unknown network {name!r}; {nearest(name, known)}")
         for scale, file in files.items():
             if not (root / file).is_file():
                 raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
@@ -186,7 +186,11 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
     return found
 
 
-def _check_attention(config: dict[str, Any]) -> None:
+def _check_names(config: dict[str, Any]) -> None:
+    with_slots = [name for name, network in declared.networks().items() if "attention" in network.attributes]
+    for number, name in enumerate(config["table1"]["networks"]):
+        if name not in with_slots:
+            raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, with_slots)}")
     known = known_attention()
     for name in (*config["table4"]["attention"], *config.get("attention_options", {})):
         if ":" not in name and name not in known:

@@ -10,6 +10,8 @@ import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
+from sisr.config.declared import networks
+from sisr.config.mechanisms import write_options
 from sisr.utils.errors import UsageError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -140,11 +142,12 @@ class Run:
         network = self.network
         parts = [network.name, f"x{network.scale}"]
         # a network whose attention is not the one its name promises says so
-        if network.attention and {"enlcn": "enlca", "nlsn": "nlsa"}.get(network.name) != network.attention:
+        known = networks().get(network.name)
+        if network.attention and (known is None or known.get("attention") != network.attention):
             parts.append(re.sub(r"[^A-Za-z0-9]+", "_", network.attention.split(":")[-1]))
         for option, letter in (("k", "k"), ("m", "m"), ("rounds", "r")):
             if option in network.attention_options:
-                parts.append(f"{letter}{network.attention_options[option]:g}")
+                parts.append(f"{letter}{_short(network.attention_options[option])}")
         parts += [f"s{self.seed}", self.digest]
         return "-".join(parts)
 
@@ -198,6 +201,10 @@ def flag(name: str) -> str:
     return "--network" if name == "name" else "--" + name.replace("_", "-")
 
 
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else re.sub(r"[^A-Za-z0-9]+", "_", str(value))
+
+
 def _default(setting: "Field[Any]") -> Any:
     return setting.default_factory() if callable(setting.default_factory) else setting.default
 
@@ -206,7 +213,7 @@ def _words(flag_: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag_ if value else flag_.replace("--", "--no-", 1)]
     if isinstance(value, dict):
-        return [flag_, *(f"{key}={json.dumps(item)}" for key, item in sorted(value.items()))]
+        return [flag_, *write_options(dict(sorted(value.items())))]
     if isinstance(value, tuple):
         return [flag_, *map(str, value)]
     return [flag_, str(value)]

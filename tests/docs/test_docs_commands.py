@@ -92,7 +92,7 @@ def sisr(words: list[str], *, only_parse: bool = False) -> tuple[int, str]:
     """One verb, in this process: starting Python and importing torch would take most of the time."""
     try:
         if only_parse:
-            cli._parser(words[0]).parse_args(words[1:])
+            cli.parser(words[0]).parse_args(words[1:])
             return 0, ""
         return cli.main(words), ""
     except SystemExit as stopped:  # --help, or words that argparse refuses

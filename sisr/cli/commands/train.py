@@ -1,15 +1,14 @@
 """Verb `train`."""
 
 import argparse
-import json
 import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sisr.config.mechanisms import read_option
 from sisr.config.run import Network, Run, Training, flag
 from sisr.utils import gpus
-from sisr.utils.errors import UsageError
 
 HELP = "train one network once: one scale, one seed, one recipe"
 EXAMPLE = (
@@ -95,16 +94,7 @@ def run_from(args: argparse.Namespace) -> Run:
     network = {setting.name: values[setting.name] for setting in fields(Network)}
     network["slots"] = None if network["slots"] is None else tuple(network["slots"])
     network["attention"] = None if network["attention"] in (None, "none") else network["attention"]
-    network["attention_options"] = dict(map(_option, network["attention_options"]))
+    network["attention_options"] = dict(map(read_option, network["attention_options"]))
     training = {setting.name: values[setting.name] for setting in fields(Training)}
     return Run(network=Network(**network), training=Training(**training), train=tuple(args.train), seed=args.seed)
 
-
-def _option(word: str) -> tuple[str, Any]:
-    name, equals, value = word.partition("=")
-    if not equals:
-        raise UsageError(f"{word!r} is not an option of an attention; write it as name=value, for example k=6.")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value

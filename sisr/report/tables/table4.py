@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.config.specs import parse
+from sisr.config.mechanisms import Mechanism
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
 from sisr.results import published, statistics
 from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
@@ -59,7 +59,8 @@ def read_complexity(file: Path) -> dict[str, dict[str, Any]]:
         raise SisrError(f"{file} lacks the column {min(missing)}; make it again with python -m sisr complexity.")
     rows: dict[str, dict[str, Any]] = {}
     for record in table[table["kind"] == "mechanism"].to_dict("records"):
-        name = label(*parse(str(record["spec"])))
+        mechanism = Mechanism.parse(str(record["spec"]))
+        name = label(mechanism.name, dict(mechanism.options))
         if name in rows:
             raise SisrError(f"{file} holds two rows for {name}; measure each mechanism once.")
         rows[name] = {str(key): value for key, value in record.items()}
