@@ -67,6 +67,11 @@ def paper(file: Path = MODELS / "paper.py") -> dict[str, Any]:
     return _literals(ast.parse(file.read_text(encoding="utf-8")).body)
 
 
+def published() -> list[str]:
+    """Networks without slots for attention: only measured, with their authors' weights."""
+    return [name for name, network in networks().items() if "attention" not in network.attributes]
+
+
 def network_of(attention: str | None) -> str:
     """The network that is named after an attention; the backbone for any other."""
     named = (name for name, network in networks().items() if attention and network.get("attention") == attention)

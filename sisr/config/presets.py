@@ -125,7 +125,7 @@ def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
     own = config.get("attention_options", {}).get(attention, {})
     options = {**attention_options(config["recipe"], attention), **own}
     # 6 and 6.0 are one amplification factor, and one run
-    return options | ({"k": float(options["k"])} if "k" in options else {})
+    return options | ({"k": float(options["k"])} if isinstance(options.get("k"), int) else {})
 
 
 def _table1(config: dict[str, Any]) -> Iterator[Run]:
@@ -174,7 +174,7 @@ def _mechanisms(table: dict[str, Any]) -> Iterator[Mechanism]:
 def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
     """Only scales that Table 1 shows; a file that is not there is told now, and not after hours."""
     found = {}
-    known = [name for name, network in declared.networks().items() if "attention" not in network.attributes]
+    known = declared.published()
     for name, files in config.get("published_weights", {}).items():
         if name not in known:
             raise UsageError(f"published_weights has an unknown network {name!r}; {nearest(name, known)}")
@@ -187,7 +187,7 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
 
 
 def _check_names(config: dict[str, Any]) -> None:
-    with_slots = [name for name, network in declared.networks().items() if "attention" in network.attributes]
+    with_slots = [name for name in declared.networks() if name not in declared.published()]
     for number, name in enumerate(config["table1"]["networks"]):
         if name not in with_slots:
             raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, with_slots)}")

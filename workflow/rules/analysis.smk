@@ -6,7 +6,7 @@ ANALYSED = list(
         run.id
         for table in ("table2", "k_sweep")
         for run in PLAN.experiments[table]
-        if run.network.attention in ("enla", "enlca", "nla")
+        if run.network.attention in declared.paper()["EXPONENTIAL"]
         and run.network.scale == config["table2"]["scale"]
     )
 )

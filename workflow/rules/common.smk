@@ -14,7 +14,7 @@ os.environ.update(
 )
 
 from sisr.config import comparison as planning
-from sisr.config import preflight
+from sisr.config import declared, preflight
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
 from sisr.utils import gpus
@@ -176,8 +176,9 @@ def published_file(wildcards):
 
 
 def published_options(wildcards):
-    """SRMD's authors enlarge LR that was never rounded."""
-    return "--unrounded-lr" if wildcards.method == "srmdnf" else ""
+    """Some networks are tested on LR that was never rounded."""
+    unrounded = declared.networks()[wildcards.method].get("unrounded_lr")
+    return "--unrounded-lr" if unrounded else ""
 
 
 def reference_data(wildcards):
