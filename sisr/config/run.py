@@ -1,6 +1,6 @@
 """The resolved configuration of a run: one network, one scale, one seed, one training recipe.
 
-Only the standard library is used here, so that the workflow can plan runs on a machine without torch.
+Only the standard library is used here (and what `declared` reads), so that the workflow can plan runs on a machine without torch.
 """
 
 import hashlib
@@ -10,12 +10,13 @@ import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
-from sisr.config.declared import networks
+from sisr.config.declared import network_of, networks, paper
 from sisr.config.mechanisms import write_options
 from sisr.utils.errors import UsageError
 
 PRECISIONS = ("float32", "bfloat16")
 INITIALISATIONS = ("pytorch", "interpolation")
+SCHEDULES = ("halving", "cosine")
 
 
 def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any) -> Any:
@@ -31,10 +32,12 @@ def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any
 class Network:
     """What is trained: a registered network and the attention in its slots."""
 
-    name: str = _setting("registered network: see `python -m sisr models`", default="enlcn")
+    name: str = _setting(
+        "registered network: see `python -m sisr models`", default=network_of(paper()["MECHANISM"])
+    )
     scale: int = _setting("enlargement factor", paper="2 and 4", default=4)
-    blocks: int = _setting("residual blocks of the EDSR backbone", paper="32", default=32)
-    channels: int = _setting("channels of the EDSR backbone", paper="256", default=256)
+    blocks: int = _setting("residual blocks of the backbone", paper="32", default=32)
+    channels: int = _setting("channels of the backbone", paper="256", default=256)
     residual_scale: float = _setting("factor on each residual branch", paper="0.1", default=0.1)
     attention: str | None = _setting("registered attention, package.module:Class, or none", default=None)
     attention_options: dict[str, Any] = _setting("options of the attention", default_factory=dict)
@@ -108,11 +111,32 @@ class Training:
         later=True,
         default=0.0,
     )
+    schedule: str = _setting(
+        "learning rate over the steps: halving (every halve_every steps) or cosine (to zero at the last step)",
+        paper="halving",
+        later=True,
+        default="halving",
+    )
+    start_from: str = _setting(
+        "trained weights to continue from: id of a run, or sha256: and the digest of a weights file",
+        paper="none",
+        later=True,
+        default="",
+    )
+    inserted_rate: float = _setting(
+        "factor on the learning rate of the weights that start_from does not provide",
+        paper="none",
+        later=True,
+        default=1.0,
+    )
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon")
+        _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon", "inserted_rate")
         _not_negative(self, "contrastive_weight", "contrastive_start", "redraw_every")
         _one_of(self, "precision", PRECISIONS)
+        _one_of(self, "schedule", SCHEDULES)
+        if self.inserted_rate != 1 and not self.start_from:
+            raise UsageError("inserted_rate needs start_from: without it every weight is new.")
         if self.accumulate < 1 or self.batch % self.accumulate:
             raise UsageError(
                 f"a batch of {self.batch} does not divide into {self.accumulate} equal parts; choose a divisor for "
@@ -123,7 +147,13 @@ class Training:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1.")
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of one step (counted from 0): halved every `halve_every` steps."""
+        """Learning rate of one step (counted from 0), by the schedule.
+
+        halving: halved every `halve_every` steps. cosine: (1 + cos(π · step / steps)) / 2 of the first one, without
+        warm restarts (Loshchilov and Hutter, "SGDR", ICLR 2017).
+        """
+        if self.schedule == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
         return self.learning_rate * 0.5 ** (step // self.halve_every)
 
 
@@ -184,13 +214,16 @@ class Run:
         except (KeyError, TypeError) as error:
             raise UsageError(f"this is not the configuration of a run: {error}.") from error
 
-    def arguments(self) -> list[str]:
-        """The words after `python -m sisr train` that make exactly this run."""
-        words: list[str] = []
+    def arguments(self, start: str = "") -> list[str]:
+        """The words after `python -m sisr train` that make exactly this run.
+
+        start: path of the run or weights file behind `training.start_from`, where there is one.
+        """
+        words = ["--start-from", start] if self.training.start_from else []
         for part in (self.network, self.training):
             for setting in fields(part):
                 value = getattr(part, setting.name)
-                if value == _default(setting) and setting.name != "name":
+                if setting.name == "start_from" or (value == _default(setting) and setting.name != "name"):
                     continue  # None is always a default
                 words += _words(flag(setting.name), value)
         return [*words, "--train", *self.train, "--seed", str(self.seed)]
