@@ -1,4 +1,7 @@
-"""Which networks and mechanisms the paper's tables consist of. Literals only: the workflow is planned from this file without torch."""
+"""Which networks and mechanisms the paper's tables consist of.
+
+Literals only: the workflow is planned from this file, without torch.
+"""
 
 BACKBONE = "edsr"  # the network whose slots any mechanism is put into
 MECHANISM = "enlca"  # the paper's own: the last row of Table 2, the k-sweep, and what a comparison compares with

@@ -25,7 +25,7 @@ class ENLCA(ENLA):
     """
 
     own_loss = True
-    # as in ENLA; relevant and irrelevant are shares of N in the paper (n1 = 2 %, from n2 = 8 %), ranks in the released code
+    # relevant and irrelevant: shares of N in the paper (n1 = 2 %, from n2 = 8 %), ranks in the released code
     recipes = {
         "paper": {
             "k": 6.0,

@@ -8,8 +8,8 @@ A mechanism declares by class attributes that are literals, its own or those of 
     recipes = {"paper": {…}}    its options under a recipe
     no_map = "…"                why it has no weights on positions
 
-A network declares likewise in the class that its function returns (`unrounded_lr`, `luma_only`); the default of the function's
-`attention` is the mechanism that the network is named after. `models/paper.py` says which of them the paper's tables consist of.
+A network declares likewise in the class that its function returns (`unrounded_lr`, `luma_only`); the default of the
+function's `attention` is the mechanism that the network is named after. `models/paper.py` has the paper's tables.
 """
 
 import ast

@@ -5,9 +5,9 @@
     my_attention.py:MyAttention:chunk=64    a class in a file
     package.module:MyAttention              a class in a package
 
-This is the only parser of that notation: the command line, presets and the tables use it. A value is JSON; `True`, `False`,
-`None` and `none` are read as JSON's `true`, `false` and `null`; any other text is a string. A string that contains a comma
-is quoted, as in JSON.
+This is the only parser of that notation: the command line, presets and the tables use it. A value is JSON; `True`,
+`False`, `None` and `none` are read as JSON's `true`, `false` and `null`; any other text is a string. A string that
+contains `, word=` is quoted, as in JSON.
 
 Custom code is read and never run: the workflow is planned without torch, and a plan must not execute anything.
 """
@@ -75,7 +75,9 @@ class Mechanism:
     def label(self) -> str:
         """Short: `enlca k=4`, `MyAttention`."""
         name = self.name.rpartition(":")[2] or self.name
-        shown = (f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in self.options.items())
+        shown = (
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in self.options.items()
+        )
         return " ".join([name, *shown])
 
     def check(self, registered: Collection[str], root: Path = Path()) -> None:
@@ -170,7 +172,9 @@ def reference(mechanisms: Mapping[str, Mechanism], label: str | None) -> str:
         if label not in mechanisms:
             raise UsageError(f"the reference {label!r} is not in the comparison; {nearest(label, list(mechanisms))}")
         return label
-    return next((each for each, found in mechanisms.items() if found.name == paper()["MECHANISM"]), next(iter(mechanisms)))
+    return next(
+        (each for each, found in mechanisms.items() if found.name == paper()["MECHANISM"]), next(iter(mechanisms))
+    )
 
 
 def source(name: str | None, root: Path = Path()) -> Path | None:
@@ -199,7 +203,7 @@ def _first_value(text: str) -> tuple[Any, str]:
     """The value that options begin with, and the options behind it."""
     start = len(text) - len(text.lstrip())
     try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
+        _, end = json.JSONDecoder().raw_decode(text, start)
         if follows := _NEXT.match(text, end):
             return read_value(text[:end]), text[follows.end() :]
     except (ValueError, RecursionError):
@@ -213,7 +217,9 @@ def _entry(item: Any) -> tuple[Mechanism, str]:
     if isinstance(item, str):
         mechanism, label = Mechanism.parse(item), None
     elif isinstance(item, dict) and isinstance(item.get("name"), str):
-        options = {key: read_value(v) if isinstance(v, str) else v for key, v in item.items() if key not in ("name", "label")}
+        options = {
+            key: read_value(v) if isinstance(v, str) else v for key, v in item.items() if key not in ("name", "label")
+        }
         mechanism, label = Mechanism(item["name"], options), item.get("label")
     else:
         raise UsageError(f"{item!r} names no mechanism; write a name, or {{name: enlca, k: 4}}.")

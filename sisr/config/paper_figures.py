@@ -52,7 +52,11 @@ def _figures(plan: Plan) -> Iterator[tuple[str, Visual]]:
         yield "figure5", Visual(networks, urban, scale, published=weights)
     scale = tables["k_sweep"][0].network.scale
     ablation = [run for run in tables["table2"] if run.network.scale == scale]
-    swept = {run.id: run for run in [*tables["k_sweep"], *ablation] if run.network.attention in (paper()["WITHOUT_LOSS"], paper()["MECHANISM"])}
+    swept = {
+        run.id: run
+        for run in [*tables["k_sweep"], *ablation]
+        if run.network.attention in (paper()["WITHOUT_LOSS"], paper()["MECHANISM"])
+    }
     yield "figure7", Visual(tuple(swept.values()), dataset, scale, image, at)
 
 
@@ -62,5 +66,8 @@ def _one_each(runs: Iterable[Run]) -> tuple[Run, ...]:
     for run in runs:
         first.setdefault(run.network.attention, run)
     without = {name for name, mechanism in mechanisms().items() if mechanism.get("no_map")} | {None}
-    names = [*(name for name in paper()["SIDE_BY_SIDE"] if name in first), *(name for name in first if name not in without)]
+    names = [
+        *(name for name in paper()["SIDE_BY_SIDE"] if name in first),
+        *(name for name in first if name not in without),
+    ]
     return tuple(first[name] for name in dict.fromkeys(names))

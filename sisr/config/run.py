@@ -1,6 +1,6 @@
 """The resolved configuration of a run: one network, one scale, one seed, one training recipe.
 
-Only the standard library is used here (and what `declared` reads), so that the workflow can plan runs on a machine without torch.
+Only the standard library is used here, so that the workflow can plan runs on a machine without torch.
 """
 
 import hashlib
@@ -32,9 +32,7 @@ def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any
 class Network:
     """What is trained: a registered network and the attention in its slots."""
 
-    name: str = _setting(
-        "registered network: see `python -m sisr models`", default=network_of(paper()["MECHANISM"])
-    )
+    name: str = _setting("registered network: see `python -m sisr models`", default=network_of(paper()["MECHANISM"]))
     scale: int = _setting("enlargement factor", paper="2 and 4", default=4)
     blocks: int = _setting("residual blocks of the backbone", paper="32", default=32)
     channels: int = _setting("channels of the backbone", paper="256", default=256)

@@ -18,6 +18,7 @@ from sisr.config.recipes import TRAINING
 from sisr.config.run import Network, Run, Training
 from sisr.utils.errors import UsageError
 
+ROOT = Path(__file__).parents[2]
 texts = st.text() | st.text("ab,=:'\"[]{}()\\ \n0.")
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -26,7 +27,14 @@ values = st.recursive(
 )
 keys = st.from_regex(r"[^\W\d]\w*", fullmatch=True)
 names = st.sampled_from(
-    ["enlca", "my attention.py:Mine", "package.module:Mine", "C:\\folder\\mine.py:Mine", "D:/a b/mine.py:Mine", "größe.py:Größe"]
+    [
+        "enlca",
+        "my attention.py:Mine",
+        "package.module:Mine",
+        "C:\\folder\\mine.py:Mine",
+        "D:/a b/mine.py:Mine",
+        "größe.py:Größe",
+    ]
 )
 mechanisms = st.builds(Mechanism, names, st.dictionaries(keys, values, max_size=4))
 
@@ -60,7 +68,11 @@ def test_train_reads_the_options_that_a_run_writes(options: dict[str, Any]) -> N
         ("enlca:relevant=[0, 0.02],orthogonal=false", "enlca", {"relevant": [0, 0.02], "orthogonal": False}),
         # as Python writes it, which version 0.1 did
         ("enlca:relevant=(0, 0.02),orthogonal=False", "enlca", {"relevant": [0, 0.02], "orthogonal": False}),
-        ("edsr:attention_options={'k': 6.0, 'm': 8},slots=(0,)", "edsr", {"attention_options": {"k": 6.0, "m": 8}, "slots": [0]}),
+        (
+            "edsr:attention_options={'k': 6.0, 'm': 8},slots=(0,)",
+            "edsr",
+            {"attention_options": {"k": 6.0, "m": 8}, "slots": [0]},
+        ),
         ("a:b=True,c=none,d=Null,e=NONE,f=true", "a", {"b": True, "c": None, "d": None, "e": None, "f": True}),
         ('a:b="true",c="6"', "a", {"b": "true", "c": "6"}),
         ("a:b=one, two,c=3", "a", {"b": "one, two", "c": 3}),
@@ -106,7 +118,9 @@ def test_one_option_a_word() -> None:
         read_option("k")
 
 
-@pytest.mark.parametrize(("word", "value"), [("orthogonal=False", False), ("orthogonal=false", False), ("k=none", None)])
+@pytest.mark.parametrize(
+    ("word", "value"), [("orthogonal=False", False), ("orthogonal=false", False), ("k=none", None)]
+)
 def test_train_reads_words_of_python_and_json(word: str, value: Any) -> None:
     """`orthogonal=False` was a text in version 0.1, and so true."""
     read = run_from(parser("train").parse_args(["--attention-options", word, "--output", "x"]))
@@ -127,7 +141,9 @@ def test_wrong_options_are_one_sentence(
     options: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ["--network", "enlcn", "--blocks", "1", "--channels", "8", "--attention", "enlca", "--slots", "0"]
-    status = main(["train", *words, "--output", str(tmp_path), "--data", str(tmp_path), "--attention-options", *options])
+    status = main(
+        ["train", *words, "--output", str(tmp_path), "--data", str(tmp_path), "--attention-options", *options]
+    )
     error = capsys.readouterr().err
     assert status in (1, 2)
     assert said in error
@@ -140,8 +156,8 @@ def test_wrong_options_are_one_sentence(
 
 
 def test_planning_needs_no_torch() -> None:
-    code = "import sisr.config.presets, sisr.config.preflight, sisr.config.paper_figures, sys; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sisr.config.preflight, sisr.config.paper_figures, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_declarations_are_those_of_the_classes() -> None:

@@ -9,7 +9,7 @@ from sisr.config.presets import plan
 
 ROOT = Path(__file__).parents[2]
 IDS = json.loads((ROOT / "tests" / "fixtures" / "run_ids.json").read_text())
-"""As version 0.1 made them: those of each preset, and of a comparison of all registered mechanisms at the preset quick."""
+"""As version 0.1 made them: of each preset, and of a comparison of all registered mechanisms at the preset quick."""
 MECHANISMS = [
     "none", "enla", "enlca:k=4", "nlsa:rounds=2", "nla", "convolution:kernel=5", "channel", "shifted_window:window=8",
     "top_k:keys=16", "mean_pooling",

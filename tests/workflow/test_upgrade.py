@@ -1,7 +1,7 @@
 """A results folder that version 0.1 finished is still finished: an upgrade trains and evaluates nothing again.
 
-`tests/fixtures/finished_0_1.json` holds a small configuration and, for each job that version 0.1 ran for it, the inputs and
-parameters that Snakemake recorded. The folder made from it has other commands and another environment on record.
+`tests/fixtures/finished_0_1.json` holds a small configuration and, for each job that version 0.1 ran for it, the inputs
+and parameters that Snakemake recorded. The folder made from it has other commands and another environment on record.
 """
 
 import base64
@@ -18,7 +18,6 @@ import yaml
 
 from tests.helpers import checkout as checkouts
 from tests.helpers.checkout import planned, snakemake
-
 
 FINISHED = json.loads((Path(__file__).parents[1] / "fixtures" / "finished_0_1.json").read_text())
 TRAINED = {"train", "evaluate", "evaluate_control", "complexity", "prepare", "fetch"}

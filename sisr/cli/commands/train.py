@@ -105,4 +105,3 @@ def run_from(args: argparse.Namespace) -> Run:
 
         training["start_from"] = identity(args.start_from)
     return Run(network=Network(**network), training=Training(**training), train=tuple(args.train), seed=args.seed)
-
