@@ -315,7 +315,7 @@ def test_own_mechanisms_are_tried_before_training(
     file = Path(f"mine_{abs(hash(change))}.py")
     file.write_text(OWN.replace("return x * self.strength", change) if change else OWN)
     network = str(Mechanism("edsr", {"blocks": 1, "channels": 8, "attention": f"{file}:MyAttention", "slots": (0,)}))
-    status = main(["comparison-check", network, "--json"])
+    status = main(["compare", "check", network, "--json"])
     captured = capsys.readouterr()
     if not said:
         assert status == 0

@@ -10,8 +10,8 @@ from sisr.evaluation.reference_checks.networks import CLOSE, Beside
 
 _HEAD = """# The measuring chain against figures from outside
 
-Made by `python -m sisr checks`. Every figure under “measured” was computed by that command; nothing in the tables was
-typed in. A figure that does not hold makes the command fail.
+Made by `python -m sisr reference-checks`. Every figure under “measured” was computed by that command; nothing in the
+tables was typed in. A figure that does not hold makes the command fail.
 
 {summary}
 
