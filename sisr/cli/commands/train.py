@@ -115,11 +115,8 @@ def run_from(args: argparse.Namespace) -> Run:
     if "attention" in network:
         network["attention"] = None if network["attention"] == "none" else network["attention"]
     # options of the file belong to the attention of the file
-    kept = (
-        run.network.attention_options
-        if network.get("attention", run.network.attention) == run.network.attention
-        else {}
-    )
+    same = network.get("attention", run.network.attention) == run.network.attention
+    kept = run.network.attention_options if same else {}
     network["attention_options"] = {**kept, **dict(map(read_option, network.get("attention_options", [])))}
     if "start_from" in training:
         from sisr.training.warm_start import identity
