@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sisr.config.declared import paper
 from sisr.data.pairs import Pairs
 from sisr.evaluation.inference import to_tensor
 from sisr.results.runs import Run
@@ -50,10 +51,10 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
         run = Run(name, config, provenance, results / "evaluation" / name)
         if run.scale != scale:
             raise UsageError(f"{name} enlarges x{run.scale}, not x{scale}; leave it out or give its --scale.")
-        if run.attention in ("enla", "enlca", "nla"):
+        if run.attention in paper()["EXPONENTIAL"]:
             found.append(run)
     if not found:
-        raise UsageError("none of --runs has the attention enla, enlca or nla; name one that has.")
+        raise UsageError(f"none of --runs has the attention {', '.join(paper()['EXPONENTIAL'])}; name one that has.")
     return found
 
 

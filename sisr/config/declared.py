@@ -26,6 +26,8 @@ MODELS = Path(__file__).parents[2] / "models"
 class Declared:
     """A registered mechanism or network."""
 
+    name: str
+    class_name: str
     file: Path
     attributes: Mapping[str, Any]
     """Those that are literals."""
@@ -33,6 +35,17 @@ class Declared:
     def get(self, name: str, default: Any = None) -> Any:
         """One attribute, or `default` where it is not declared."""
         return self.attributes.get(name, default)
+
+    def option(self, name: str, options: Mapping[str, Any]) -> Any:
+        """An option as given, or as the paper has it."""
+        return options.get(name, self.get("recipes", {}).get("paper", {}).get(name))
+
+    @property
+    def title(self) -> str:
+        """What readers call it: `ENLCA`, `LapSRN`, `convolution`; a network that shares its class: `ENLCN`."""
+        if self.class_name.lower() == self.name and not self.class_name.istitle():
+            return self.class_name
+        return self.name.upper() if self.get("attention") else self.name
 
 
 @cache
@@ -43,7 +56,7 @@ def mechanisms(folder: Path = MODELS / "attention") -> dict[str, Declared]:
     found = {}
     for file, node in nodes:
         if isinstance(node, ast.ClassDef) and (name := _registered(node)):
-            found[name] = Declared(file, _attributes(node, classes))
+            found[name] = Declared(name, node.name, file, _attributes(node, classes))
     return found
 
 
@@ -57,7 +70,8 @@ def networks(folder: Path = MODELS) -> dict[str, Declared]:
         if isinstance(node, ast.FunctionDef) and any(_name(part) == "register" for part in node.decorator_list):
             defaults = zip((word.arg for word in node.args.kwonlyargs), node.args.kw_defaults, strict=True)
             attention = {name: ast.literal_eval(value) for name, value in defaults if value and name == "attention"}
-            found[node.name] = Declared(file, {**_attributes(classes[_name(node.returns)], classes), **attention})
+            attributes = {**_attributes(classes[_name(node.returns)], classes), **attention}
+            found[node.name] = Declared(node.name, _name(node.returns), file, attributes)
     return found
 
 

@@ -70,8 +70,9 @@ def _builder(spec: str, args: argparse.Namespace) -> Any:
     from models.attention._errors import CRASHES, BrokenCodeError, sentence
     from sisr.config.mechanisms import Mechanism, read_option
 
-    if args.all and args.option:
-        raise UsageError("--option is for one mechanism, not for --all.")
+    for option in args.option:
+        if args.all or "=" not in option:
+            raise UsageError(f"--option {option} is not NAME=VALUE of one mechanism; for example --option k=4.")
     mechanism = Mechanism.parse(spec)
     name, options = mechanism.name, {**mechanism.options, **dict(map(read_option, args.option))}
 
