@@ -69,7 +69,7 @@ def mechanism(attention: str, options: dict[str, Any], contrastive: bool) -> str
 
 def ablation(run: Run) -> bool:
     """Whether a run stands in the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
-    if run.attention not in (declared.paper()["WITHOUT_LOSS"], declared.paper()["MECHANISM"]):
+    if run.attention is None or run.attention not in (declared.paper()["WITHOUT_LOSS"], declared.paper()["MECHANISM"]):
         return False
     known = declared.mechanisms()[run.attention]
     return int(known.option("m", run.options)) == M and (
