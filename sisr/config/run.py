@@ -215,6 +215,8 @@ class Run:
     def arguments(self, start: str = "") -> list[str]:
         """The words after `python -m sisr train` that make exactly this run.
 
+        Versions must write the same words for the same run: Snakemake trains a run again whose words changed.
+
         start: path of the run or weights file behind `training.start_from`, where there is one.
         """
         words = ["--start-from", start] if self.training.start_from else []
