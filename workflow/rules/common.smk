@@ -93,7 +93,11 @@ def training_start(wildcards):
     start = PLAN.start(PLAN.runs[wildcards.run], RESULTS / "runs")
     if start is None:
         return []
-    return [start] if start.suffix else [start / "weights.safetensors", start / "config.json"]
+    return (
+        [start]
+        if start.suffix
+        else [start / "weights.safetensors", start / "config.json"]
+    )
 
 
 def run_scale(wildcards):
