@@ -19,33 +19,40 @@ $(ENVIRONMENT): requirements.lock
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	@touch $@
 
-environment: $(ENVIRONMENT)  ## create .venv from requirements.lock
+# the command `sisr`, of the files in this folder; added to an environment of an earlier version without recreating it
+INSTALLED := $(BIN)/sisr
 
-reproduce: $(ENVIRONMENT)  ## run the preset `quick` and print its tables
+$(INSTALLED): pyproject.toml | $(ENVIRONMENT)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+environment: $(INSTALLED)  ## create .venv from requirements.lock
+
+reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 	@$(BIN)/python workflow/scripts/unlock_stale.py
 	$(BIN)/snakemake --cores $(CORES)
 
-test: $(ENVIRONMENT)  ## run all tests
+test: $(INSTALLED)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-benchmark: $(ENVIRONMENT)  ## measure speed and memory, into results/benchmarks
+benchmark: $(INSTALLED)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.attention --output results/benchmarks
 	$(BIN)/python -m benchmarks.contrastive --output results/benchmarks
 	$(BIN)/python -m benchmarks.imresize
 	$(BIN)/python -m benchmarks.input --output results/benchmarks
 
-lint: $(ENVIRONMENT)  ## check formatting, style, types and the workflow
+lint: $(INSTALLED)  ## check formatting, style, types and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-docs: $(ENVIRONMENT)  ## build the documentation into site/
+docs: $(INSTALLED)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo site/index.html
 
-lock: $(ENVIRONMENT)  ## update requirements.lock from pyproject.toml
+lock: $(INSTALLED)  ## update requirements.lock from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --upgrade --output-file requirements.lock

@@ -24,6 +24,7 @@ class SRMDNF(nn.Module):
 
     config: dict[str, Any]
     degradation: Tensor
+    unrounded_lr = True  # its authors use unrounded LR
 
     def __init__(self, scale: int, layers: int, channels: int, degradation: int) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class Attention(nn.Module):
     """
 
     options: dict[str, Any]
+    recipes: dict[str, dict[str, Any]]  # what a subclass may declare, as a literal: its options under a recipe
 
     def __init__(
         self,

@@ -100,7 +100,13 @@ def build(
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 accepted = f"its options are {', '.join(valid)}" if valid else "it has no options"
                 raise ValueError(f"{what} has no option {option!r}: {hint}{accepted}")
-    return constructor(**given, **options)
+    try:
+        return constructor(**given, **options)
+    except TypeError as error:
+        if not constructor.__module__.startswith("models."):
+            raise  # may be an error in a custom constructor
+        values = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        raise ValueError(f"{what} cannot be built with {values}: {error}") from error
 
 
 def _import(name: str) -> type[nn.Module]:

@@ -27,6 +27,9 @@ class Channel(Attention):
 
     no_map = "its weights are between channels, not between positions"
 
+    random_projection = False
+    own_loss = False
+
     def __init__(self, channels: int = 64, *, heads: int = 4, residual_scale: float = 0.1) -> None:
         super().__init__(channels, reduction=1, residual_scale=residual_scale)
         if heads < 1 or channels % heads:

@@ -17,6 +17,10 @@ class Convolution(nn.Module):
 
     no_map = "the weights of a convolution do not depend on the image"
 
+    random_projection = False
+    own_loss = False
+    in_paper = True
+
     def __init__(self, channels: int = 64, *, kernel: int = 3, residual_scale: float = 0.1) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:

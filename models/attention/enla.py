@@ -40,6 +40,14 @@ class ENLA(Attention):
 
     projection: Tensor
 
+    own_loss = False
+    in_paper = True
+    # the paper adds nothing to a feature and says "all kernels 3x3"; the released code adds 1e-4 and embeds by 1x1
+    recipes = {
+        "paper": {"k": 1.0, "m": 128, "orthogonal": True, "epsilon": 0.0, "embedding_kernel": 3},
+        "released": {"k": 1.0, "m": 128, "orthogonal": True, "epsilon": 1e-4, "embedding_kernel": 1},
+    }
+
     def __init__(
         self,
         channels: int = 64,

@@ -24,6 +24,31 @@ class ENLCA(ENLA):
             estimate of the loss and of its gradient at `contrastive_rows` / N of the cost.
     """
 
+    own_loss = True
+    # relevant and irrelevant: shares of N in the paper (n1 = 2 %, from n2 = 8 %), ranks in the released code
+    recipes = {
+        "paper": {
+            "k": 6.0,
+            "m": 128,
+            "orthogonal": True,
+            "epsilon": 0.0,
+            "embedding_kernel": 3,
+            "margin": 1.0,
+            "relevant": [0.0, 0.02],
+            "irrelevant": [0.08, 0.10],
+        },
+        "released": {
+            "k": 6.0,
+            "m": 128,
+            "orthogonal": True,
+            "epsilon": 1e-4,
+            "embedding_kernel": 1,
+            "margin": 1.0,
+            "relevant": [0, 15],
+            "irrelevant": [50, 65],
+        },
+    }
+
     def __init__(
         self,
         channels: int = 64,

@@ -11,6 +11,8 @@ class NoAttention(nn.Module):
 
     no_map = "this mechanism has no attention"
 
+    in_paper = True
+
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
 

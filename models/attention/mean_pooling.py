@@ -21,6 +21,10 @@ class MeanPooling(nn.Module):
 
     no_map = "every position has the same weight"
 
+    random_projection = False
+    own_loss = False
+    in_paper = True
+
     def __init__(self, channels: int = 64, *, residual_scale: float = 0.1, value_kernel: int = 1) -> None:
         super().__init__()
         if value_kernel not in (1, 3):

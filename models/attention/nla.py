@@ -26,6 +26,11 @@ class NLA(Attention):
             ENLCA, and the result is the exact attention that ENLA with the same k estimates.
     """
 
+    random_projection = False
+    own_loss = False
+    in_paper = True
+    recipes = {"paper": {"embedding_kernel": 3}, "released": {"embedding_kernel": 1}}
+
     def __init__(
         self,
         channels: int = 64,

@@ -30,6 +30,11 @@ class NLSA(Attention):
 
     rotations: Tensor
 
+    random_projection = False
+    own_loss = False
+    in_paper = True
+    recipes = {"paper": {"rounds": 4, "chunk": 144}, "released": {"rounds": 4, "chunk": 144}}
+
     def __init__(
         self,
         channels: int = 64,

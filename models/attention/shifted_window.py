@@ -32,6 +32,9 @@ class ShiftedWindow(Attention):
         heads: number of heads, which query, key and value are cut into.
     """
 
+    random_projection = False
+    own_loss = False
+
     def __init__(
         self,
         channels: int = 64,

@@ -27,6 +27,9 @@ class TopK(Attention):
         k: None: embeddings are not normalised. A number: normalised as in ENLCA.
     """
 
+    random_projection = False
+    own_loss = False
+
     def __init__(
         self,
         channels: int = 64,

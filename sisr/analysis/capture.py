@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sisr.config.declared import paper
 from sisr.data.pairs import Pairs
 from sisr.evaluation.inference import to_tensor
 from sisr.results.runs import Run
@@ -50,10 +51,10 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
         run = Run(name, config, provenance, results / "evaluation" / name)
         if run.scale != scale:
             raise UsageError(f"{name} upscales x{run.scale}, not x{scale}; remove it or set --scale.")
-        if run.attention in ("enla", "enlca", "nla"):
+        if run.attention in paper()["EXPONENTIAL"]:
             runs.append(run)
     if not runs:
-        raise UsageError("none of --runs has the attention enla, enlca or nla; add one.")
+        raise UsageError(f"none of --runs has the attention {', '.join(paper()['EXPONENTIAL'])}; add one.")
     return runs
 
 

@@ -12,6 +12,7 @@ from models.attention._projection import draw_projection
 from sisr.analysis import landmarks
 from sisr.analysis.capture import Captured, capture
 from sisr.analysis.rows import AttendedRow, ErrorRow
+from sisr.config import declared
 from sisr.data.pairs import Pairs
 from sisr.results.cells import origin
 from sisr.results.runs import Run, Setting, by_row, group
@@ -56,20 +57,24 @@ def label(run: Run) -> str:
 
 
 def mechanism(attention: str, options: dict[str, Any], contrastive: bool) -> str:
-    """Label of `enla`, `enlca` or `nla` with these options, trained with the contrastive loss or without."""
-    if attention == "nla":
-        k = options.get("k")
-        return "NLA (exact)" if k is None else f"NLA (exact), k = {float(k):g}"
-    k = float(options.get("k", 1 if attention == "enla" else 6))
-    m = int(options.get("m", M))
-    name = "ENLCA" if attention == "enlca" and contrastive else "ENLA"
-    return f"{name}, k = {k:g}" + (f", m = {m}" if m != M else "")
+    """Label of a mechanism of `EXPONENTIAL` with these options, trained with its loss or without."""
+    known = declared.mechanisms()[attention]
+    k = known.option("k", options)
+    if "m" not in known.get("recipes")["paper"]:
+        return f"{known.title} (exact)" + ("" if k is None else f", k = {float(k):g}")
+    m = int(known.option("m", options))
+    named = known if contrastive and known.get("own_loss") else declared.mechanisms()[declared.paper()["WITHOUT_LOSS"]]
+    return f"{named.title}, k = {float(k):g}" + (f", m = {m}" if m != M else "")
 
 
 def ablation(run: Run) -> bool:
     """Whether a run is part of the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
-    k, m = float(run.options.get("k", 1 if run.attention == "enla" else K)), int(run.options.get("m", M))
-    return run.attention in ("enla", "enlca") and m == M and (not run.contrastive or k == K)
+    if run.attention is None or run.attention not in (declared.paper()["WITHOUT_LOSS"], declared.paper()["MECHANISM"]):
+        return False
+    known = declared.mechanisms()[run.attention]
+    return int(known.option("m", run.options)) == M and (
+        not run.contrastive or float(known.option("k", run.options)) == K
+    )
 
 
 def random_features(seed: int, channels: int, tokens: int = TOKENS, rows: int = ROWS) -> Features:

@@ -1,18 +1,38 @@
-"""`python -m sisr VERB …`: one verb, one module in `sisr.cli.commands`, imported only when it is called."""
+"""`sisr VERB …` or `python -m sisr VERB …`: one verb, one module in `sisr.cli.commands`, imported when it is called."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sisr import __version__
 from sisr.cli import commands
 from sisr.utils.errors import SisrError, UsageError
+
+RENAMED = {
+    "checks": ["reference-checks"],
+    "comparison-check": ["compare", "check"],
+    "comparison-crops": ["compare", "crops"],
+    "comparison-figures": ["compare", "figures"],
+    "comparison-page": ["compare", "page"],
+}
+"""Names of verbs in version 0.1; they work in this version, and no help lists them."""
+
+
+@dataclass(frozen=True)
+class Subcommand:
+    """What follows a verb. A verb lists its own as `SUBCOMMANDS`; without one on the command line, the first is run."""
+
+    help: str
+    example: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], Any]
 
 
 def verbs() -> list[str]:
@@ -23,6 +43,14 @@ def verbs() -> list[str]:
 class _Parser(argparse.ArgumentParser):
     """argparse with a one-sentence error message instead of the usage block."""
 
+    subcommands: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        if self.subcommands and (not words or words[0].startswith("-")) and words[:1] not in (["-h"], ["--help"]):
+            words.insert(0, self.subcommands[0])
+        return super().parse_known_args(words, namespace)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
@@ -31,22 +59,37 @@ def _command(verb: str) -> ModuleType:
     return import_module(f"sisr.cli.commands.{verb.replace('-', '_')}")
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
+def parser(verb: str) -> argparse.ArgumentParser:
+    """The parser of a verb, with its subcommands."""
     command = _command(verb)
-    parser = _Parser(
-        prog=f"sisr {verb}",
-        description=command.HELP,
-        epilog=f"example:\n  {command.EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.configure(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=command.run)
-    return parser
+    main_parser = _Parser(prog=f"sisr {verb}", **_described(command.HELP, command.EXAMPLE))
+    if not hasattr(command, "SUBCOMMANDS"):
+        return _filled(main_parser, command.configure, command.run)
+    main_parser.subcommands = tuple(command.SUBCOMMANDS)
+    group = main_parser.add_subparsers(metavar="SUBCOMMAND", title="subcommands")
+    for name, part in command.SUBCOMMANDS.items():
+        _filled(group.add_parser(name, help=part.help, **_described(part.help, part.example)), part.configure, part.run)
+    return main_parser
+
+
+def _described(help_: str, example: str) -> dict[str, Any]:
+    layout = argparse.RawDescriptionHelpFormatter
+    return {"description": help_, "epilog": f"example:\n  {example}", "formatter_class": layout}
+
+
+def _filled(
+    parser_: argparse.ArgumentParser,
+    configure: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], Any],
+) -> argparse.ArgumentParser:
+    configure(parser_)
+    parser_.add_argument("--json", action="store_true", help="print the result as JSON, for machines")
+    parser_.set_defaults(run=run, prog=parser_.prog)
+    return parser_
 
 
 def _overview() -> str:
-    lines = ["usage: python -m sisr VERB …   (details: python -m sisr VERB --help)", ""]
+    lines = ["usage: sisr VERB …   (sisr VERB --help explains one; python -m sisr is the same)", ""]
     width = max(map(len, verbs()))
     for verb in verbs():
         lines.append(f"  {verb:<{width}}  {_command(verb).HELP}")
@@ -62,24 +105,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(__version__)
         return 0
+    words = [*RENAMED.get(words[0], words[:1]), *words[1:]]
     if words[0] not in verbs():
         close = get_close_matches(words[0], verbs(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(verbs())}."
         print(f"sisr: no verb {words[0]!r}; {hint}", file=sys.stderr)
         return 2
+    prog = f"sisr {words[0]}"
     try:
-        args = _parser(words[0]).parse_args(words[1:])
+        args = parser(words[0]).parse_args(words[1:])
+        prog = args.prog
         result = args.run(args)
         if args.json:
             print(json.dumps(result, indent=2, allow_nan=False))
     except UsageError as error:
-        print(f"sisr {words[0]}: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 2
     except SisrError as error:
-        print(f"sisr {words[0]}: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"sisr {words[0]}: interrupted.", file=sys.stderr)
+        print(f"{prog}: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

@@ -226,7 +226,7 @@ def read(results: Path) -> list[Scene]:
     """The crops that stand in a results folder. Raises SisrError where there are none."""
     path = results / "comparison" / "crops" / "index.json"
     if not path.is_file():
-        raise SisrError(f"there is no {path}; run python -m sisr comparison-crops --results {results} first.")
+        raise SisrError(f"there is no {path}; run python -m sisr compare crops --results {results} first.")
     content: Any = read_run_json(path)
     return [Scene(**{**scene, "crops": [Crop(**crop) for crop in scene["crops"]]}) for scene in content]
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sisr.comparison import select_runs
 from sisr.comparison import table as compare
-from sisr.config.mechanisms import REFERENCE
+from sisr.config.declared import paper
 from sisr.config.schema import nearest
 from sisr.utils.errors import UsageError
 
@@ -32,5 +32,5 @@ def table(
     if reference is not None and reference not in names:
         raise UsageError(f"the reference {reference!r} is not in the comparison; {nearest(reference, list(names))}")
     found, controls = select_runs.read(results, names)
-    chosen = reference or (REFERENCE if REFERENCE in names else next(iter(names)))
+    chosen = reference or next((name for name in names if name == paper()["MECHANISM"]), next(iter(names)))
     return compare.build(found, controls, chosen, results.name, costs)

@@ -31,6 +31,6 @@ def figure(name: str, results: str) -> Png | Markdown:
         return Png(path.read_bytes())
     if name == CROPS:
         return Markdown(
-            f"No crops were made for this comparison (`python -m sisr comparison-crops --results {results} --data …`)."
+            f"No crops were made for this comparison (`python -m sisr compare crops --results {results} --data …`)."
         )
-    raise SisrError(f"there is no {path}; run python -m sisr comparison-figures --results {results} first.")
+    raise SisrError(f"there is no {path}; run python -m sisr compare figures --results {results} first.")

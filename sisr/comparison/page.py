@@ -75,7 +75,7 @@ def page(results: Path) -> str:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"{_top(comparison, title)}\n<main>\n" + "\n".join(part for part in parts if part) + "\n</main>\n"
-        "<footer><p>Written by <code>python -m sisr comparison-page</code> of sisr-attention-bench. This file holds "
+        "<footer><p>Written by <code>python -m sisr compare page</code> of sisr-attention-bench. This file holds "
         "everything it shows and makes no network request.</p></footer>\n"
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
@@ -313,6 +313,6 @@ def _origin(comparison: Comparison, results: Path) -> str:
         "origin",
         "Where this comes from",
         f"{''.join(blocks)}<p>{escape(f'Time and memory: {machines}.') if machines else ''}</p>"
-        f"<p>Made anew by <code>python -m sisr comparison-page --results {escape(str(results))}</code> from the files "
+        f"<p>Made anew by <code>python -m sisr compare page --results {escape(str(results))}</code> from the files "
         "in that folder; the table by <code>python -m sisr tables compare</code> from one row an image.</p>",
     )

@@ -5,15 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sisr.config import mechanisms, specs
-from sisr.config.own_code import source
+from sisr.config import declared, mechanisms
+from sisr.config.mechanisms import Mechanism, source
 from sisr.config.run import Run
-
-NETWORKS = {"enlca": "enlcn", "nlsa": "nlsn"}
-"""Networks that are named by their attention, as the tables have them; any other attention sits in `edsr`."""
-PAPER = ("convolution", "enla", "enlca", "mean_pooling", "nla", "nlsa", "none")
-"""Mechanisms of the paper's tables. Their files are no input of a training, or a comma in one would retrain everything;
-any other mechanism is one that somebody works on, and its file is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,39 +46,38 @@ def plan(
     listed = config.get("attention", settings.get("attention"))
     if listed is None:
         return None
-    found = mechanisms.read(listed, known, root)
+    found = mechanisms.compared(listed, known, root)
     scale = settings.get("scale", config["table4"]["scale"])
     height, width = config["table4"].get("size", (100, 100))
     runs = {}
-    for entry in found:
-        network = NETWORKS.get(entry.attention or "", "edsr")
-        runs[entry.label] = tuple(
-            run(seed, scale, network, entry.attention, **entry.options)
+    for label, mechanism in found.items():
+        network = declared.network_of(mechanism.attention)
+        runs[label] = tuple(
+            run(seed, scale, network, mechanism.attention, **mechanism.options)
             for seed in settings.get("seeds", config["seeds"])
         )
     return Comparison(
         runs=runs,
         reference=mechanisms.reference(found, settings.get("reference")),
         scale=scale,
-        # ENLCA's loss needs some fifty pixels
+        # a contrastive loss needs some fifty pixels
         sizes=tuple(settings.get("sizes", [max(8, min(height, width) // part) for part in (4, 2)])),
     )
 
 
 def mechanism_spec(run: Run) -> str:
     """The attention of a run as `python -m sisr complexity` takes it."""
-    return specs.form(run.network.attention or "none", run.network.attention_options)
+    return str(Mechanism(run.network.attention or "none", run.network.attention_options))
 
 
 def network_spec(run: Run) -> str:
     """The network of a run as `python -m sisr complexity` takes it."""
-    return specs.form(run.network.name, {"scale": run.network.scale, **run.network.options()})
+    return str(Mechanism(run.network.name, {"scale": run.network.scale, **run.network.options()}))
 
 
 def own(runs: Iterable[Run]) -> list[Run]:
     """One run of each mechanism that is not the paper's, in its network: what is tried before anything is trained."""
-    found = {network_spec(run): run for run in runs if (run.network.attention or "none") not in PAPER}
-    return list(found.values())
+    return list({network_spec(run): run for run in runs if not _in_paper(run)}.values())
 
 
 def code(run: Run, registered: Mapping[str, Path], root: Path = Path()) -> Path | None:
@@ -92,5 +85,10 @@ def code(run: Run, registered: Mapping[str, Path], root: Path = Path()) -> Path 
 
     registered: files of the registered mechanisms. What that file imports is not looked for.
     """
-    attention = run.network.attention or "none"
-    return None if attention in PAPER else registered.get(attention) or source(attention, root)
+    attention = run.network.attention
+    return None if _in_paper(run) else registered.get(attention or "") or source(attention, root)
+
+
+def _in_paper(run: Run) -> bool:
+    mechanism = declared.mechanisms().get(run.network.attention or "none")
+    return mechanism is not None and mechanism.get("in_paper", False)

@@ -1,116 +1,233 @@
-"""The mechanisms that a comparison names: registered ones, own classes in packages and files, with options.
+"""How an attention mechanism, or a network, is written with its options: `NAME:option=value,option=value`.
 
-Own code is looked at, never run: the workflow is planned without torch, and a plan must not execute anything.
+    enlca                                   a registered name
+    enlca:k=4,relevant=[0,0.02]             with options; a value is JSON
+    my_attention.py:MyAttention:chunk=64    a class in a file
+    package.module:MyAttention              a class in a package
+
+This is the only parser of that notation: the command line, presets and the tables use it. A value is JSON; `True`,
+`False`, `None` and `none` are read as JSON's `true`, `false` and `null`; any other text is a string. A string that
+contains `, word=` is quoted, as in JSON.
+
+Custom code is read and never run: the workflow is planned without torch, and a plan must not execute anything.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import json
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sisr.config import specs
-from sisr.config.own_code import source
+from sisr.config.declared import paper
 from sisr.config.schema import nearest
 from sisr.utils.errors import UsageError
 
-REFERENCE = "enlca"
-"""The mechanism that the others are compared with unless another is named."""
+_NAME = re.compile(r"(?P<name>.+?):(?P<options>[^\W\d]\w*=.*)", re.DOTALL)
+_OPTION = re.compile(r"\s*([^\W\d]\w*)=")
+_NEXT = re.compile(r"\s*(?:,(?=\s*[^\W\d]\w*=)|$)")
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One mechanism of a comparison."""
+@dataclass(frozen=True)
+class Mechanism:
+    """A mechanism or network and its options."""
 
-    label: str
-    """Short and unique: `enlca`, `enlca k=4`, `MyAttention`."""
-    attention: str | None
-    """Registered name, `package.module:Class` or `file.py:Class`; None for the backbone without attention."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Options over those of the preset."""
+    name: str
+    """Registered name, `file.py:Class` or `package.module:Class`; `none` is the backbone without attention."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Mechanism":
+        """Inverse of `str`. Raises UsageError with one sentence where an option has no value or is given twice.
+
+        Options begin behind the first colon that `word=` follows, so paths may contain colons (`C:\\mine.py:Class`).
+        """
+        match = _NAME.fullmatch(text)
+        if match is None:
+            if not text or text.endswith((":", "=")):
+                raise UsageError(f"{text!r} is not NAME:option=value,…; for example enlca:m=128,k=6.")
+            return cls(text)
+        options: dict[str, Any] = {}
+        rest = match["options"]
+        while rest:
+            key = _OPTION.match(rest)
+            if key is None or key[1] in options:
+                raise UsageError(f"{text!r}: the option {key[1] if key else rest} is given twice.")
+            try:
+                options[key[1]], rest = _first_value(rest[key.end() :])
+            except UsageError as error:
+                raise UsageError(f"{text!r}: the option {key[1]} {error}") from error
+        return cls(match["name"], options)
+
+    def __str__(self) -> str:
+        """The text that `parse` reads as this."""
+        return ":".join([self.name, *([",".join(write_options(self.options))] if self.options else [])])
+
+    @property
+    def attention(self) -> str | None:
+        """The name, None for the backbone without attention."""
+        return None if self.name == "none" else self.name
+
+    @property
+    def label(self) -> str:
+        """Short: `enlca k=4`, `MyAttention`."""
+        name = self.name.rpartition(":")[2] or self.name
+        shown = (
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in self.options.items()
+        )
+        return " ".join([name, *shown])
+
+    def check(self, registered: Collection[str], root: Path = Path()) -> None:
+        """Raise UsageError with one sentence where it cannot exist: name, file, module and class are looked up.
+
+        registered: names of the registered mechanisms. root: folder that paths of files and packages are relative to.
+        """
+        name = self.name
+        if name == "none" or name in registered:
+            return
+        if ":" not in name:
+            if name.endswith(".py"):
+                raise UsageError(f"{name} names no class; write {name}:Class.")
+            hint = f"{nearest(name, list(registered))} Your own is given as package.module:Class or file.py:Class."
+            raise UsageError(f"there is no attention {name!r}; {hint}")
+        file, class_name = source(name, root), name.rpartition(":")[2]
+        if file is None:
+            raise UsageError(f"the module of {name} was not found; give package.module:Class or file.py:Class.")
+        if not (root / file).is_file():
+            raise UsageError(f"there is no file {file}, which {name} names.")
+        if file.suffix != ".py":
+            return  # a compiled module: what it defines shows when it is imported
+        defined = _defined(root / file)
+        if defined is not None and class_name not in defined:
+            there = nearest(class_name, defined) if defined else "it defines nothing."
+            raise UsageError(f"{file} defines no {class_name}; {there}")
 
 
-def read(listed: Sequence[Any], known: Sequence[str], root: Path = Path()) -> tuple[Entry, ...]:
-    """Entries of a list as it stands in a configuration.
+def read_value(text: str) -> Any:
+    """The value of an option. Raises UsageError where it is empty, or begins like a list but is not JSON."""
+    word = text.strip()
+    if not word:
+        raise UsageError("has no value.")
+    if word.lower() in _WORDS:
+        return _WORDS[word.lower()]
+    for reader in (_json, ast.literal_eval):  # version 0.1 wrote lists as Python does: (0, 0.02)
+        try:
+            return json.loads(json.dumps(reader(word), allow_nan=False))
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    if word[0] in '[{"':
+        raise UsageError(f"is {text!r}, which is not JSON; write a list as [0, 4] and a text as it is.")
+    return text
 
-    listed: each a name, `name:option=value,…`, or a mapping with `name`, perhaps `label`, and options.
-    known: registered names. root: folder that paths of files and packages are relative to.
-    Raises UsageError with one sentence: fewer than two, an unknown name, a file or class that is not there, a file that
-    is not Python, two entries with the same label.
+
+def read_option(word: str) -> tuple[str, Any]:
+    """`NAME=VALUE` as name and value, where one word of the command line holds one option."""
+    key = _OPTION.match(word)
+    if key is None:
+        raise UsageError(f"{word!r} is not an option; write it as name=value, for example k=6.")
+    try:
+        return key[1], read_value(word[key.end() :])
+    except UsageError as error:
+        raise UsageError(f"the option {key[1]} {error}") from error
+
+
+def write_options(options: Mapping[str, Any]) -> list[str]:
+    """Words that `read_option` reads, in the options' order."""
+    return [f"{key}={json.dumps(value)}" for key, value in options.items()]
+
+
+def compared(listed: Sequence[Any], registered: Collection[str], root: Path = Path()) -> dict[str, Mechanism]:
+    """Mechanisms of a comparison by their labels, from the list in a configuration.
+
+    listed: each in the notation of this module, or a mapping with `name`, perhaps `label`, and options.
+    Raises UsageError with one sentence: fewer than two, two with the same label, or one that cannot exist.
     """
     if len(listed) < 2:
         raise UsageError(
             f"a comparison needs at least two mechanisms, and attention names {len(listed)}; "
             "for example attention=[enlca, nlsa]."
         )
-    found = [_entry(item) for item in listed]
-    for entry in found:
-        check(entry.attention, known, root)
-    for index, entry in enumerate(found):
-        if entry.label in [other.label for other in found[:index]]:
+    found: dict[str, Mechanism] = {}
+    for item in listed:
+        mechanism, label = _entry(item)
+        mechanism.check(registered, root)
+        if label in found:
             raise UsageError(
-                f"the comparison has two entries called {entry.label!r}; "
+                f"the comparison has two entries called {label!r}; "
                 "take one out, or give it a name of its own: {name: …, label: …}."
             )
-    return tuple(found)
+        found[label] = mechanism
+    return found
 
 
-def reference(entries: Sequence[Entry], label: str | None) -> str:
-    """Label of the entry that the others are compared with: the one named, ENLCA, or the first.
+def reference(mechanisms: Mapping[str, Mechanism], label: str | None) -> str:
+    """Label that the others are compared with: the one named, the paper's mechanism, or the first.
 
-    Raises UsageError where the comparison has no entry of that label.
+    Raises UsageError where the comparison has none of that label.
     """
-    labels = [entry.label for entry in entries]
     if label is not None:
-        if label not in labels:
-            raise UsageError(f"the reference {label!r} is not in the comparison; {nearest(label, labels)}")
+        if label not in mechanisms:
+            raise UsageError(f"the reference {label!r} is not in the comparison; {nearest(label, list(mechanisms))}")
         return label
-    return next((entry.label for entry in entries if entry.attention == REFERENCE), labels[0])
-
-
-def check(attention: str | None, known: Sequence[str], root: Path = Path()) -> None:
-    """Raise UsageError with one sentence where a mechanism cannot be there: by its name, file, module and class."""
-    if attention is None or attention in known:
-        return
-    if ":" not in attention:
-        if attention.endswith(".py"):
-            raise UsageError(f"{attention} names no class; write {attention}:Class.")
-        hint = f"{nearest(attention, list(known))} Your own is given as package.module:Class or file.py:Class."
-        raise UsageError(f"there is no attention {attention!r}; {hint}")
-    file, name = source(attention, root), attention.rpartition(":")[2]
-    if file is None:
-        raise UsageError(f"the module of {attention} was not found; give package.module:Class or file.py:Class.")
-    if not (root / file).is_file():
-        raise UsageError(f"there is no file {file}, which {attention} names.")
-    if file.suffix != ".py":
-        return  # a compiled module: what it defines shows when it is imported
-    defined = _defined(root / file)
-    if defined is not None and name not in defined:
-        raise UsageError(f"{file} defines no {name}; {nearest(name, defined) if defined else 'it defines nothing.'}")
-
-
-def _entry(item: Any) -> Entry:
-    if isinstance(item, str):
-        name, options = specs.parse(item)
-        label = None
-    elif isinstance(item, dict) and isinstance(item.get("name"), str):
-        options = {key: specs.value(v) if isinstance(v, str) else v for key, v in item.items()}
-        name, label = item["name"], item.get("label")
-        options = {key: value for key, value in options.items() if key not in ("name", "label")}
-    else:
-        raise UsageError(f"{item!r} names no mechanism; write a name, or {{name: enlca, k: 4}}.")
-    if name == "none" and options:
-        raise UsageError(f"no attention has no option {min(options)!r}; leave it out.")
-    if "k" in options and isinstance(options["k"], int):
-        options["k"] = float(options["k"])  # 6 and 6.0 are one amplification factor, and one run
-    words = [name.rpartition(":")[2] or name, *(f"{key}={_short(value)}" for key, value in options.items())]
-    return Entry(
-        label=str(label) if label else " ".join(words), attention=None if name == "none" else name, options=options
+    return next(
+        (each for each, found in mechanisms.items() if found.name == paper()["MECHANISM"]), next(iter(mechanisms))
     )
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def source(name: str | None, root: Path = Path()) -> Path | None:
+    """The file that holds the class of `package.module:Class` or `file.py:Class`, relative to `root` where it is below.
+
+    None for a registered name and for a module that is nowhere on the path. Nothing is imported.
+    """
+    location, colon, _ = (name or "").rpartition(":")
+    if not colon:
+        return None
+    if location.endswith(".py"):
+        return Path(location)
+    parts = location.split(".")
+    for folder in (root, *map(Path, sys.path)):
+        for file in (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts, "__init__.py")):
+            if file.is_file():
+                return file.relative_to(root) if folder == root else file
+    return None
+
+
+def _json(text: str) -> Any:
+    return json.loads(text)
+
+
+def _first_value(text: str) -> tuple[Any, str]:
+    """The value that options begin with, and the options behind it."""
+    start = len(text) - len(text.lstrip())
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, start)
+        if follows := _NEXT.match(text, end):
+            return read_value(text[:end]), text[follows.end() :]
+    except (ValueError, RecursionError):
+        pass
+    follows = _NEXT.search(text)
+    assert follows is not None  # it matches the end
+    return read_value(text[: follows.start()]), text[follows.end() :]
+
+
+def _entry(item: Any) -> tuple[Mechanism, str]:
+    if isinstance(item, str):
+        mechanism, label = Mechanism.parse(item), None
+    elif isinstance(item, dict) and isinstance(item.get("name"), str):
+        options = {
+            key: read_value(v) if isinstance(v, str) else v for key, v in item.items() if key not in ("name", "label")
+        }
+        mechanism, label = Mechanism(item["name"], options), item.get("label")
+    else:
+        raise UsageError(f"{item!r} names no mechanism; write a name, or {{name: enlca, k: 4}}.")
+    if mechanism.name == "none" and mechanism.options:
+        raise UsageError(f"no attention has no option {min(mechanism.options)!r}; leave it out.")
+    if isinstance(mechanism.options.get("k"), int):  # 6 and 6.0 are one amplification factor, and one run
+        mechanism = replace(mechanism, options={**mechanism.options, "k": float(mechanism.options["k"])})
+    return mechanism, str(label) if label else mechanism.label
 
 
 def _defined(file: Path) -> list[str] | None:

@@ -6,13 +6,13 @@ Only the standard library is imported, so that the workflow can be planned witho
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from sisr.config.declared import mechanisms, paper
 from sisr.config.presets import Plan
 from sisr.config.run import Run
 
 IMAGES = {"Set5": ("butterfly", "138,154"), "photographs-test": ("astronaut", "128,370")}
 """Images of Figures 1 and 7, and the marked pixel in HR: the paper's butterfly (on a vein of its wing; the pixel
 marked in the paper is unknown), or else the edge of the astronaut's mission patch."""
-_WITHOUT_MAP = {None, "none", "convolution", "channel", "mean_pooling"}
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,22 @@ def _figures(plan: Plan) -> Iterator[tuple[str, Visual]]:
         yield "figure5", Visual(networks, urban, scale, published=weights)
     scale = tables["k_sweep"][0].network.scale
     ablation = [run for run in tables["table2"] if run.network.scale == scale]
-    swept = {run.id: run for run in [*tables["k_sweep"], *ablation] if run.network.attention in ("enla", "enlca")}
+    swept = {
+        run.id: run
+        for run in [*tables["k_sweep"], *ablation]
+        if run.network.attention in (paper()["WITHOUT_LOSS"], paper()["MECHANISM"])
+    }
     yield "figure7", Visual(tuple(swept.values()), dataset, scale, image, at)
 
 
 def _one_each(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """The first run of each mechanism that has weights on positions: exact attention, then NLSA, ENLCA, the others."""
+    """The first run of each mechanism that has weights on positions, the paper's before the others."""
     first: dict[str | None, Run] = {}
     for run in runs:
         first.setdefault(run.network.attention, run)
-    names: list[str | None] = [name for name in ("nla", "nlsa", "enlca") if name in first]
-    names += [name for name in first if name not in names and name not in _WITHOUT_MAP]
-    return tuple(first[name] for name in names)
+    without = {name for name, mechanism in mechanisms().items() if mechanism.get("no_map")} | {None}
+    names = [
+        *(name for name in paper()["SIDE_BY_SIDE"] if name in first),
+        *(name for name in first if name not in without),
+    ]
+    return tuple(first[name] for name in dict.fromkeys(names))

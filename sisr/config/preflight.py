@@ -28,10 +28,10 @@ def try_own(runs: Iterable[Run], registered: Mapping[str, Path], record: Path) -
     if not new or find_spec("torch") is None:
         return
     done = subprocess.run(
-        [sys.executable, "-m", "sisr", "comparison-check", *new], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "sisr", "compare", "check", *new], capture_output=True, text=True, check=False
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it could not be tried."]
-        raise SisrError(lines[-1].removeprefix("sisr comparison-check: "))
+        raise SisrError(lines[-1].removeprefix("sisr compare check: "))
     with atomic_write(record) as temporary:
         temporary.write_text(json.dumps(known | {spec: wanted[spec] for spec in new}, indent=1) + "\n")

@@ -3,7 +3,6 @@
 Only the standard library, PyYAML and jsonschema are imported, so that the workflow can be planned without torch.
 """
 
-import ast
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,10 @@ from typing import Any
 import yaml
 
 from sisr.config import comparison as planning
+from sisr.config import declared
 from sisr.config.comparison import Comparison
+from sisr.config.declared import paper
+from sisr.config.mechanisms import Mechanism
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training
 from sisr.config.schema import check_schema, from_command_line, nearest
@@ -22,11 +24,6 @@ from sisr.utils.errors import UsageError
 from sisr.utils.files import sha256
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
-# mechanisms without random projection or auxiliary loss: settings without effect are not part of a run's configuration,
-# so that changing them does not retrain it
-_WITHOUT_PROJECTION = {None, "channel", "convolution", "mean_pooling", "nla", "nlsa", "shifted_window", "top_k"}
-_WITHOUT_LOSS = _WITHOUT_PROJECTION | {"enla"}
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
 _ROOT = Path(__file__).parents[2]
@@ -75,7 +72,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     """
     config = from_command_line(copy.deepcopy(config))
     check_schema(config)
-    _check_attention(config)
+    _check_names(config)
     start_files = _start_files(config, root)
     comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
     train, test = _data_sets(config, root)
@@ -96,20 +93,14 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
         train=train,
         test=test,
         published=_published(config, root),
-        mechanisms=tuple(_mechanisms(config["table4"])),
+        mechanisms=tuple(map(str, _mechanisms(config["table4"]))),
         comparison=comparison,
     )
 
 
-def known_attention(folder: Path = _ROOT / "models" / "attention") -> dict[str, Path]:
-    """Files of the registered mechanisms by name, read from the source, since importing them requires torch."""
-    names: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.py")):
-        for node in ast.parse(file.read_text()).body:
-            for call in getattr(node, "decorator_list", []):
-                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "register":
-                    names |= {str(word.value): file for word in call.args if isinstance(word, ast.Constant)}
-    return names
+def known_attention() -> dict[str, Path]:
+    """Files of the registered mechanisms by name."""
+    return {name: mechanism.file for name, mechanism in declared.mechanisms().items()}
 
 
 def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: str | None, **options: Any) -> Run:
@@ -120,9 +111,12 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
         if scale not in by_scale:
             raise UsageError(f"training.patch has no value for x{scale}; add one.")
         training["patch"] = by_scale[scale]
-    if attention in _WITHOUT_LOSS or not training["contrastive_weight"]:
+    # what a run does not depend on is left out of its configuration, so that changing it retrains nothing; a custom
+    # mechanism may have anything
+    known = declared.mechanisms().get(attention or "none")
+    if attention is None or (known and not known.get("own_loss", True)) or not training["contrastive_weight"]:
         training |= {"contrastive_weight": 0.0, "contrastive_start": 0}
-    if attention in _WITHOUT_PROJECTION:
+    if attention is None or (known and not known.get("random_projection", True)):
         training["redraw_every"] = 0
     if training.get("start_from") == BACKBONE:
         training["start_from"] = _backbone(config, scale).id
@@ -151,7 +145,7 @@ def _backbone(config: dict[str, Any], scale: int) -> Run:
     """The network without attention that all runs of a scale continue from."""
     backbone = config[BACKBONE]
     training = {**config["training"], "start_from": "", **backbone["training"]}
-    return _run({**config, "training": training}, backbone.get("seed", 0), scale, "edsr", None)
+    return _run({**config, "training": training}, backbone.get("seed", 0), scale, paper()["BACKBONE"], None)
 
 
 def _backbones(config: dict[str, Any], runs: Iterable[Run]) -> Iterator[Run]:
@@ -178,53 +172,59 @@ def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
     overrides = config.get("attention_options", {}).get(attention, {})
     options = {**attention_options(config["recipe"], attention), **overrides}
     # 6 and 6.0 are the same amplification factor and the same run
-    return options | ({"k": float(options["k"])} if "k" in options else {})
+    return options | ({"k": float(options["k"])} if isinstance(options.get("k"), int) else {})
 
 
 def _table1(config: dict[str, Any]) -> Iterator[Run]:
     for scale in config["table1"]["scales"]:
         for name in config["table1"]["networks"]:
             for seed in config["seeds"]:
-                yield _run(config, seed, scale, name, _NETWORK_ATTENTION[name])
+                yield _run(config, seed, scale, name, declared.networks()[name].get("attention"))
+
+
+def _in_slots(config: dict[str, Any], seed: int, scale: int, attention: str | None, **options: Any) -> Run:
+    """An attention in the network that is named after it, or in the backbone."""
+    return _run(config, seed, scale, declared.network_of(attention), attention, **options)
 
 
 def _table2(config: dict[str, Any]) -> Iterator[Run]:
-    scale = config["table2"]["scale"]
-    amplification = _options(config, "enlca")["k"]
+    scale, mechanism, without_loss = config["table2"]["scale"], paper()["MECHANISM"], paper()["WITHOUT_LOSS"]
     for seed in config["seeds"]:
-        yield _run(config, seed, scale, "edsr", None)
-        yield _run(config, seed, scale, "edsr", "enla", k=1.0)
-        yield _run(config, seed, scale, "edsr", "enla", k=amplification)
-        yield _run(config, seed, scale, "enlcn", "enlca")
+        yield _in_slots(config, seed, scale, None)
+        yield _in_slots(config, seed, scale, without_loss, k=1.0)
+        yield _in_slots(config, seed, scale, without_loss, k=_options(config, mechanism)["k"])
+        yield _in_slots(config, seed, scale, mechanism)
 
 
 def _table4(config: dict[str, Any]) -> Iterator[Run]:
     table = config["table4"]
     for seed in config["seeds"]:
         for attention in table["attention"]:
-            yield _run(config, seed, table["scale"], "edsr", attention)
-        for rounds in table["rounds"]:
-            yield _run(config, seed, table["scale"], "nlsn", "nlsa", rounds=rounds)
-        for m in table["m"]:
-            yield _run(config, seed, table["scale"], "enlcn", "enlca", m=m)
+            yield _run(config, seed, table["scale"], paper()["BACKBONE"], attention)
+        for option, mechanism in paper()["TABLE4"].items():
+            for value in table[option]:
+                yield _in_slots(config, seed, table["scale"], mechanism, **{option: value})
 
 
 def _k_sweep(config: dict[str, Any]) -> Iterator[Run]:
     for seed in config["seeds"]:
         for k in config["k_sweep"]["k"]:
-            yield _run(config, seed, config["k_sweep"]["scale"], "enlcn", "enlca", k=float(k))
+            yield _in_slots(config, seed, config["k_sweep"]["scale"], paper()["MECHANISM"], k=float(k))
 
 
-def _mechanisms(table: dict[str, Any]) -> Iterator[str]:
-    yield from table["attention"]
-    yield from (f"nlsa:rounds={rounds}" for rounds in table["rounds"])
-    yield from (f"enlca:m={m}" for m in table["m"])
+def _mechanisms(table: dict[str, Any]) -> Iterator[Mechanism]:
+    yield from map(Mechanism, table["attention"])
+    for option, mechanism in paper()["TABLE4"].items():
+        yield from (Mechanism(mechanism, {option: value}) for value in table[option])
 
 
 def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
     """Weights files for the scales of Table 1; raises for missing files."""
     weights = {}
+    known = declared.published()
     for name, files in config.get("published_weights", {}).items():
+        if name not in known:
+            raise UsageError(f"published_weights has an unknown network {name!r}; {nearest(name, known)}")
         for scale, file in files.items():
             if not (root / file).is_file():
                 raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
@@ -233,7 +233,11 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
     return weights
 
 
-def _check_attention(config: dict[str, Any]) -> None:
+def _check_names(config: dict[str, Any]) -> None:
+    with_slots = [name for name in declared.networks() if name not in declared.published()]
+    for number, name in enumerate(config["table1"]["networks"]):
+        if name not in with_slots:
+            raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, with_slots)}")
     known = known_attention()
     for name in (*config["table4"]["attention"], *config.get("attention_options", {})):
         if ":" not in name and name not in known:

@@ -7,6 +7,7 @@ epoch is 1,000 steps (released code; not stated in the paper).
 
 from typing import Any
 
+from sisr.config.declared import mechanisms
 from sisr.utils.errors import UsageError
 
 _EPOCH = 1_000
@@ -41,30 +42,10 @@ TRAINING: dict[str, dict[str, Any]] = {
     },
 }
 
-# relevant and irrelevant features: shares of N in the paper (n1 = 2 %, from n2 = 8 %), fixed ranks in the released code
-_RANKS: dict[str, dict[str, Any]] = {
-    "paper": {"relevant": [0.0, 0.02], "irrelevant": [0.08, 0.10]},
-    "released": {"relevant": [0, 15], "irrelevant": [50, 65]},
-}
-# constant that the released code adds to every random feature; not in the paper
-_EPSILON = {"paper": 0.0, "released": 1e-4}
-# "all kernels 3x3" in the paper, 1x1 embeddings in the released code
-_EMBEDDING_KERNEL = {"paper": 3, "released": 1}
-
 
 def attention_options(recipe: str, attention: str) -> dict[str, Any]:
-    """Options of one of the paper's mechanisms under a recipe; empty for any other mechanism."""
+    """Options that a registered mechanism declares for a recipe; empty for any other mechanism."""
     if recipe not in TRAINING:
         raise UsageError(f"unknown recipe {recipe!r}; there are {', '.join(TRAINING)}.")
-    embedding: dict[str, Any] = {"embedding_kernel": _EMBEDDING_KERNEL[recipe]}
-    features = {"m": 128, "orthogonal": True, "epsilon": _EPSILON[recipe], **embedding}
-    match attention:
-        case "enla":
-            return {"k": 1.0, **features}
-        case "enlca":
-            return {"k": 6.0, **features, "margin": 1.0, **_RANKS[recipe]}
-        case "nla":
-            return embedding
-        case "nlsa":
-            return {"rounds": 4, "chunk": 144}
-    return {}
+    known = mechanisms().get(attention)
+    return dict(known.get("recipes", {}).get(recipe, {})) if known else {}

@@ -10,6 +10,8 @@ import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
+from sisr.config.declared import network_of, networks, paper
+from sisr.config.mechanisms import write_options
 from sisr.utils.errors import UsageError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -30,10 +32,10 @@ def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any
 class Network:
     """Settings of the network: a registered network and the attention in its slots."""
 
-    name: str = _setting("registered network, see `python -m sisr models`", default="enlcn")
+    name: str = _setting("registered network, see `python -m sisr models`", default=network_of(paper()["MECHANISM"]))
     scale: int = _setting("upscaling factor", paper="2 and 4", default=4)
-    blocks: int = _setting("residual blocks of the EDSR backbone", paper="32", default=32)
-    channels: int = _setting("channels of the EDSR backbone", paper="256", default=256)
+    blocks: int = _setting("residual blocks of the backbone", paper="32", default=32)
+    channels: int = _setting("channels of the backbone", paper="256", default=256)
     residual_scale: float = _setting("factor on each residual branch", paper="0.1", default=0.1)
     attention: str | None = _setting("registered attention, package.module:Class, or none", default=None)
     attention_options: dict[str, Any] = _setting("options of the attention", default_factory=dict)
@@ -168,11 +170,12 @@ class Run:
         network = self.network
         parts = [network.name, f"x{network.scale}"]
         # the id contains the attention if it is not the default of the network
-        if network.attention and {"enlcn": "enlca", "nlsn": "nlsa"}.get(network.name) != network.attention:
+        known = networks().get(network.name)
+        if network.attention and (known is None or known.get("attention") != network.attention):
             parts.append(re.sub(r"[^A-Za-z0-9]+", "_", network.attention.split(":")[-1]))
         for option, letter in (("k", "k"), ("m", "m"), ("rounds", "r")):
             if option in network.attention_options:
-                parts.append(f"{letter}{network.attention_options[option]:g}")
+                parts.append(f"{letter}{_short(network.attention_options[option])}")
         parts += [f"s{self.seed}", self.digest]
         return "-".join(parts)
 
@@ -212,6 +215,8 @@ class Run:
     def arguments(self, start: str = "") -> list[str]:
         """Arguments of `python -m sisr train` for this run.
 
+        The arguments of a run must not change between versions: Snakemake retrains a run whose arguments change.
+
         start: path of the run or weights file behind `training.start_from`, where there is one.
         """
         words = ["--start-from", start] if self.training.start_from else []
@@ -229,6 +234,10 @@ def flag(name: str) -> str:
     return "--network" if name == "name" else "--" + name.replace("_", "-")
 
 
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else re.sub(r"[^A-Za-z0-9]+", "_", str(value))
+
+
 def _default(setting: "Field[Any]") -> Any:
     return setting.default_factory() if callable(setting.default_factory) else setting.default
 
@@ -237,7 +246,7 @@ def _words(flag_: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag_ if value else flag_.replace("--", "--no-", 1)]
     if isinstance(value, dict):
-        return [flag_, *(f"{key}={json.dumps(item)}" for key, item in sorted(value.items()))]
+        return [flag_, *write_options(dict(sorted(value.items())))]
     if isinstance(value, tuple):
         return [flag_, *map(str, value)]
     return [flag_, str(value)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import models
 from models.attention import _registry, _switches
-from sisr.config import specs
+from sisr.config.mechanisms import Mechanism
 from sisr.cost import op_counters
 from sisr.cost.timing import peak_memory, quartiles, seconds_of
 from sisr.utils.errors import UsageError
@@ -55,7 +55,8 @@ def build(spec: str, channels: int, size: tuple[int, int], embedding: int, devic
     channels, so `reduction` is 1) and of ENLCN's modules (256 channels, so it is 4).
     Raises UsageError for an unknown name, option or value.
     """
-    name, options = specs.parse(spec)
+    named = Mechanism.parse(spec)
+    name, options = named.name, dict(named.options)
     generator = torch.Generator().manual_seed(0)
     try:
         if name in models.available():

@@ -141,7 +141,7 @@ def of_paper(pairs: Pairs, scale: int, size: int = SIZE) -> list[Place]:
 def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tuple[dict[str, Method], list[Run | None]]:
     """Methods of the command line by label, bicubic first; and their runs.
 
-    SRMD's networks get unrounded LR, as in their authors' evaluation.
+    Networks that declare `unrounded_lr` get unrounded LR, as in their authors' evaluation.
 
     Raises:
         SisrError: a method does not exist.
@@ -154,7 +154,7 @@ def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tupl
     labels = []
     for (label, what), each, run in zip(opened, methods, runs, strict=True):
         if isinstance(each, Network):
-            each.unrounded_lr = each.model.config["name"] == "srmdnf"
+            each.unrounded_lr = getattr(each.model, "unrounded_lr", False)
             label = label or sources.network_label(each.model.config, run)
         labels.append(label or Path(what).name)
     for label, each in zip(sources.unique(labels, runs), methods, strict=True):

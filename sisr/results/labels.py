@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.declared import mechanisms, networks, paper
 from sisr.results.runs import Run
 from sisr.utils.files import read_run_json
 
@@ -33,7 +34,10 @@ def run_of(path: Path) -> Run | None:
 
 def contrastive(config: dict[str, Any], run: Run | None) -> bool:
     """Whether a network was trained with the contrastive loss: by its run; published ENLCN was."""
-    return run.contrastive if run is not None else config.get("attention") == "enlca"
+    if run is not None:
+        return run.contrastive
+    mechanism = mechanisms().get(config.get("attention") or "")
+    return mechanism is not None and mechanism.get("own_loss", False)
 
 
 def attention_label(config: dict[str, Any], run: Run | None) -> str:
@@ -42,7 +46,7 @@ def attention_label(config: dict[str, Any], run: Run | None) -> str:
     from sisr.report.tables.table4 import label
 
     attention, options = str(config["attention"]), dict(config.get("attention_options") or {})
-    if attention in ("enla", "enlca", "nla"):
+    if attention in paper()["EXPONENTIAL"]:
         return mechanism(attention, options, contrastive(config, run))
     return label(attention.rpartition(":")[2], options).replace("_", " ")
 
@@ -50,13 +54,16 @@ def attention_label(config: dict[str, Any], run: Run | None) -> str:
 def network_label(config: dict[str, Any], run: Run | None) -> str:
     """What readers call a network: `EDSR`, `ENLCN`, `ENLCN, k = 1`, or its attention where the name does not tell."""
     name, attention = str(config["name"]), config.get("attention")
-    promised = {"enlcn": "enlca", "nlsn": "nlsa"}.get(name)
+    known = networks().get(name)
+    if attention is None and known is not None and "attention" in known.attributes:
+        known = networks()[paper()["BACKBONE"]]
     if attention is None:
-        return "EDSR" if name in ("edsr", "enlcn", "nlsn") else {"lapsrn": "LapSRN"}.get(name, name.upper())
-    if attention != promised:
+        return known.title if known is not None else name.upper()
+    if known is None or attention != known.get("attention"):
         return attention_label(config, run)
-    told = attention_label(config, run).removeprefix("ENLCA, k = 6").removeprefix("NLSA-r4").removeprefix("ENLCA")
-    return name.upper() + told.replace("NLSA-r", ", rounds = ")
+    title = mechanisms()[attention].title
+    told = attention_label(config, run).removeprefix(f"{title}, k = 6").removeprefix(f"{title}-r4").removeprefix(title)
+    return known.title + told.replace("-r", ", rounds = ")
 
 
 def unique(labels: Sequence[str], runs: Sequence[Run | None]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sisr.config import declared
 from sisr.results import published
 from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
@@ -17,8 +18,8 @@ from sisr.utils.files import read_run_json
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""
-TRAINED_HERE = ("EDSR", "NLSN", "ENLCN")
-WEIGHTS = {name.lower(): name for name in (*published.methods(), "VDSR") if name not in TRAINED_HERE}
+_TITLES = {network.title: name in declared.published() for name, network in declared.networks().items()}
+WEIGHTS = {name.lower(): name for name in (*published.methods(), *_TITLES) if _TITLES.get(name, True)}
 """Methods whose published weights may be measured: name in `evaluation/<name>-x<scale>`, and the row it makes."""
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.attention._errors import CRASHES, sentence
-from sisr.config import specs
-from sisr.config.own_code import source
+from sisr.config.mechanisms import Mechanism, source
 from sisr.cost import measure
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
@@ -26,7 +25,7 @@ def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
     """
     rows = []
     for spec in networks:
-        attention = specs.parse(spec)[1].get("attention")
+        attention = Mechanism.parse(spec).options.get("attention")
         try:
             subject = measure.build(spec, 64, (patch, patch), 64, torch.device("cpu"))
             # the residual connection would hide a wrong shape by broadcasting

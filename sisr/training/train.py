@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import models
-from sisr.config.own_code import source
+from sisr.config.mechanisms import source
 from sisr.config.run import Run
 from sisr.data.patches import PatchSampler
 from sisr.data.store import PairedStore

@@ -13,7 +13,8 @@ import yaml
 from sisr.cli import main
 from sisr.comparison import select_runs
 from sisr.comparison import table as compare
-from sisr.config import mechanisms, specs
+from sisr.config import mechanisms
+from sisr.config.mechanisms import Mechanism
 from sisr.config.presets import Plan, known_attention, plan
 from sisr.cost import by_size as series
 from sisr.cost import measure
@@ -113,7 +114,7 @@ def test_all_of_a_comparison_differs_in_nothing_but_the_attention() -> None:
 def test_wrong_mechanisms_are_one_sentence(own: str, listed: list[Any], said: str) -> None:
     Path("broken.py").write_text("class X(:\n")
     with pytest.raises(UsageError) as caught:
-        mechanisms.read(listed, KNOWN)
+        mechanisms.compared(listed, KNOWN)
     assert said in str(caught.value)
     assert str(caught.value).count(". ") == 0
 
@@ -127,18 +128,12 @@ def test_own_files_are_found_and_not_run(own: str, monkeypatch: pytest.MonkeyPat
     Path("mine.py").write_text(OWN + "\nraise SystemExit('imported')\n")
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "module.py").write_text("from mine import MyAttention as Other\n")
-    found = mechanisms.read(
+    found = mechanisms.compared(
         [own, "package.module:Other", {"name": own, "label": "mine, stronger", "strength": 2}], KNOWN
     )
-    assert [entry.label for entry in found] == ["MyAttention", "Other", "mine, stronger"]
+    assert list(found) == ["MyAttention", "Other", "mine, stronger"]
     assert mechanisms.source("package.module:Other") == Path("package/module.py")
     assert mechanisms.source("enlca") is None
-
-
-def test_specs_are_read_back() -> None:
-    options = {"k": 6.0, "relevant": [0.0, 0.02], "orthogonal": True, "attention": "mine.py:MyAttention", "slots": None}
-    assert specs.parse(specs.form("enlcn", options)) == ("enlcn", options)
-    assert specs.parse(specs.form("file.py:Class", {})) == ("file.py:Class", {})
 
 
 @pytest.fixture
@@ -265,7 +260,7 @@ def test_another_recipe_is_told(results: Path) -> None:
 
 
 def test_costs_of_labels_over_size(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network = specs.form("edsr", {"blocks": 1, "channels": 8, "attention": own, "slots": (0,)})
+    network = str(Mechanism("edsr", {"blocks": 1, "channels": 8, "attention": own, "slots": (0,)}))
     output, by_size = tmp_path / "cost.csv", tmp_path / "by_size.csv"
     words = [
         "enlca:m=16",
@@ -325,8 +320,8 @@ def test_own_mechanisms_are_tried_before_training(
     # each version in a file of its own: Python imports a file once
     file = Path(f"mine_{abs(hash(change))}.py")
     file.write_text(OWN.replace("return x * self.strength", change) if change else OWN)
-    network = specs.form("edsr", {"blocks": 1, "channels": 8, "attention": f"{file}:MyAttention", "slots": (0,)})
-    status = main(["comparison-check", network, "--json"])
+    network = str(Mechanism("edsr", {"blocks": 1, "channels": 8, "attention": f"{file}:MyAttention", "slots": (0,)}))
+    status = main(["compare", "check", network, "--json"])
     captured = capsys.readouterr()
     if not said:
         assert status == 0

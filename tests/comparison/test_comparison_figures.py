@@ -170,14 +170,14 @@ def test_what_is_missing_is_one_sentence(results: Path, tmp_path: Path) -> None:
         result.read(tmp_path)
     with pytest.raises(SisrError, match=r"there is no .*cost_by_size\.csv"):
         result.read_costs(tmp_path)
-    with pytest.raises(SisrError, match="run python -m sisr comparison-crops"):
+    with pytest.raises(SisrError, match="run python -m sisr compare crops"):
         crops.read(tmp_path)
     comparison = result.read(results)
     nothing = result.Comparison(comparison.table[~comparison.table["quantity"].str.endswith("_difference")])
     for draw in (figure_differences.draw, figure_pareto.draw):
         with pytest.raises(SisrError, match="nothing to draw"):
             draw(nothing)
-    with pytest.raises(SisrError, match="run python -m sisr comparison-figures"):
+    with pytest.raises(SisrError, match="run python -m sisr compare figures"):
         notebook_cells.figure("compare_cost", str(tmp_path))
     assert "No crops" in notebook_cells.figure("compare_crops", str(tmp_path))._repr_markdown_()  # type: ignore[union-attr]
 

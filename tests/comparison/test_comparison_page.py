@@ -250,13 +250,13 @@ def test_labels_are_text_and_never_markup(tmp_path: Path) -> None:
 
 
 def test_verbs_write_figures_and_page(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["comparison-page", "--results", str(results), "--json"]) == 0
+    assert main(["compare", "page", "--results", str(results), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["page"] == str(results / "comparison.html")
     assert said["bytes"] == (results / "comparison.html").stat().st_size
-    assert main(["comparison-page", "--results", str(tmp_path)]) == 1
+    assert main(["compare", "page", "--results", str(tmp_path)]) == 1
     assert "run python -m sisr tables compare first" in capsys.readouterr().err
-    assert main(["comparison-figures", "--results", str(tmp_path)]) == 1
-    assert main(["comparison-crops", "--results", str(results), "--data", "data", "--images", "0"]) == 2
+    assert main(["compare", "figures", "--results", str(tmp_path)]) == 1
+    assert main(["compare", "crops", "--results", str(results), "--data", "data", "--images", "0"]) == 2
     with pytest.raises(SisrError):
         page.write(tmp_path)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sisr.cli.commands.train import run_from
-from sisr.cli.main import _parser
+from sisr.cli.main import parser
 from sisr.config.presets import known_attention, plan
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training
@@ -64,7 +64,7 @@ runs = st.builds(
 def test_run_survives_json_and_the_command_line(run: Run) -> None:
     assert Run.from_dict(run.as_dict()) == run
     words = shlex.split(shlex.join(run.arguments()))
-    parsed = run_from(_parser("train").parse_args([*words, "--output", "x"]))
+    parsed = run_from(parser("train").parse_args([*words, "--output", "x"]))
     assert parsed == run
     assert parsed.id == run.id
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from models import attention
 from sisr.cli import main
-from sisr.config import specs
 from sisr.cost import measure, op_counters
 from sisr.cost.timing import peak_memory, quartiles, take_turns
 from sisr.utils.errors import UsageError
@@ -209,20 +208,6 @@ def test_peak_memory_is_the_most_that_is_held_at_once() -> None:
 
     peak = peak_memory(forward, CPU)
     assert 3_000_000 <= peak < 3_010_000
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected"),
-    [
-        ("nla", ("nla", {})),
-        ("enlca:m=128,k=6.5", ("enlca", {"m": 128, "k": 6.5})),
-        ("enlca:relevant=(0, 0.02),orthogonal=false", ("enlca", {"relevant": (0, 0.02), "orthogonal": False})),
-        ("package.module:Class", ("package.module:Class", {})),
-        ("folder/file.py:Class:m=4,name=abc", ("folder/file.py:Class", {"m": 4, "name": "abc"})),
-    ],
-)
-def test_specs(spec: str, expected: tuple[str, dict[str, Any]]) -> None:
-    assert specs.parse(spec) == expected
 
 
 @pytest.mark.parametrize("spec", ["", "enlca:", "enlca:m=", "enlca:m=1,m=2", "enlca:n=3", "enlka", "enlca:m=0"])

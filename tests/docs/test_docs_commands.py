@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sisr import cli
-from sisr.cli.main import _command, _parser
+from sisr.cli.main import _command, parser
 from tests.helpers import docs_checkout, docs_commands
 from tests.helpers.docs_commands import Command
 
@@ -93,7 +93,7 @@ def sisr(words: list[str], *, only_parse: bool = False) -> tuple[int, str]:
     """One verb, in this process: starting Python and importing torch would take most of the time."""
     try:
         if only_parse:
-            _parser(words[0]).parse_args(words[1:])
+            parser(words[0]).parse_args(words[1:])
             return 0, ""
         return cli.main(words), ""
     except SystemExit as stopped:  # --help, or words that argparse refuses

@@ -1,4 +1,4 @@
-"""`python -m sisr checks`: what holds, what does not, what cannot be done, and the page."""
+"""`python -m sisr reference-checks`: what holds, what does not, what cannot be done, and the page."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def reference(tmp_path: Path) -> Path:
 
 
 def call(*words: object) -> int:
-    return main(["checks", *map(str, words)])
+    return main(["reference-checks", *map(str, words)])
 
 
 def row(page: Path, *words: str) -> list[str]:

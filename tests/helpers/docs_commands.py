@@ -55,7 +55,7 @@ HOW = {
     "python -m sisr fetch --list": RUN,
     "python -m sisr prepare": Way("parsed", why="needs a set's own images, which are recognised by their content"),
     "python -m sisr prepare photographs": RUN,
-    "python -m sisr checks": Way("parsed", why="needs third parties' images; test_checks.py runs it where they are"),
+    "python -m sisr reference-checks": Way("parsed", why="needs third parties' images: test_checks.py"),
     "python -m sisr check": Way("run", "--only shapes gradients", "test_new_attention.py makes all checks"),
     "python -m sisr notebook": Way("parsed", why="starts a kernel; test_notebooks.py executes every notebook"),
     "python -m pytest": Way("run", "--collect-only", "the tests that are running"),

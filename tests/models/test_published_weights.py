@@ -11,7 +11,7 @@ from sisr.data.pairs import open_pairs
 from sisr.evaluation.evaluate import evaluate
 from sisr.evaluation.upscalers import method
 
-# All of them are in docs/checks.md, which `python -m sisr checks` makes; here are those that do not take long
+# All of them are in docs/checks.md, which `python -m sisr reference-checks` makes; here are those that do not take long
 # (weights, from LR that was never rounded, set, scale, PSNR, SSIM); Set14's grey image is taken as RGB there
 FIGURES = [
     ("LapSRN_x2_matconvnet_layout", False, "Set5", 2, 37.49, 0.9588),

@@ -6,7 +6,7 @@ ANALYSED = list(
         run.id
         for table in ("table2", "k_sweep")
         for run in PLAN.experiments[table]
-        if run.network.attention in ("enla", "enlca", "nla")
+        if run.network.attention in declared.paper()["EXPONENTIAL"]
         and run.network.scale == config["table2"]["scale"]
     )
 )
@@ -50,7 +50,7 @@ rule analyse:
 
 rule analysis_notebook:
     input:
-        source="notebooks/what_enla_computes.ipynb",
+        source=ancient("notebooks/what_enla_computes.ipynb"),
         kernel=rules.analyse.output.kernel,
         error=rules.analyse.output.error,
         attended=rules.analyse.output.attended,

@@ -14,7 +14,7 @@ os.environ.update(
 )
 
 from sisr.config import comparison as planning
-from sisr.config import preflight
+from sisr.config import declared, preflight
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
 from sisr.utils import gpus
@@ -93,7 +93,11 @@ def training_start(wildcards):
     start = PLAN.start(PLAN.runs[wildcards.run], RESULTS / "runs")
     if start is None:
         return []
-    return [start] if start.suffix else [start / "weights.safetensors", start / "config.json"]
+    return (
+        [start]
+        if start.suffix
+        else [start / "weights.safetensors", start / "config.json"]
+    )
 
 
 def run_scale(wildcards):
@@ -185,8 +189,9 @@ def published_file(wildcards):
 
 
 def published_options(wildcards):
-    """SRMD's authors use unrounded LR."""
-    return "--unrounded-lr" if wildcards.method == "srmdnf" else ""
+    """Some networks use unrounded LR."""
+    unrounded = declared.networks()[wildcards.method].get("unrounded_lr")
+    return "--unrounded-lr" if unrounded else ""
 
 
 def reference_data(wildcards):
@@ -256,9 +261,15 @@ def visual_view(wildcards):
 
 
 def code(runs):
-    """Files that hold the mechanisms of runs, but for the paper's: changing one of these retrains nothing."""
-    files = (planning.code(run, known_attention()) for run in runs)
-    return sorted({os.path.relpath(file) for file in files if file})
+    """Files that hold the mechanisms of runs, but for the paper's. A registered one may be newer than what was trained
+    with it, which retrains nothing: an upgrade brings new files."""
+    registered = known_attention()
+    found = {}
+    for run in runs:
+        if file := planning.code(run, registered):
+            path = os.path.relpath(file)
+            found[path] = ancient(path) if file in registered.values() else path
+    return [found[path] for path in sorted(found)]
 
 
 def training_code(wildcards):

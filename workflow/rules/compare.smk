@@ -120,7 +120,7 @@ rule comparison_figures:
     params:
         results=RESULTS,
     shell:
-        "python -m sisr comparison-figures --results {params.results} > {log} 2>&1"
+        "python -m sisr compare figures --results {params.results} > {log} 2>&1"
 
 
 rule comparison_crops:
@@ -150,13 +150,13 @@ rule comparison_crops:
         data=test_folders,
         device=config.get("device", "auto"),
     shell:
-        "python -m sisr comparison-crops --results {params.results} --data {params.data} --device {params.device}"
+        "python -m sisr compare crops --results {params.results} --data {params.data} --device {params.device}"
         " > {log} 2>&1"
 
 
 rule comparison_notebook:
     input:
-        source="notebooks/compare.ipynb",
+        source=ancient("notebooks/compare.ipynb"),
         csv=RESULTS / "tables/compare.csv",
         html=RESULTS / "tables/compare.html",
         figures=rules.comparison_figures.output,
@@ -204,4 +204,4 @@ rule comparison_page:
     params:
         results=RESULTS,
     shell:
-        "python -m sisr comparison-page --results {params.results} > {log} 2>&1"
+        "python -m sisr compare page --results {params.results} > {log} 2>&1"

@@ -10,7 +10,7 @@ rule evaluate:
     log:
         RESULTS / "logs/evaluate/{run}_x{scale}.log",
     wildcard_constraints:
-        run="(?!bicubic|hr-|lapsrn-|srmdnf-|vdsr-).+",
+        run=f"(?!bicubic|hr-|{'|'.join(f'{name}-' for name in declared.published())}).+",
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
@@ -67,7 +67,7 @@ rule evaluate_published:
     log:
         RESULTS / "logs/evaluate/{method}_x{scale}.log",
     wildcard_constraints:
-        method="lapsrn|srmdnf|vdsr",
+        method="|".join(declared.published()),
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)

@@ -16,4 +16,4 @@ rule checks:
         mem_mb=growing(4000),
         runtime=growing(60),
     shell:
-        "python -m sisr checks --reference {input.reference:q} --output {output} > {log} 2>&1"
+        "python -m sisr reference-checks --reference {input.reference:q} --output {output} > {log} 2>&1"

@@ -38,7 +38,7 @@ rule table:
 
 rule notebook:
     input:
-        source="notebooks/{table}.ipynb",
+        source=ancient("notebooks/{table}.ipynb"),
         table=RESULTS / "tables/{table}.csv",
         html=RESULTS / "tables/{table}.html",
         figure=RESULTS / "figures/{table}.png",

@@ -26,6 +26,7 @@ rule train:
         # the next attempt resumes from it
         slurm_extra="--signal=TERM@120",
         gpu=config.get("gpus_per_run", 0),
+    # Snakemake compares these with what it recorded: other words for the same run would train it again
     params:
         arguments=training_arguments,
         folder=subpath(output[0], parent=True),

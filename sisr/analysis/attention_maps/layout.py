@@ -67,7 +67,7 @@ def without_k(each: Map) -> str:
     label = each.source.label.replace(f", k = {float(k):g}", "") if k is not None else each.source.label
     if each.changed:
         return f"{each.source.label}, shown at other k" + (": estimate" if each.estimate else "")
-    if each.source.config.get("attention") in ("enla", "enlca"):
+    if each.source.random_features:
         label += ", with contrastive loss" if each.source.contrastive else ", without contrastive loss"
     return label + (": estimate" if each.estimate else "")
 
@@ -87,7 +87,7 @@ def note(picture: Picture, at: tuple[int, int], maps: Sequence[Map]) -> str:
     slots = list(dict.fromkeys(each.slot for each in maps))
     if len(slots) == 1:
         words.append(f"Attention in slot {slots[0]}, the number of residual blocks before it.")
-    random = any(each.source.config.get("attention") in ("enla", "enlca") and not each.estimate for each in maps)
+    random = any(each.source.random_features and not each.estimate for each in maps)
     if random:
         words.append("ENLA and ENLCA: the row of exact softmax(Q Kᵀ), as in the paper's figures.")
     if any(each.estimate for each in maps):

@@ -68,14 +68,13 @@ def _builder(spec: str, args: argparse.Namespace) -> Any:
 
     from models import attention
     from models.attention._errors import CRASHES, BrokenCodeError, sentence
-    from sisr.config import specs
+    from sisr.config.mechanisms import Mechanism, read_option
 
-    name, options = specs.parse(spec)
     for option in args.option:
-        key, _, text = option.partition("=")
-        if args.all or not (key and text):
+        if args.all or "=" not in option:
             raise UsageError(f"--option {option} is not NAME=VALUE of one mechanism; for example --option k=4.")
-        options[key] = specs.value(text)
+    mechanism = Mechanism.parse(spec)
+    name, options = mechanism.name, {**mechanism.options, **dict(map(read_option, args.option))}
 
     def build() -> Any:
         torch.manual_seed(0)

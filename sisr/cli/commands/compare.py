@@ -1,21 +1,30 @@
-"""`python -m sisr compare`: finished runs beside each other, with intervals, corrected p-values and verdicts."""
+"""`sisr compare table | check | crops | figures | page`: finished runs of several mechanisms, compared."""
 
 import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
-HELP = "compare finished runs: differences with intervals, corrected p-values, verdicts, and cost if it was measured"
+from sisr.cli.main import Subcommand
+from sisr.utils import gpus
+
+HELP = "compare finished runs: differences with intervals, corrected p-values, verdicts, cost, figures and a page"
 EXAMPLE = (
     "python -m sisr compare --results results/quick --method enlca=enlcn-x4-k6-m128-s0-1f3a9c2e \\\n"
-    "    --method none=edsr-x4-s0-5c0ffee1 --output my_comparison"
+    "    --method none=edsr-x4-s0-5c0ffee1 --output my_comparison\n"
+    "  python -m sisr compare page --results results/quick"
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+def _results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)"
+    )
+
+
+def _table_arguments(parser: argparse.ArgumentParser) -> None:
+    _results(parser)
     add = parser.add_argument
-    add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
     add(
         "--method",
         action="append",
@@ -23,13 +32,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the runs of one mechanism, one run a seed: ids, or paths of run folders; repeat for each mechanism",
     )
     add("--runs", nargs="+", metavar="ID", help="or runs, which are called by their attention")
-    add("--reference", metavar="LABEL", help="what the others are compared with (default: enlca, or the first)")
+    add("--reference", metavar="LABEL", help="what the others are compared with (default: the paper's, or the first)")
     add("--complexity", type=Path, metavar="FILE.csv", help="cost, as python -m sisr complexity --label writes it")
     add("--output", type=Path, metavar="DIR", help="write compare.csv, .md and .html there")
-    add("--show", action="store_true", help="print the comparison that stands in the results, and where everything is")
+    add("--show", action="store_true", help="print the comparison in the results, and the paths of its files")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("networks", nargs="+", metavar="SPEC", help="network with its attention: name:option=value,…")
+
+
+def _crops_arguments(parser: argparse.ArgumentParser) -> None:
+    _results(parser)
+    add = parser.add_argument
+    add("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help="the prepared sets that were compared on")
+    add("--images", type=int, default=4, metavar="N", help="images to show (default: 4)")
+    add("--size", type=int, default=80, metavar="PIXELS", help="side of a crop in HR pixels (default: 80)")
+    add("--device", default="auto", help=gpus.HELP)
+
+
+def _table(args: argparse.Namespace) -> dict[str, Any]:
     """Compare and print, or print what is there."""
     from sisr.comparison import making
     from sisr.report import tables
@@ -52,6 +74,87 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         print(f"{render.terminal(tables.view(tables.COMPARISON, table), width)}\n")
         print("\n".join(map(str, paths)))
     return {"cells": _plain(table), "files": list(map(str, paths))}
+
+
+def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Try and print."""
+    from sisr.training import smoke_test
+
+    rows = smoke_test.run(args.networks)
+    if not args.json:
+        print("\n".join(f"works: {row['spec']}" for row in rows))
+    return rows
+
+
+def _crops(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the networks on a few images, write the crops, and draw the figure."""
+    from sisr.utils.errors import UsageError
+
+    if args.images < 1 or args.size < 8:
+        raise UsageError("at least one image is shown (--images), and a crop has at least 8 pixels a side (--size).")
+    from sisr.comparison import crops, figures, result
+
+    scenes = crops.make(result.read(args.results), args.results, args.data, args.images, args.size, args.device)
+    paths = [str(path) for path in figures.write_crops(args.results)]
+    if not args.json:
+        for scene in scenes:
+            print(f"{scene.dataset} {scene.image} at {scene.x},{scene.y}: {scene.why}")
+        print("\n".join(paths))
+    return {"crops": [f"{scene.dataset}/{scene.image}:{scene.x},{scene.y}" for scene in scenes], "files": paths}
+
+
+def _figures(args: argparse.Namespace) -> dict[str, Any]:
+    """Draw the figures from the table and the costs."""
+    from sisr.comparison import figures
+
+    paths = [str(path) for path in figures.write(args.results)]
+    if not args.json:
+        print("\n".join(paths))
+    return {"files": paths}
+
+
+def _page(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the page from the table, the figures and the crops that are there."""
+    from sisr.comparison import page
+
+    path = page.write(args.results)
+    if not args.json:
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return {"page": str(path), "bytes": path.stat().st_size}
+
+
+SUBCOMMANDS = {
+    "table": Subcommand(
+        "compare finished runs and print the table (`compare` without a subcommand)",
+        EXAMPLE.partition("\n  ")[0].replace("sisr compare", "sisr compare table"),
+        _table_arguments,
+        _table,
+    ),
+    "check": Subcommand(
+        "try custom mechanisms in their networks, in seconds, before training",
+        "python -m sisr compare check 'edsr:blocks=1,channels=8,attention=my_attention.py:MyAttention,slots=[0]'",
+        _check_arguments,
+        _check,
+    ),
+    "crops": Subcommand(
+        "show where compared mechanisms differ most: crops of the test images, side by side",
+        "python -m sisr compare crops --results results/quick --data data/prepared/photographs-test",
+        _crops_arguments,
+        _crops,
+    ),
+    "figures": Subcommand(
+        "draw a comparison: differences with intervals, PSNR over cost, cost over image size",
+        "python -m sisr compare figures --results results/quick",
+        _results,
+        _figures,
+    ),
+    "page": Subcommand(
+        "write a comparison as one HTML page that contains everything and opens offline",
+        "python -m sisr compare page --results results/quick",
+        _results,
+        _page,
+    ),
+}
 
 
 def _made(results: Path) -> list[Path]:

@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         f"{pairs.name} x{args.scale}, crops of {size} x {size} HR pixels. Under each: PSNR and SSIM on Y "
         "(protocol P1) of the whole image, and below of the crop alone."
     )
-    if any(getattr(method, "unrounded_lr", False) for method in methods.values()):
-        note += " SRMDNF gets LR that was never rounded, as its authors test it."
+    for label, method in methods.items():
+        if getattr(method, "unrounded_lr", False):
+            note += f" {label} gets LR that was never rounded, as its authors test it."
     with style.settings():
         drawn = figure.draw(rows, *labels.trained(runs), note)
     files = save_as(drawn, output)

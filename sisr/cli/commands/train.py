@@ -3,10 +3,11 @@
 import argparse
 import json
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sisr.config.mechanisms import read_option
 from sisr.config.run import Network, Run, Training, flag
 from sisr.utils import gpus
 from sisr.utils.errors import UsageError
@@ -14,11 +15,18 @@ from sisr.utils.errors import UsageError
 HELP = "train one network: one scale, one seed, one recipe"
 EXAMPLE = (
     "python -m sisr train --network enlcn --scale 4 --blocks 4 --channels 32 --attention enlca --slots 0 4 \\\n"
-    "    --steps 500 --train photographs --output my_run"
+    "    --steps 500 --train photographs --output my_run\n"
+    "  python -m sisr train --config my_run/config.json --seed 1 --output my_run_seed_1"
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="config.json of a run; settings below override its values",
+    )
     for part in (Network, Training):
         group = parser.add_argument_group(part.__name__.lower(), part.__doc__)
         for name, hint in get_type_hints(part).items():
@@ -29,11 +37,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
                 text += f"; paper: {setting.metadata['paper']}"
             if not isinstance(default, bool) and default not in (None, []):
                 text += f" [{default}]"
-            options: dict[str, Any] = {"dest": name, "default": default, "help": text.replace("%", "%%")}
+            options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
             if hint is bool:
                 options["action"] = argparse.BooleanOptionalAction
             elif name == "start_from":
-                options |= {"type": Path, "metavar": "RUN_OR_FILE", "default": None}
+                options |= {"type": Path, "metavar": "RUN_OR_FILE"}
             elif name == "slots":
                 options |= {"type": int, "nargs": "+", "metavar": "N"}
             elif name == "attention_options":
@@ -44,8 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                     "metavar": hint.__name__.upper() if hint in (int, float) else "NAME",
                 }
             group.add_argument(flag(name), **options)
-    parser.add_argument("--train", nargs="+", default=["photographs"], metavar="SET", help="prepared training sets")
-    parser.add_argument("--seed", type=int, default=0, help="seed of initialisation, patches and projections [0]")
+    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
+    parser.add_argument("--seed", type=int, help="seed of initialisation, patches and projections [0]", **unset)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--data",
@@ -76,7 +85,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     record = train(
         resolved,
         args.output,
-        start=args.start_from,
+        start=getattr(args, "start_from", None),
         data=args.data,
         device=args.device,
         threads=args.threads,
@@ -93,26 +102,39 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_from(args: argparse.Namespace) -> Run:
-    """The run that the words of the command line describe."""
-    values = vars(args)
-    network = {setting.name: values[setting.name] for setting in fields(Network)}
-    network["slots"] = None if network["slots"] is None else tuple(network["slots"])
-    network["attention"] = None if network["attention"] in (None, "none") else network["attention"]
-    network["attention_options"] = dict(map(_option, network["attention_options"]))
-    training = {setting.name: values[setting.name] for setting in fields(Training)}
-    training["start_from"] = ""
-    if args.start_from:
+    """The run of `--config`, or of the defaults, with the settings of the command line.
+
+    Raises UsageError where the file is not the configuration of a run, or an option cannot be read.
+    """
+    run = Run(network=Network(), training=Training()) if args.config is None else _read(args.config)
+    given = vars(args)
+    network = {part.name: given[part.name] for part in fields(Network) if part.name in given}
+    training = {part.name: given[part.name] for part in fields(Training) if part.name in given}
+    if "slots" in network:
+        network["slots"] = tuple(network["slots"])
+    if "attention" in network:
+        network["attention"] = None if network["attention"] == "none" else network["attention"]
+    # options of the file belong to the attention of the file
+    same = network.get("attention", run.network.attention) == run.network.attention
+    kept = run.network.attention_options if same else {}
+    network["attention_options"] = {**kept, **dict(map(read_option, network.get("attention_options", [])))}
+    if "start_from" in training:
         from sisr.training.warm_start import identity
 
-        training["start_from"] = identity(args.start_from)
-    return Run(network=Network(**network), training=Training(**training), train=tuple(args.train), seed=args.seed)
+        training["start_from"] = identity(training["start_from"])
+    return Run(
+        network=replace(run.network, **network),
+        training=replace(run.training, **training),
+        train=tuple(given.get("train", run.train)),
+        seed=given.get("seed", run.seed),
+    )
 
 
-def _option(word: str) -> tuple[str, Any]:
-    name, equals, value = word.partition("=")
-    if not equals:
-        raise UsageError(f"{word!r} is not an option; write it as name=value, for example k=6.")
+def _read(file: Path) -> Run:
     try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} is not a readable config.json of a run.") from error
+    if not isinstance(plain, dict):
+        raise UsageError(f"{file} is not the configuration of a run.")
+    return Run.from_dict(plain)

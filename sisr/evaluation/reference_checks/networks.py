@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sisr.config.declared import networks
 from sisr.data.pairs import FolderPairs
 from sisr.evaluation.evaluate import same_channels
 from sisr.evaluation.metrics import psnr, ssim
@@ -19,7 +20,7 @@ FILES = {
     "SRMDNF": "SRMDNF_x{scale}.npz",
     "VDSR": "VDSR_twtygqyy.npz",
 }
-UNROUNDED = ("SRMDNF",)
+UNROUNDED = [network.title for network in networks().values() if network.get("unrounded_lr")]
 """Networks whose published values come from unrounded LR."""
 SETS = ("Set5", "Set14", "B100")
 """Test sets."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.declared import paper
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, origin, span, text
@@ -35,7 +36,7 @@ def amplification(setting: Setting) -> float:
 
 def row(setting: Setting) -> str | None:
     """`k = 6` for a network with ENLCA, None for anything else."""
-    return f"k = {amplification(setting):g}" if setting.first.attention == "enlca" else None
+    return f"k = {amplification(setting):g}" if setting.first.attention == paper()["MECHANISM"] else None
 
 
 def build(runs: list[Run], preset: str) -> pd.DataFrame:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.declared import networks
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.published import Figure
 from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
 
-_ROWS = {("edsr", None): "EDSR", ("nlsn", "nlsa"): "NLSN", ("enlcn", "enlca"): "ENLCN"}
 _QUANTITIES = {"psnr": ("dB", 2), "ssim": ("", 4)}
 
 
@@ -26,8 +26,10 @@ def row(setting: Setting) -> str:
     if run.method:
         return run.method
     name = run.config["network"]["name"]
-    default = name if run.attention is None else f"{name} with {run.attention}"
-    return _ROWS.get((name, run.attention), default)
+    known = networks().get(name)
+    if known is not None and "attention" in known.attributes and known.get("attention") == run.attention:
+        return known.title
+    return name if run.attention is None else f"{name} with {run.attention}"
 
 
 def build(runs: list[Run], preset: str) -> pd.DataFrame:

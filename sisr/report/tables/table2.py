@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.declared import mechanisms
+from sisr.config.declared import paper as paper_roles
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
@@ -27,12 +29,11 @@ def row(setting: Setting) -> str | None:
         return None
     if run.attention is None:
         return "baseline"
-    if run.attention == "enlca" and run.contrastive:
+    whole, without_loss = paper_roles()["MECHANISM"], paper_roles()["WITHOUT_LOSS"]
+    if run.attention == whole and run.contrastive:
         return "ENLCA"
-    if run.attention in ("enla", "enlca") and not run.contrastive:
-        return (
-            "ENLA" if float(run.options.get("k", 1 if run.attention == "enla" else 6)) == 1 else "ENLA + amplification"
-        )
+    if run.attention in (whole, without_loss) and not run.contrastive:
+        return "ENLA" if float(mechanisms()[run.attention].option("k", run.options)) == 1 else "ENLA + amplification"
     return None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.config.specs import parse
+from sisr.config import declared
+from sisr.config.mechanisms import Mechanism
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
@@ -24,15 +25,12 @@ COLUMNS = (
 
 def label(attention: str, options: dict[str, Any]) -> str:
     """Row of a mechanism: `NLA`, `NLSA-r4`, `ENLCA-m128`, or the name of any other with its options."""
-    match attention:
-        case "convolution" | "nla":
-            return {"nla": "NLA"}.get(attention, attention)
-        case "nlsa":
-            return f"NLSA-r{int(options.get('rounds', 4))}"
-        case "enlca":
-            return f"ENLCA-m{int(options.get('m', 128))}"
+    known = declared.mechanisms().get(attention)
+    for option, varied in declared.paper()["TABLE4"].items():
+        if known is not None and varied == attention:
+            return f"{known.title}-{option[0]}{int(known.option(option, options))}"
     chosen = [f"{key}={options[key]}" for key in ("m", "rounds") if key in options]
-    return attention + (f" ({', '.join(chosen)})" if chosen else "")
+    return (known.title if known else attention) + (f" ({', '.join(chosen)})" if chosen else "")
 
 
 def row(setting: Setting) -> str | None:
@@ -59,7 +57,8 @@ def read_complexity(file: Path) -> dict[str, dict[str, Any]]:
         raise SisrError(f"{file} lacks the column {min(missing)}; make it again with python -m sisr complexity.")
     rows: dict[str, dict[str, Any]] = {}
     for record in table[table["kind"] == "mechanism"].to_dict("records"):
-        name = label(*parse(str(record["spec"])))
+        mechanism = Mechanism.parse(str(record["spec"]))
+        name = label(mechanism.name, dict(mechanism.options))
         if name in rows:
             raise SisrError(f"{file} holds two rows for {name}; measure each mechanism once.")
         rows[name] = {str(key): value for key, value in record.items()}

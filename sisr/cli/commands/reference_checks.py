@@ -1,11 +1,11 @@
-"""`python -m sisr checks`: the measuring chain against figures from outside, as a page of documentation."""
+"""`sisr reference-checks`: the measuring chain against figures from outside, as a page of documentation."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 HELP = "check imresize, PSNR, SSIM and networks against published images, figures and weights"
-EXAMPLE = "python -m sisr checks --reference ~/reference --output docs/checks.md"
+EXAMPLE = "python -m sisr reference-checks --reference ~/reference --output docs/checks.md"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
