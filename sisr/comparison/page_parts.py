@@ -108,7 +108,7 @@ def swatch(index: int) -> str:
 
 
 def interval(found: Measured, reach: float, told_apart: bool, index: int, words: str) -> str:
-    """A point with its interval on a line from −reach to +reach, zero in the middle; hollow where not told apart."""
+    """A point with its interval on a line from −reach to +reach, zero in the middle; hollow where not significant."""
 
     def x(value: float) -> str:
         return f"{100 + 92 * max(-1.0, min(1.0, value / reach)):.1f}"
