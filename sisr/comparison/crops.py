@@ -30,7 +30,7 @@ from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, read_run_json
 
 if TYPE_CHECKING:
-    from sisr.report.figures.crops import Row
+    from sisr.evaluation.crops import Row
 
 IMAGES = 4
 WHOLE = 640
@@ -233,7 +233,7 @@ def read(results: Path) -> list[Scene]:
 
 def figure_rows(scenes: Sequence[Scene], results: Path) -> "list[Row]":
     """What `sisr.report.figures.crops.draw` takes: the scenes with the pixels of their files."""
-    from sisr.report.figures.crops import Panel, Row
+    from sisr.evaluation.crops import Panel, Row
 
     folder = results / "comparison" / "crops"
     rows = []
