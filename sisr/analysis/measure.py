@@ -12,6 +12,7 @@ from models.attention._projection import draw_projection
 from sisr.analysis import landmarks
 from sisr.analysis.capture import Captured, capture
 from sisr.analysis.rows import AttendedRow, ErrorRow
+from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.results.cells import origin
 from sisr.results.labels import PAPER_M, mechanism_label
@@ -108,7 +109,7 @@ def trained_rows(
     for run in runs:
         errors: list[ErrorRow] = []
         attended: list[AttendedRow] = []
-        for index, found in enumerate(capture(run, results / "runs" / run.id / "weights.safetensors", pairs)):
+        for index, found in enumerate(capture(run, Results(results).weights(run.id), pairs)):
             features = _features(found, results.name, index)
             attended += _attended(features, found.projection, found.epsilon)
             if found.projection is None or found.k is None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sisr.config.layout import Results
 from sisr.results.runs import Run
 from sisr.utils.files import read_run_json
 
@@ -28,8 +29,8 @@ def run_of(path: Path) -> Run | None:
         return None
     file = folder / "provenance.json"
     provenance = read_run_json(file) if file.is_file() else {}
-    results = folder.resolve().parent.parent
-    return Run(folder.resolve().name, read_run_json(folder / "config.json"), provenance, results / "evaluation")
+    name, results = folder.resolve().name, Results.of(folder.resolve())
+    return Run(name, read_run_json(folder / "config.json"), provenance, results.evaluation(name))
 
 
 def contrastive(config: dict[str, Any], run: Run | None) -> bool:

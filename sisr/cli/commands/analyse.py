@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr.config.layout import Results
+
 HELP = "measure what ENLA computes: kernel noise, distance from exact attention, attended positions"
 EXAMPLE = (
     "python -m sisr analyse --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e \\\n"
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.analysis import capture, figure, findings, kernel_noise, measure, rows
     from sisr.data.pairs import open_pairs
 
-    output = args.output or args.results / "analysis"
+    output = args.output or Results(args.results).analysis
     runs = capture.find_runs(args.results, args.runs, args.scale)
     pairs = open_pairs(args.data, args.scale)
     errors: list[rows.ErrorRow] = []

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Compare and print, or print what is there."""
-    from sisr.comparison import making, table_view
+    from sisr.comparison import select_runs, table_view
     from sisr.report import tables
     from sisr.report.tables import render
     from sisr.utils.errors import UsageError
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     else:
         if not (args.method or args.runs):
             raise UsageError("name at least two methods by --method LABEL=RUN, or their --runs; or give --show.")
-        table = making.table(args.results, args.method, args.runs, args.reference, args.complexity)
+        table = select_runs.compare_runs(args.results, args.method, args.runs, args.reference, args.complexity)
     paths = _made(args.results) if args.show else []
     if args.output:
         paths = tables.write_view(table_view.view(table), table, args.output)
@@ -56,8 +56,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _made(results: Path) -> list[Path]:
     """Everything of the comparison that is there."""
+    from sisr.config.layout import Results
+
     found = [path for kind in ("tables", "figures", "notebooks") for path in sorted((results / kind).glob("compare*"))]
-    return [*found, *(path for path in (results / "comparison.html",) if path.is_file())]
+    return [*found, *(path for path in (Results(results).comparison_page,) if path.is_file())]
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

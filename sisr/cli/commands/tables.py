@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sisr.config.layout import Results
+
 HELP = "make a table and its figure from per-image rows, or show all tables that are there"
 EXAMPLE = (
     "python -m sisr tables table1 --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e edsr-x4-s0-5c0ffee1\n"
@@ -67,12 +69,14 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
 
 def _compare(args: argparse.Namespace) -> dict[str, Any]:
     """The comparison; its figures are drawn by the verb comparison-figures."""
-    from sisr.comparison import making, table_view
+    from sisr.comparison import select_runs, table_view
     from sisr.report import tables
 
-    costs = args.complexity or args.results / "comparison" / "cost.csv"
-    table = making.table(args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None)
-    paths = tables.write_view(table_view.view(table), table, args.results / "tables")
+    costs = args.complexity or Results(args.results).cost
+    table = select_runs.compare_runs(
+        args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None
+    )
+    paths = tables.write_view(table_view.view(table), table, Results(args.results).tables)
     if not args.json:
         print("\n".join(map(str, paths)))
     return {"table": args.name, "cells": len(table), "files": list(map(str, paths))}
@@ -84,7 +88,7 @@ def _show(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.report.tables import render
     from sisr.utils.errors import SisrError
 
-    names = [name for name in (*tables.NAMES, table_view.NAME) if (args.results / "tables" / f"{name}.csv").is_file()]
+    names = [name for name in (*tables.NAMES, table_view.NAME) if Results(args.results).table(name).is_file()]
     if not names:
         raise SisrError(f"there are no tables in {args.results}/tables; make one with python -m sisr tables table1.")
     if not args.json:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sisr.config.layout import Results
 from sisr.report.tables import k_sweep, render, table1, table2, table4
 from sisr.report.tables.view import View
 from sisr.results import cells, runs
@@ -26,7 +27,7 @@ def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity
     check(name)
     found = runs.load(results, ids, weights=name == "table1")
     if name == "table4":
-        return table4.build(found, results.name, complexity or results / "complexity" / "table4.csv")
+        return table4.build(found, results.name, complexity or Results(results).complexity())
     return _MODULES[name].build(found, results.name)
 
 
@@ -38,12 +39,12 @@ def view(name: str, table: pd.DataFrame) -> View:
 
 def read(name: str, results: Path) -> pd.DataFrame:
     """The tidy table that stands in a results folder."""
-    return cells.read(results / "tables" / f"{name}.csv")
+    return cells.read(Results(results).table(name))
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
     """Write `tables/<name>.{csv,md,html}`."""
-    return write_view(view(name, table), table, results / "tables")
+    return write_view(view(name, table), table, Results(results).tables)
 
 
 def write_view(shown: View, table: pd.DataFrame, folder: Path) -> list[Path]:

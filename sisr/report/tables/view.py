@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from sisr.config.layout import Results
 from sisr.results.cells import origin
 from sisr.results.runs import Run, Setting
 from sisr.results.statistics import FEW_IMAGES
@@ -70,7 +71,7 @@ def banner(table: pd.DataFrame) -> tuple[str, bool]:
 
 def training_banner(runs: Iterable[Run | None]) -> tuple[str, bool]:
     """What must be said of pictures of these runs, and whether they are at the paper's scale; blank without a run."""
-    rows = [origin(Setting((run,)), run.evaluation.parent.name) for run in runs if run is not None]
+    rows = [origin(Setting((run,)), Results.of(run.evaluation).root.name) for run in runs if run is not None]
     return banner(pd.DataFrame(rows)) if rows else ("", True)
 
 
