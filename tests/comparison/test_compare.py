@@ -295,7 +295,7 @@ def test_costs_of_labels_over_size(own: str, tmp_path: Path, capsys: pytest.Capt
 def test_training_needs_more_memory_than_a_forward() -> None:
     subject = measure.build("enlca:m=16", 16, (12, 12), 16, measure.torch.device("cpu"))
     before = [parameter.grad for parameter in subject.module.parameters()]
-    row, training = measure.measure(subject, 0.001), measure.measure_training(subject, 0.001)
+    row, training = measure.measure_cost(subject, 0.001), measure.measure_training(subject, 0.001)
     assert set(training) == set(measure.TRAINING)
     assert training["training_memory_bytes"] > row["peak_memory_bytes"]
     assert [parameter.grad for parameter in subject.module.parameters()] == before

@@ -46,13 +46,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             print(f"{measure.label(each)}: {each.id}", flush=True)
     more, further = measure.random_rows(sorted({row.channels for row in attended}), measure.DRAWS)
     tables = {
-        "kernel": rows.frame(kernel_noise.measure(draws=kernel_noise.DRAWS)),
+        "kernel": rows.frame(kernel_noise.kernel_rows(draws=kernel_noise.DRAWS)),
         "error": rows.frame([*more, *errors]),
         "attended": rows.frame([*further, *attended]),
     }
     # the tables come last: where they stand, the figure does
     paths = figure.write(tables, args.results) + [rows.write(name, table, output) for name, table in tables.items()]
-    said = findings.findings(tables)
+    said = findings.describe_analysis(tables)
     if not args.json:
         print("\n".join([*(f"- {sentence}" for sentence in said), *map(str, paths)]))
     return {"runs": [found.id for found in runs], "files": [str(path) for path in paths], "findings": said}
