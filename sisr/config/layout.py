@@ -1,4 +1,4 @@
-"""Where everything lies under `results/` and `data/`: the only module that builds these paths.
+"""Where everything is under `results/`: the only module that builds these paths.
 
 Only the standard library is used, and names may hold wildcards of Snakemake: `Results(root).table("{table}")`.
 """
@@ -138,26 +138,6 @@ class Results:
         *stage, name = names
         return self.root.joinpath("logs", *stage, f"{name}.log")
 
-
-@dataclass(frozen=True)
-class Data:
-    """The image sets: `data/`."""
-
-    root: Path = Path("data")
-
-    @property
-    def prepared(self) -> Path:
-        """One folder for each prepared set."""
-        return self.root / "prepared"
-
-    def store(self, dataset: str, scale: int | str) -> Path:
-        """Folder of one prepared set at one scale, `hr` for the HR images."""
-        return self.prepared / dataset / (str(scale) if scale == "hr" else f"x{scale}")
-
-    def indexes(self, dataset: str, scale: int | str) -> tuple[Path, ...]:
-        """Files that exist once HR and LR of a set are prepared."""
-        return tuple(self.store(dataset, part) / "index.json" for part in ("hr", scale))
-
-    def verified(self, dataset: str) -> Path:
-        """Record of a fetched and verified set."""
-        return self.root / "verified" / f"{dataset}.json"
+    def benchmark(self, stage: str, name: str) -> Path:
+        """Time and memory of one job, as Snakemake measures them."""
+        return self.root / "benchmarks" / stage / f"{name}.tsv"
