@@ -41,10 +41,11 @@ benchmark: $(INSTALLED)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.imresize
 	$(BIN)/python -m benchmarks.input --output results/benchmarks
 
-lint: $(INSTALLED)  ## check formatting, style, types and the workflow
+lint: $(INSTALLED)  ## check formatting, style, types, imports and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

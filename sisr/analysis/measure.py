@@ -13,13 +13,15 @@ from sisr.analysis import landmarks
 from sisr.analysis.capture import Captured, capture
 from sisr.analysis.rows import AttendedRow, ErrorRow
 from sisr.config import declared
+from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.results.cells import origin
+from sisr.results.labels import PAPER_M, mechanism_label
 from sisr.results.runs import Run, Setting, by_row, group
 
 KS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 MS = (8, 16, 32, 64, 128, 256)
-K, M = 6.0, 128
+K, M = 6.0, PAPER_M
 """The paper's values, used while the other one is varied."""
 TOKENS = 2304
 """Tokens of random features: as many as in a 48x48 patch."""
@@ -53,18 +55,7 @@ class Features:
 
 def label(run: Run) -> str:
     """Label of a run: mechanism, k, and m if it is not 128."""
-    return mechanism(str(run.attention), run.options, run.contrastive)
-
-
-def mechanism(attention: str, options: dict[str, Any], contrastive: bool) -> str:
-    """Label of a mechanism of `EXPONENTIAL` with these options, trained with its loss or without."""
-    known = declared.mechanisms()[attention]
-    k = known.option("k", options)
-    if "m" not in known.get("recipes")["paper"]:
-        return f"{known.title} (exact)" + ("" if k is None else f", k = {float(k):g}")
-    m = int(known.option("m", options))
-    named = known if contrastive and known.get("own_loss") else declared.mechanisms()[declared.paper()["WITHOUT_LOSS"]]
-    return f"{named.title}, k = {float(k):g}" + (f", m = {m}" if m != M else "")
+    return mechanism_label(str(run.attention), run.options, run.contrastive)
 
 
 def ablation(run: Run) -> bool:
@@ -123,7 +114,7 @@ def trained_rows(
     for run in runs:
         errors: list[ErrorRow] = []
         attended: list[AttendedRow] = []
-        for index, captured in enumerate(capture(run, results / "runs" / run.id / "weights.safetensors", pairs)):
+        for index, captured in enumerate(capture(run, Results(results).weights(run.id), pairs)):
             features = _features(captured, results.name, index)
             attended += _attended(features, captured.projection, captured.epsilon)
             if captured.projection is None or captured.k is None:

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, NoReturn
 
 from sisr import __version__
-from sisr.cli import commands
 from sisr.utils.errors import SisrError, UsageError
 
+COMMANDS = Path(__file__).with_name("commands")
 RENAMED = {
     "checks": ["reference-checks"],
     "comparison-check": ["compare", "check"],
@@ -37,7 +38,7 @@ class Subcommand:
 
 def verbs() -> list[str]:
     """Names of all verbs, sorted."""
-    return sorted(module.name.replace("_", "-") for module in iter_modules(commands.__path__))
+    return sorted(module.name.replace("_", "-") for module in iter_modules([str(COMMANDS)]))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,17 +16,16 @@ from sisr.config import comparison as planning
 from sisr.config import declared
 from sisr.config.comparison import Comparison
 from sisr.config.declared import paper
+from sisr.config.layout import CATALOGUE
 from sisr.config.mechanisms import Mechanism
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training
 from sisr.config.schema import check_schema, from_command_line, nearest
 from sisr.utils.errors import UsageError
-from sisr.utils.files import sha256
+from sisr.utils.files import IMAGE_SUFFIXES, sha256
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +244,7 @@ def _check_names(config: dict[str, Any]) -> None:
 
 
 def _descriptions() -> dict[str, Any]:
-    text = (_ROOT / "data" / "datasets.yaml").read_text()
+    text = CATALOGUE.read_text()
     descriptions: dict[str, Any] = yaml.safe_load(text)["sets"]
     return descriptions
 
@@ -274,14 +273,14 @@ def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tup
 
 
 def _has_images(folder: Path) -> bool:
-    return folder.is_dir() and any(file.suffix.lower() in IMAGES for file in folder.iterdir())
+    return folder.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
 
 
 def _check_folder(name: str, folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"data.folders.{name} is {folder}, which is not a folder.")
     if not (_has_images(folder) or _has_images(folder / "HR")):
-        raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGES)}).")
+        raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGE_SUFFIXES)}).")
 
 
 def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Comparison | None) -> None:

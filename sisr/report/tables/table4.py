@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.config import declared
 from sisr.config.mechanisms import Mechanism
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
+from sisr.results.labels import cost_label
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
@@ -23,20 +23,10 @@ COLUMNS = (
 """Columns that this table reads of `python -m sisr complexity --output`."""
 
 
-def label(attention: str, options: dict[str, Any]) -> str:
-    """Row of a mechanism: `NLA`, `NLSA-r4`, `ENLCA-m128`, or the name of any other with its options."""
-    known = declared.mechanisms().get(attention)
-    for option, varied in declared.paper()["TABLE4"].items():
-        if known is not None and varied == attention:
-            return f"{known.title}-{option[0]}{int(known.option(option, options))}"
-    chosen = [f"{key}={options[key]}" for key in ("m", "rounds") if key in options]
-    return (known.title if known else attention) + (f" ({', '.join(chosen)})" if chosen else "")
-
-
 def row(setting: Setting) -> str | None:
     """Label of the mechanism in a network's slots; None for a control and for the plain backbone."""
     run = setting.first
-    return None if run.attention is None else label(run.attention, run.options)
+    return None if run.attention is None else cost_label(run.attention, run.options)
 
 
 def build(runs: list[Run], preset: str, complexity: Path) -> pd.DataFrame:
@@ -58,7 +48,7 @@ def read_complexity(file: Path) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for record in table[table["kind"] == "mechanism"].to_dict("records"):
         mechanism = Mechanism.parse(str(record["spec"]))
-        name = label(mechanism.name, dict(mechanism.options))
+        name = cost_label(mechanism.name, dict(mechanism.options))
         if name in rows:
             raise SisrError(f"{file} holds two rows for {name}; measure each mechanism once.")
         rows[name] = {str(key): value for key, value in record.items()}
