@@ -61,6 +61,11 @@ class Channel(Attention):
         formula = f"our own count, not the paper's: 2(2N·c·c_out/heads + N·c_out²), heads = {self.heads}"
         return 2 * (2 * products + tokens * out_channels * out_channels), formula
 
+    def start_as_identity(self) -> None:
+        """Zero the output's projection, so that the module returns its input."""
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, one head after the other, channels first as in the paper."""
         outs = []
