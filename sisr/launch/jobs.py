@@ -197,7 +197,7 @@ class Launch:
 
     def _train(self, run: Run) -> Job:
         makes = self.places.trained(run)
-        words = [*run.arguments(str(self.plan.start(run, self.places.results / "runs")))]
+        words: list[Any] = [*run.arguments(str(self.plan.start(run, self.places.results / "runs")))]
         words += ["--output", makes[0].parent, "--data", self.places.prepared]
         words += ["--device", self.device, "--threads", self.threads]
         if validate := self.config["data"].get("validate"):
