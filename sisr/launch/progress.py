@@ -1,6 +1,7 @@
 """What `python -m sisr launch` prints, and the file `launch.json`, which says the same to programs."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from math import isinf
@@ -48,6 +49,7 @@ class Progress:
         """One line, with the time of day."""
         if not self.quiet:
             tqdm.write(f"{time.strftime('%H:%M:%S')}  {line}")
+            sys.stdout.flush()  # a log shows it at once
 
     def plan(self, minutes: float) -> None:
         """What exists and what is to be made."""
