@@ -89,7 +89,7 @@ def test_time_over_asks_to_stop_and_kills_what_does_not(tmp_path: Path) -> None:
     polite = """
 import signal
 def stop(number, frame):
-    print('stopped at step 7; the same command goes on from there.', flush=True)
+    print('stopped at step 7; the same command resumes from there.', flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
 print('step 5 of 9: loss 1, 2.5 steps/s', flush=True)

@@ -99,7 +99,7 @@ def test_terminated_run_goes_on_bit_for_bit(prepared: Path, whole: Path, tmp_pat
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, said
-    assert "the same command goes on from there" in said
+    assert "the same command resumes from there" in said
 
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
