@@ -1,12 +1,12 @@
-"""Speed and memory of attention cores over the number of tokens, in one run on this machine.
+"""Speed and memory of attention cores over the number of tokens, compared in one run.
 
     python -m benchmarks.attention --quick                       # a minute
     python -m benchmarks.attention --output results/benchmarks   # up to 640 x 360 pixels
 
-Compared are ENLCA's fast core in float32 and bfloat16, its formulas written out as in the released code, the four bare
-matrix products with one exp a side (a floor for this precision), exact attention by scaled_dot_product_attention (up to
-10,000 tokens on a CPU), and NLSA. All get the same normalised queries and keys and the same values (64 channels,
-m = 128, k = 6), without embeddings. Ratios of medians are what to compare: all methods take turns.
+The methods are ENLCA in float32 and bfloat16, its reference implementation as in the released code, the four bare
+matrix products with two exp (a lower bound for this precision), exact attention by scaled_dot_product_attention (up to
+10,000 tokens on a CPU), and NLSA. All use the same normalised queries and keys and the same values (64 channels, m =
+128, k = 6), without embeddings. Methods are timed in turn: compare ratios of medians.
 """
 
 import math
@@ -25,12 +25,12 @@ from sisr.cost.timing import Call
 
 SIZES = {1024: (32, 32), 2304: (48, 48), 4096: (64, 64), 10_000: (100, 100), 57_600: (180, 320), 230_400: (360, 640)}
 QUICK = (1024, 4096, 10_000)
-WRITTEN_OUT, BARE = "ENLCA written out", "four bare GEMMs, two exp"
+REFERENCE, BARE = "ENLCA reference", "four bare GEMMs, two exp"
 OURS, OURS_SHORT, EXACT, SPARSE = "ENLCA", "ENLCA bfloat16", "NLA (exact)", "NLSA"
 
 
 def bare(query: Tensor, key: Tensor, value: Tensor, directions: Tensor) -> Tensor:
-    """What is left of ENLA without normaliser, ε and division."""
+    """ENLA without normaliser, ε and division."""
     features = torch.exp(key @ directions).transpose(1, 2)
     return torch.exp(query @ directions) @ (features @ value)
 
@@ -47,7 +47,7 @@ def calls(tokens: int, channels: int, m: int, k: float, device: torch.device) ->
     nlsa = attention.create("nlsa", channels, reduction=1).to(device).eval()
     unit = F.normalize(key, dim=-1)
     methods: dict[str, Call] = {
-        WRITTEN_OUT: lambda: reference_attention(query, key, value, projection),
+        REFERENCE: lambda: reference_attention(query, key, value, projection),
         BARE: lambda: bare(query, key, value, directions),
         OURS: lambda: random_feature_attention(query, key, value, projection, k),
         OURS_SHORT: lambda: random_feature_attention(short[0], short[1], short[2], projection, k),

@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, the line on the machine, a comparison measured and printed, CSV and figure."""
+"""Tools of the benchmarks: arguments, description of the machine, comparison of methods, CSV and figure."""
 
 import argparse
 import json
@@ -20,15 +20,15 @@ from sisr.utils.provenance import device_name
 def arguments(text: str | None, *, repeats: int, device: str = "cpu") -> argparse.ArgumentParser:
     """A parser with the arguments of all benchmarks; `text` is the module's own."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=repeats, help=f"most rounds (default {repeats})")
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"maximum number of rounds (default {repeats})")
     parser.add_argument("--device", type=torch.device, default=torch.device(device), help=f"(default {device})")
-    parser.add_argument("--threads", type=int, help="CPU threads; 1 gives steady times on a machine that others use")
+    parser.add_argument("--threads", type=int, help="CPU threads; 1 gives stable times on a shared machine")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for what is measured")
     return parser
 
 
 def machine(device: torch.device, threads: int | None = None) -> str:
-    """Set the CPU threads, and describe machine and versions in a line; the load shows whether others use its cores."""
+    """Set the number of CPU threads; machine, load and versions in one line."""
     if threads:
         torch.set_num_threads(threads)
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
@@ -39,7 +39,7 @@ def machine(device: torch.device, threads: int | None = None) -> str:
 
 
 def compare(title: str, calls: Mapping[str, Call], device: torch.device, repeats: int) -> pd.DataFrame:
-    """Measure calls that take turns, for some 10 seconds, and print a line for each; the first one is the reference."""
+    """Time calls in turn for some 10 seconds, and print a line for each; the first one is the reference."""
     times = take_turns(calls, device, rounds=repeats, seconds=10)
     measured = pd.DataFrame(
         {
@@ -51,7 +51,7 @@ def compare(title: str, calls: Mapping[str, Call], device: torch.device, repeats
         }
         for name, call in calls.items()
     )
-    print(f"\n{title}: median (fastest) ms, peak MB; speed and memory relative to: {measured['method'][0]}")
+    print(f"\n{title}: median (fastest) ms, peak MB; speed-up and memory relative to: {measured['method'][0]}")
     first = measured.iloc[0]
     for _, row in measured.iterrows():
         print(

@@ -1,10 +1,10 @@
-"""Speed and memory of the contrastive loss, and of a whole training step of ENLCA with it, in one run on this machine.
+"""Speed and memory of the contrastive loss and of a training step of ENLCA with it, compared in one run.
 
     python -m benchmarks.contrastive --quick                       # a minute
     python -m benchmarks.contrastive --output results/benchmarks   # up to 9,216 tokens, batch of 16
 
-Compared, forward and backward: the loss as it is here, and written out (exp of all N x N products, full sort), with 64
-channels, k = 6, the first 2 % against ranks 8 to 10 %. Ratios of medians are what to compare: both take turns.
+Forward and backward of `contrastive_loss` and of its reference implementation (exp of all N x N products, full sort),
+with 64 channels, k = 6, the first 2 % against ranks 8 to 10 %. Both are timed in turn: compare ratios of medians.
 """
 
 import math
@@ -22,7 +22,7 @@ from sisr.cost.timing import Call
 
 NEAR, FAR = (0, 0.02), (0.08, 0.10)
 SIZES = (576, 1024, 2304, 4096, 9216)
-WRITTEN_OUT, OURS = "written out", "contrastive_loss"
+REFERENCE, OURS = "reference", "contrastive_loss"
 
 
 def loss_calls(batch: int, tokens: int, device: torch.device) -> dict[str, Call]:
@@ -33,7 +33,7 @@ def loss_calls(batch: int, tokens: int, device: torch.device) -> dict[str, Call]
     def step(loss: Callable[..., Tensor]) -> Call:
         return lambda: torch.autograd.grad(loss(query, key, NEAR, FAR), (query, key))
 
-    return {WRITTEN_OUT: step(reference_loss), OURS: step(contrastive_loss)}
+    return {REFERENCE: step(reference_loss), OURS: step(contrastive_loss)}
 
 
 def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]:
@@ -43,7 +43,7 @@ def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]
     x = torch.randn(batch, 64, side, side, device=device, requires_grad=True)
     leaves = [x, *module.parameters()]
 
-    def written_out() -> tuple[Tensor, ...]:
+    def reference() -> tuple[Tensor, ...]:
         query, key, value = module.embed(x)
         out = module.reference(query, key, value, (side, side)).transpose(1, 2).reshape(x.shape)
         return torch.autograd.grad((x + 0.1 * out).mean() + reference_loss(query, key, NEAR, FAR), leaves)
@@ -52,7 +52,7 @@ def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]
         module.auxiliary_loss_enabled = True
         return torch.autograd.grad(module(x).mean() + module.last_auxiliary_loss, leaves)
 
-    return {WRITTEN_OUT: written_out, OURS: ours}
+    return {REFERENCE: reference, OURS: ours}
 
 
 def main() -> None:

@@ -1,10 +1,9 @@
-"""Speed of `sisr.imresize` beside Pillow and a plain dense version, in one run on this machine.
+"""Speed of `sisr.imresize`, Pillow and a dense reference implementation, compared in one run.
 
     python -m benchmarks.imresize [--repeats 15] [--json]
 
-A photograph of 2040 x 1404 (the size of DIV2K's images) is reduced and its reduction enlarged. Pillow computes another
-bicubic (see sisr/data/imresize.py), so it is a yardstick for time only. Times are medians; the spread is from the first
-to the third quartile.
+A photograph of 2040 x 1404 (the size of DIV2K's images) is reduced, and the result upscaled. Pillow computes another
+bicubic, so only its time is comparable. Times are medians; the spread is from the first to the third quartile.
 """
 
 import argparse
@@ -27,7 +26,7 @@ HEIGHT, WIDTH = 1404, 2040
 
 
 def dense(image: np.ndarray, factor: Fraction) -> np.ndarray:
-    """The plain twin: each axis as a full matrix, in float64."""
+    """Reference implementation: each axis as a full matrix, in float64."""
     for axis in (0, 1):
         weights, source = contributions(image.shape[axis], factor)
         matrix = np.zeros((len(weights), image.shape[axis]))

@@ -1,12 +1,12 @@
-"""Small networks leave a large GPU idle: what several trainings at once, and a step as a CUDA graph, gain.
+"""Throughput of small networks on a large GPU: several concurrent training runs, and a step as a CUDA graph.
 
     python -m benchmarks.small_networks --output results/benchmarks        # 16 blocks of 64 channels, on a GPU
     python -m benchmarks.small_networks --blocks 2 --channels 8 --batch 2 --patch 24 --device cpu --seconds 2
 
-A form of the step (benchmarks/step.py) is trained by 1, 2 and 4 processes at the same time, each with a network of its
-own; what counts is the sum of their steps a second. The processes warm up, wait for each other, and train for the same
-seconds. The forms: bfloat16 and channels last as it is, compiled, compiled with mode="reduce-overhead" (which makes
-CUDA graphs of the parts), and the whole step captured as one CUDA graph. The last two are for GPUs only.
+1, 2 and 4 concurrent processes train one network each with one form of the step (benchmarks/step.py). The result is the
+sum of their steps a second. The processes warm up, wait for each other, and train for the same time. The forms:
+bfloat16 with channels last, compiled, compiled with mode="reduce-overhead" (CUDA graphs of parts), and the whole step
+captured as one CUDA graph. The last two need a GPU.
 """
 
 import argparse
@@ -38,15 +38,15 @@ def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Options of the benchmark and of its workers."""
     Size.add_arguments(parser, blocks=16, channels=64)
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of training that is counted (default 10)")
-    parser.add_argument("--warm-up", type=int, default=20, help="steps that are not counted (default 20)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured training time (default 10)")
+    parser.add_argument("--warm-up", type=int, default=20, help="steps before the measurement (default 20)")
     parser.add_argument("--worker", choices=list(FORMS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return parser
 
 
 def work(args: argparse.Namespace) -> None:
-    """One process: get ready, wait for a line, train, print the steps a second."""
+    """One process: warm up, wait for a line, train, print the steps a second."""
     size, at_once = Size.of(args), 10 if args.device.type == "cuda" else 1
     if args.device.type == "cpu":
         torch.set_num_threads(1)
@@ -68,23 +68,23 @@ def work(args: argparse.Namespace) -> None:
 
 
 def together(form: str, processes: int, words: list[str], folder: Path) -> float | str:
-    """Steps a second of so many trainings at once, all together; a text where one of them failed."""
+    """Total steps a second of concurrent training runs, or an error message."""
     command = [sys.executable, "-m", "benchmarks.small_networks", *words, "--worker", form, "--folder", str(folder)]
     workers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
     try:
         for worker in workers:
-            said = _line(worker)
-            if said != "ready":
-                return str(json.loads(said)["error"]) if said else "the process died"
+            line = _line(worker)
+            if line != "ready":
+                return str(json.loads(line)["error"]) if line else "the process died"
         for worker in workers:
             assert worker.stdin is not None
             worker.stdin.write("\n")
             worker.stdin.flush()
-        told = [json.loads(_line(worker) or '{"error": "the process died"}') for worker in workers]
-        failed = [str(one["error"]) for one in told if "error" in one]
-        return failed[0] if failed else sum(one["rate"] for one in told)
+        results = [json.loads(_line(worker) or '{"error": "the process died"}') for worker in workers]
+        errors = [str(result["error"]) for result in results if "error" in result]
+        return errors[0] if errors else sum(result["rate"] for result in results)
     finally:
         for worker in workers:
             worker.kill()
@@ -98,8 +98,10 @@ def _line(worker: "subprocess.Popen[str]") -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="at once (default 1 2 4)")
-    parser.add_argument("--forms", nargs="+", choices=list(FORMS), help="(default: all that the device can do)")
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1, 2, 4], help="concurrent processes (default 1 2 4)"
+    )
+    parser.add_argument("--forms", nargs="+", choices=list(FORMS), help="(default: all that the device supports)")
     parser.add_argument("--output", type=Path, help="folder for small_networks.csv")
     args = options(parser).parse_args()
     if args.worker:
@@ -112,7 +114,7 @@ def main() -> None:
     words = [word for name in names for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="sisr-small-") as folder:
-        batches(size, torch.device("cpu"), Path(folder))  # prepared once, for all processes
+        batches(size, torch.device("cpu"), Path(folder))  # prepare the images once for all processes
         for form in args.forms or (FORMS if args.device.type == "cuda" else ON_CPU):
             for processes in args.processes:
                 rate = together(form, processes, words, Path(folder))

@@ -37,10 +37,10 @@ def test_a_step_at_the_papers_scale_is_of_the_known_size() -> None:
     assert Size().forward_flops() / 2 / (16 * 48 * 48) == pytest.approx(51.2e6 + wider, rel=2e-3)
 
 
-def test_the_written_out_step_trains_the_same_network(tmp_path: Path) -> None:
+def test_the_reference_step_trains_the_same_network(tmp_path: Path) -> None:
     size = Size(blocks=1, channels=16, batch=2, patch=24, scale=2)
     losses = {}
-    for form in (Form(name="ours", channels_last=True), Form(name="plain", written_out=True)):
+    for form in (Form(name="ours", channels_last=True), Form(name="plain", reference=True)):
         step = make(form, size, batches(size, CPU, tmp_path), CPU)
         losses[form.name] = [float(step()) for _ in range(3)]
         free(CPU)
@@ -54,13 +54,13 @@ def test_verdicts_follow_the_figures() -> None:
     said = judge({OURS: fast, PLAIN: plain}, 989e12)
     assert said == [
         "at most 30 ms a step: 25.00 ms: reached",
-        "at most a third of the written-out form's memory: 0.300 of it: reached",
-        "4.0 times as fast as the written-out form",
+        "at most a third of the reference's memory: 0.300 of it: reached",
+        "4.0 times as fast as the reference",
     ]
     slow = judge({OURS: fast | {"milliseconds": 31.0, "megabytes": 101.0}, PLAIN: plain}, 989e12)
     assert [line.rpartition(": ")[2] for line in slow[:2]] == ["NOT reached"] * 2
     full = judge({OURS: fast, PLAIN: plain | {"milliseconds": None, "megabytes": None, "note": "out of memory"}}, None)
-    assert "out of memory; this one takes 90 MB" in full[-1]
+    assert "out of memory; the compiled form takes 90 MB" in full[-1]
     assert judge({OURS: fast | {"milliseconds": None, "note": "out of memory"}}, None) == ["no verdict: out of memory"]
     # 36 ms is 10 hours of a million steps, and config/paper.yaml trains 23 networks
     assert len(plan(yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())).runs) == 23
