@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from sisr.analysis import rows
-from sisr.analysis.findings import findings as sentences
+from sisr.analysis.findings import describe_analysis as sentences
 from sisr.analysis.summary import labels, mean, select
 from sisr.report.notebook_cells import Html, Markdown, Png
 from sisr.report.tables.view import banner

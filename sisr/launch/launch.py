@@ -14,6 +14,7 @@ import psutil
 import yaml
 from filelock import FileLock, Timeout
 
+from sisr.config.layout import Results
 from sisr.config.schema import can_check
 from sisr.launch.jobs import Launch
 from sisr.launch.pool import Pool
@@ -84,8 +85,8 @@ def launch(
     if 60 * minutes <= grace:
         raise UsageError(f"{minutes:g} minutes are over before anything starts; --grace keeps {grace:g} seconds back.")
     end = time.monotonic() + 60 * minutes
-    results = work.places.results
-    environment = {**on.environment, OWNER: str(results.resolve())}
+    results = work.results
+    environment = {**on.environment, OWNER: str(results.root.resolve())}
     pool = Pool(work.jobs(), on.slots, environment=environment, stop_at=end - grace, kill_at=end)
     progress = Progress(pool, results, work.members(), quiet=quiet, every=every)
     if not can_check():
@@ -94,29 +95,29 @@ def launch(
     if plan_only:
         return progress.summary()
     with _only_one(results), _signals(pool) as received:
-        with atomic_write(results / "preset.yaml") as temporary:
+        with atomic_write(results.preset) as temporary:
             temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
         pool.run()
         progress.save()
         if received:
             raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
-    progress.end(notebooks=results == Path("results") / str(work.config["preset"]))
+    progress.end(notebooks=results.root == Path("results") / str(work.config["preset"]))
     return progress.summary()
 
 
 @contextmanager
-def _only_one(results: Path) -> Iterator[None]:
+def _only_one(results: Results) -> Iterator[None]:
     """Hold the lock of a results folder; refused while anything that an earlier, killed launch started still runs."""
-    results.mkdir(parents=True, exist_ok=True)
-    busy = f"another launch, or what it started, is at work on {results}; wait or end it."
+    results.root.mkdir(parents=True, exist_ok=True)
+    busy = f"another launch, or what it started, is at work on {results.root}; wait or end it."
     try:
-        lock = FileLock(results / "launch.lock").acquire(blocking=False)
+        lock = FileLock(results.launch_lock).acquire(blocking=False)
     except Timeout as error:
         raise SisrError(busy) from error
     with lock:
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # other users' processes
-                if process.environ().get(OWNER) == str(results.resolve()):
+                if process.environ().get(OWNER) == str(results.root.resolve()):
                     raise SisrError(busy)
         yield
 

@@ -5,12 +5,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from math import isinf
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
 
+from sisr.config.layout import Results
 from sisr.launch.pool import DONE, FAILED, RUNNING, STOPPED, Job, Pool
 from sisr.utils.files import atomic_write
 
@@ -20,7 +20,7 @@ class Progress:
 
     Args:
         pool: its `tell` and `watch` are set.
-        results: folder of the results.
+        results: where `launch.json` is written.
         experiments: for each experiment, the names of all training runs and evaluations that it needs, shared ones too.
         quiet: print nothing.
         every: seconds between two lines where there is no terminal.
@@ -29,16 +29,17 @@ class Progress:
     def __init__(
         self,
         pool: Pool,
-        results: Path,
+        results: Results,
         experiments: Mapping[str, Sequence[str]],
         *,
         quiet: bool = False,
         every: float = 30.0,
     ) -> None:
-        self.pool, self.file, self.experiments = pool, results / "launch.json", experiments
+        self.pool, self.results, self.experiments = pool, results, experiments
         self.quiet, self.every, self._printed = quiet, every, time.monotonic()
         self.trainings = [job for job in pool.jobs.values() if job.steps]
-        earlier = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        status = results.launch_status
+        earlier = json.loads(status.read_text()) if status.is_file() else {}
         self.earlier_rates: dict[str, float] = earlier.get("steps_per_second", {})
         for job in self.trainings:
             job.step = max(job.step, earlier.get("stopped_at", {}).get(job.name, 0))
@@ -98,11 +99,11 @@ class Progress:
         if not summary["complete"] and not summary["failed"]:
             self.say("time limit reached; rerun the command to resume")
         elif summary["complete"] and notebooks:
-            self.say(f"to make the notebooks: snakemake --cores 4 --configfile {self.file.with_name('preset.yaml')}")
+            self.say(f"to make the notebooks: snakemake --cores 4 --configfile {self.results.preset}")
 
     def save(self) -> None:
         """Write `launch.json`."""
-        with atomic_write(self.file) as temporary:
+        with atomic_write(self.results.launch_status) as temporary:
             temporary.write_text(json.dumps(self.summary(), indent=2) + "\n")
 
     def summary(self) -> dict[str, Any]:
