@@ -246,7 +246,7 @@ def test_labels_are_text_and_never_markup(tmp_path: Path) -> None:
     comparison_folder.write_table(folder, {"enlca": ids["enlca"], evil: ids["nlsa"]})
     text = page.page(folder)
     assert "<img src=" not in text.replace('<img src="data:', "")
-    assert "&lt;img src=&quot;x&quot; onerror=&quot;alert(1)&quot;&gt;&amp;" in text
+    assert "&lt;img src=&#34;x&#34; onerror=&#34;alert(1)&#34;&gt;&amp;" in text
     assert "None were made" in text  # no crops in this one
 
 
