@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from IPython.display import Image, Markdown
+
 from sisr.comparison import answers, result
-from sisr.errors import SisrError
-from sisr.tables.notebook import Markdown, Png
+from sisr.tables.notebook import image
 
 CROPS = "compare_crops"
 
@@ -21,16 +22,14 @@ def answer(results: str) -> Markdown:
     return Markdown("\n\n".join(line for line in lines if line))
 
 
-def figure(name: str, results: str) -> Png | Markdown:
-    """A figure as it stands in `figures/`: one of `sisr.comparison.result.FIGURES`.
+def figure(name: str, results: str) -> Image | Markdown:
+    """A figure `figures/<name>.png`: one of `sisr.comparison.result.FIGURES`.
 
-    Raises SisrError where it was not drawn; crops, which need the test images, may be absent.
+    Raises SisrError if it is missing; crops need the test images and may be absent.
     """
     path = Path(results) / "figures" / f"{name}.png"
-    if path.is_file():
-        return Png(path.read_bytes())
-    if name == CROPS:
+    if name == CROPS and not path.is_file():
         return Markdown(
             f"No crops were made for this comparison (`python -m sisr comparison-crops --results {results} --data …`)."
         )
-    raise SisrError(f"there is no {path}; run python -m sisr comparison-figures --results {results} first.")
+    return image(path, f"comparison-figures --results {results}")

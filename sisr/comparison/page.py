@@ -213,7 +213,7 @@ def _quality_cells(comparison: Comparison, label: str, dataset: str, quantity: s
 
 
 def _cost(comparison: Comparison) -> Data | None:
-    rows = []
+    rows: list[Data] = []
     for label in comparison.labels:
         cells = []
         for quantity, _, _, factor in _COSTS:
