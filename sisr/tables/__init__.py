@@ -47,15 +47,19 @@ def read(name: str, results: Path) -> pd.DataFrame:
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
-    """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that it stands for all three."""
+    """Write `tables/<name>.{csv,md,html}` as `write_to` does."""
     return write_to(name, table, results / "tables")
 
 
 def write_to(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write `<name>.{csv,md,html}` into a folder; the tidy CSV comes last."""
+    """Write `<name>.{csv,md,html}` into a folder; the tidy CSV comes last, so that it stands for all.
+
+    A comparison has no HTML table: its HTML view is `comparison.html`.
+    """
     shown = view(name, table)
+    forms = {"md": render.markdown(shown)} | ({} if name == COMPARISON else {"html": render.page(shown)})
     paths = []
-    for ending, content in (("md", render.markdown(shown)), ("html", render.page(shown))):
+    for ending, content in forms.items():
         with atomic_write(folder / f"{name}.{ending}") as temporary:
             temporary.write_text(content, encoding="utf-8")
         paths.append(folder / f"{name}.{ending}")
