@@ -51,8 +51,6 @@ _COSTS = (
     ("training_seconds", "Forward and backward", "ms", 1e3),
     ("peak_memory_bytes", "Peak memory", "MB", 1e-6),
 )
-_KINDS = {"better": "better", "worse": "worse", "equivalent": "same", "no": "same"}
-"""CSS class of a verdict by its first word; every other verdict is `unknown`."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Data = dict[str, Any]
@@ -124,11 +122,6 @@ def _images(comparison: Comparison, dataset: str) -> int:
     return int(comparison.cell(comparison.reference, "psnr", dataset)["images"])
 
 
-def _verdict(words: str) -> Data:
-    """A verdict in words and its CSS class."""
-    return {"words": words, "kind": _KINDS.get(words.partition(" ")[0], "unknown")}
-
-
 def _cards(comparison: Comparison) -> list[Data]:
     """The answer on each mechanism: verdicts over all sets, the difference on each set, the cost."""
     gains = {
@@ -150,15 +143,15 @@ def _cards(comparison: Comparison) -> list[Data]:
             {
                 "name": dataset,
                 "sentence": answers.sentence(comparison, label, dataset),
-                "apart": _verdict(answers.verdict(comparison, label, dataset)[0])["kind"] in ("better", "worse"),
+                "significant": answers.verdict(comparison, label, dataset)[0].startswith(("better", "worse")),
                 "gain": text(gain.value, 3, sign=True),
                 **{name: x(getattr(gain, name)) for name in ("value", "low", "high")},
             }
             for dataset in comparison.datasets
             if (gain := gains.get((label, dataset)))
         ]
-        verdicts = [_verdict(kind) | {"words": words} for kind, words in answers.summary(comparison, label)]
-        cards.append({"label": label, "verdicts": verdicts, "sets": sets, "cost": answers.cost(comparison, label)})
+        verdicts, cost = answers.summary(comparison, label), answers.cost(comparison, label)
+        cards.append({"label": label, "verdicts": verdicts, "sets": sets, "cost": cost})
     return cards
 
 
@@ -174,8 +167,7 @@ def _cell(words: str = "", value: float | str | None = None, detail: str = "", v
     """A cell: its text, the value that it is sorted by (None: last), the small text below it."""
     if isinstance(value, float) and not isfinite(value):
         value = None if isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    sort = "" if value is None else str(value)
-    return {"words": words, "sort": sort, "detail": detail, "verdict": _verdict(verdict) if verdict else None}
+    return {"words": words, "sort": "" if value is None else str(value), "detail": detail, "verdict": verdict}
 
 
 def _quality(comparison: Comparison) -> Data:
