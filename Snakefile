@@ -19,10 +19,9 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/complexity.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/analysis.smk"
-include: "workflow/rules/checks.smk"
+include: "workflow/rules/reference_checks.smk"
 include: "workflow/rules/compare.smk"
-include: "workflow/rules/comparison_page.smk"
-include: "workflow/rules/visual.smk"
+include: "workflow/rules/paper_figures.smk"
 
 
 rule all:

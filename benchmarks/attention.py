@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 from benchmarks.measuring import Call, exponent, machine, median, peak_megabytes, plot, seconds, write_csv
 from models import attention
+from models.attention._projection import draw_projection
 from models.attention.enla import random_feature_attention, reference_attention
 from models.attention.nla import exact_attention
-from models.attention.projection import draw_projection
 
 SIZES = {1024: (32, 32), 2304: (48, 48), 4096: (64, 64), 10_000: (100, 100), 57_600: (180, 320), 230_400: (360, 640)}
 QUICK = (1024, 4096, 10_000)

@@ -3,8 +3,8 @@
     python benchmarks/imresize.py [--repeats 15] [--json]
 
 A photograph of 2040 x 1404 (the size of DIV2K's images) is reduced and its reduction enlarged. Pillow computes another
-bicubic (see sisr/resize.py), so it is a yardstick for time only. Times are medians; the spread is from the first to the
-third quartile.
+bicubic (see sisr/data/imresize.py), so it is a yardstick for time only. Times are medians; the spread is from the first
+to the third quartile.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from skimage import data as pictures
 
-from sisr.resize import contributions, imresize
+from sisr.data.imresize import contributions, imresize
 
 HEIGHT, WIDTH = 1404, 2040
 

@@ -6,7 +6,7 @@
 A pair is an LR patch of 48 x 48 and its HR patch of 192 x 192 (x4), turned and mirrored at random, in batches of 16 as
 uint8 tensors. Compared are
 
-  sampler                       sisr.sampling.PatchSampler, from a prepared store
+  sampler                       sisr.data.patches.PatchSampler, from a prepared store
   PNG, one process              the ordinary data set: open the HR and the LR file, decode, cut, turn
   PNG, DataLoader               the same in as many worker processes as there are cores
   PNG cut beforehand, DataLoader   from files of 480 x 480 pixels, the usual remedy (BasicSR's extract_subimages)
@@ -31,10 +31,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measuring import Call, machine, median, seconds, write_csv
-from sisr.images import list_images, read_image
-from sisr.resize import imresize
-from sisr.sampling import PatchSampler
-from sisr.store import PairedStore, write
+from sisr.data.image_files import list_images, read_image
+from sisr.data.imresize import imresize
+from sisr.data.patches import PatchSampler
+from sisr.data.store import PairedStore, write
 
 HEIGHT, WIDTH, SCALE = 1404, 2040, 4
 PIECE = 480

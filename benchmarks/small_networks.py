@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.measuring import machine, write_csv
 from benchmarks.step import Form, Size, batches, make
-from sisr.memory import is_shortage
+from sisr.utils.memory import is_shortage
 
 FORMS = {
     "eager": Form(name="bfloat16, channels last", bfloat16=True, channels_last=True),

@@ -20,12 +20,12 @@ import models
 from benchmarks.input import mosaics, photographs
 from models.attention.contrastive import reference_loss
 from models.attention.enlca import ENLCA
-from sisr.config import Network, Run, Training
-from sisr.recipes import attention_options
-from sisr.resize import imresize
-from sisr.sampling import PatchSampler
-from sisr.store import PairedStore, write
-from sisr.training import create_network
+from sisr.config.recipes import attention_options
+from sisr.config.run import Network, Run, Training
+from sisr.data.imresize import imresize
+from sisr.data.patches import PatchSampler
+from sisr.data.store import PairedStore, write
+from sisr.training.train import create_network
 
 Step = Callable[[], Tensor]
 

@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.measuring import machine, peak_megabytes, write_csv
 from benchmarks.step import Form, Size, batches, free, make, milliseconds
-from sisr.memory import is_shortage
+from sisr.utils.memory import is_shortage
 
 DATA_SHEET = {"H100": 989e12, "H200": 989e12}
 """Dense bfloat16 operations a second by NVIDIA's data sheets, SXM."""

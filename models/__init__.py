@@ -7,7 +7,7 @@ model = models.load("weights.safetensors")     # or the authors' ENLCAx4.pt
 """
 
 from models import attention, edsr, lapsrn, srmdnf, vdsr  # noqa: F401  (networks sign into the registry)
-from models.attention.switches import auxiliary_loss, redraw, set_auxiliary_loss
+from models.attention._switches import auxiliary_loss, redraw, set_auxiliary_loss
 from models.registry import available, create, register
 from models.weights import load, save
 

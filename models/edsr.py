@@ -66,7 +66,7 @@ class EDSR(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(channels, residual_scale) for _ in range(blocks))
         self.attention = nn.ModuleDict()
         if attention is not None:
-            mechanisms.registry.find(attention)  # a wrong name is told, with or without slots
+            mechanisms._registry.find(attention)  # a wrong name is told, with or without slots
             for slot in chosen:
                 self.attention[str(slot)] = mechanisms.create(attention, channels, **(attention_options or {}))
         self.body_end = nn.Conv2d(channels, channels, 3, padding=1)

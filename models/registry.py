@@ -8,7 +8,7 @@ from typing import Any
 from timm.models import register_model
 from torch import Tensor, nn
 
-from models.attention.registry import build
+from models.attention._registry import build
 
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {}
 Network = Callable[..., nn.Module]

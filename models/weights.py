@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import lapsrn, released, srmdnf, vdsr
+from models import enlcn_released, lapsrn, srmdnf, vdsr
 from models.registry import create, fill
 
 
@@ -68,7 +68,7 @@ def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
         if scale is None:
             raise ValueError("VDSR's weights serve all scales: say which with models.load(path, scale=…)")
         return vdsr.load(state, scale)
-    return released.load(state)
+    return enlcn_released.load(state)
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"imresize": "sisr.resize", "psnr": "sisr.metrics", "ssim": "sisr.metrics"}
+_PUBLIC = {"imresize": "sisr.data.imresize", "psnr": "sisr.evaluation.metrics", "ssim": "sisr.evaluation.metrics"}
 __all__ = ["imresize", "psnr", "ssim"]
 
 

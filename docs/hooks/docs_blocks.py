@@ -15,8 +15,8 @@ import yaml
 
 from models import attention
 from sisr import cli
-from sisr.config import Network, Run, Training, flag
-from sisr.recipes import TRAINING as RECIPES
+from sisr.config.recipes import TRAINING as RECIPES
+from sisr.config.run import Network, Run, Training, flag
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -64,7 +64,7 @@ def commands() -> str:
 
 
 def settings(part: type) -> str:
-    """A table of the settings of one dataclass of `sisr.config`."""
+    """A table of the settings of one dataclass of `sisr.config.run`."""
     rows = []
     for setting in fields(part):
         if "help" not in setting.metadata:

@@ -10,14 +10,14 @@ from models.attention import (  # noqa: F401  (each signs into the registry)
     convolution,
     enla,
     enlca,
+    identity,
     nla,
     nlsa,
-    none,
     shifted_window,
     top_k,
 )
-from models.attention.base import Attention
+from models.attention._base import Attention
+from models.attention._registry import available, create, register
 from models.attention.contrastive import contrastive_loss
-from models.attention.registry import available, create, register
 
 __all__ = ["Attention", "available", "contrastive_loss", "create", "register"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention.base import Attention
-from models.attention.registry import register
+from models.attention._base import Attention
+from models.attention._registry import register
 
 
 @register("channel")

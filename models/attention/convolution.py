@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.attention.registry import register
+from models.attention._registry import register
 
 
 @register("convolution")

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.attention.base import Attention
-from models.attention.maps import softmax_rows
-from models.attention.projection import draw_projection
-from models.attention.registry import register
+from models.attention._base import Attention
+from models.attention._maps import softmax_rows
+from models.attention._projection import draw_projection
+from models.attention._registry import register
 
 CPU_CHUNK = 2560  # tokens whose features are held at once outside training: they stay in the cache
 GPU_CHUNK = 1 << 17

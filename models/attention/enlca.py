@@ -5,9 +5,9 @@
 
 from torch import Tensor
 
+from models.attention._registry import register
 from models.attention.contrastive import Range, check_range, contrastive_loss
 from models.attention.enla import ENLA
-from models.attention.registry import register
 
 
 @register("enlca")

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.attention.base import Attention
-from models.attention.maps import softmax_rows
-from models.attention.registry import register
+from models.attention._base import Attention
+from models.attention._maps import softmax_rows
+from models.attention._registry import register
 
 WIDEST_HEAD = 256  # of the flash kernels
 

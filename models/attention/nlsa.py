@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.attention.base import Attention
-from models.attention.registry import register
+from models.attention._base import Attention
+from models.attention._registry import register
 
 MOST_BUCKETS = 128  # released code
 BLOCK = 1 << 19  # products of queries and keys that are held at once outside training

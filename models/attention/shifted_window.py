@@ -18,8 +18,8 @@ from timm.layers import RelPosBias
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.attention.base import Attention
-from models.attention.registry import register
+from models.attention._base import Attention
+from models.attention._registry import register
 
 
 @register("shifted_window")

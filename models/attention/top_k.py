@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from models.attention.base import Attention
-from models.attention.registry import register
+from models.attention._base import Attention
+from models.attention._registry import register
 
 
 @register("top_k")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sisr.errors import SisrError, UsageError
-from sisr.files import read_run_json
-from sisr.inference import to_tensor
-from sisr.pairs import Pairs
-from sisr.tables.runs import Run
+from sisr.data.pairs import Pairs
+from sisr.evaluation.inference import to_tensor
+from sisr.results.runs import Run
+from sisr.utils.errors import SisrError, UsageError
+from sisr.utils.files import read_run_json
 
 LARGEST = 192
 """Side in LR pixels of what is cut from the middle of larger images, so that memory stays bounded."""

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.attention.projection import draw_projection
-from sisr.analysis import operators
+from models.attention._projection import draw_projection
+from sisr.analysis import landmarks
 from sisr.analysis.capture import Captured, capture
 from sisr.analysis.rows import AttendedRow, ErrorRow
-from sisr.pairs import Pairs
-from sisr.tables.cells import origin
-from sisr.tables.runs import Run, Setting, by_row, group
+from sisr.data.pairs import Pairs
+from sisr.results.cells import origin
+from sisr.results.runs import Run, Setting, by_row, group
 
 KS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 MS = (8, 16, 32, 64, 128, 256)
@@ -47,7 +47,7 @@ class Features:
 
     def exact(self) -> Tensor:
         """Output of exact softmax attention: (queries, Cv)."""
-        return operators.exact_weights(self.query, self.key) @ self.value
+        return landmarks.exact_weights(self.query, self.key) @ self.value
 
 
 def label(run: Run) -> str:
@@ -166,9 +166,9 @@ def _error(
     features: Features, projection: Tensor, epsilon: float, kind: str, exact: Tensor | None = None,
     as_trained: bool = False,
 ) -> ErrorRow:  # fmt: skip
-    steps = operators.landmarks(features.query, features.key, projection, epsilon)
+    steps = landmarks.landmarks(features.query, features.key, projection, epsilon)
     out = steps.output(features.value)
-    compared = operators.comparison(out, features.exact() if exact is None else exact, features.value.mean(0))
+    compared = landmarks.comparison(out, features.exact() if exact is None else exact, features.value.mean(0))
     assert features.k is not None
     trained = as_trained and features.place["source"] == "trained"
     return ErrorRow(**features.place, k=features.k, m=len(projection), projection=kind, as_trained=trained, **compared)
@@ -179,12 +179,12 @@ def _attended(features: Features, projection: Tensor | None, epsilon: float) -> 
     logits = features.query @ features.key.T
     lengths = features.query.norm(dim=1, keepdim=True) * features.key.norm(dim=1)
     cosine = logits / lengths.clamp_min(1e-12)
-    seen, nearest = operators.similarity(logits, cosine)
-    exact = operators.spread(torch.softmax(logits, dim=1), nearest, features.value)
+    seen, nearest = landmarks.similarity(logits, cosine)
+    exact = landmarks.spread(torch.softmax(logits, dim=1), nearest, features.value)
     rows = [AttendedRow(**features.place, k=features.k, m=None, operator="exact", **exact, **seen)]
     if projection is not None:
-        steps = operators.landmarks(features.query, features.key, projection, epsilon)
-        spread = operators.spread(steps.weights(), nearest, features.value)
+        steps = landmarks.landmarks(features.query, features.key, projection, epsilon)
+        spread = landmarks.spread(steps.weights(), nearest, features.value)
         rows.append(
             AttendedRow(
                 **features.place,
@@ -192,7 +192,7 @@ def _attended(features: Features, projection: Tensor | None, epsilon: float) -> 
                 m=len(projection),
                 operator="ENLA",
                 **spread,
-                **operators.carried(steps, features.value),
+                **landmarks.carried(steps, features.value),
                 **seen,
             )
         )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.errors import SisrError
-from sisr.files import atomic_write
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from sisr import statistics
-from sisr.statistics import Interval
+from sisr.results import statistics
+from sisr.results.statistics import Interval
 
 RESAMPLES = 1999
 

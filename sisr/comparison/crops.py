@@ -18,19 +18,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sisr.comparison.result import Comparison
-from sisr.crops import SIZE, Chosen, Place, best_window, collect
-from sisr.errors import SisrError
-from sisr.files import atomic_write, read_run_json
-from sisr.images import read_image
-from sisr.methods import Bicubic, Method, Network
-from sisr.metrics import luminance
-from sisr.pairs import Pairs, open_pairs
-from sisr.store import replace_folder
-from sisr.tables.cells import text
-from sisr.tables.runs import Run, image_rows, load
+from sisr.data.image_files import read_image
+from sisr.data.pairs import Pairs, open_pairs
+from sisr.data.store import replace_folder
+from sisr.evaluation.crops import SIZE, Chosen, Place, best_window, collect
+from sisr.evaluation.metrics import luminance
+from sisr.evaluation.upscalers import Bicubic, Method, Network
+from sisr.results.cells import text
+from sisr.results.runs import Run, image_rows, load
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write, read_run_json
 
 if TYPE_CHECKING:
-    from sisr.figures.crops import Row
+    from sisr.report.figures.crops import Row
 
 IMAGES = 4
 WHOLE = 640
@@ -136,7 +136,7 @@ def make(
 
 def network(run: Run, dataset: str, device: str) -> Network:
     """A run's network in the way in which it was evaluated."""
-    from sisr.inference import Mode
+    from sisr.evaluation.inference import Mode
 
     run.protocol(dataset)  # refuses weights that were trained again since
     beside = run.files[dataset].with_suffix(".json")
@@ -232,8 +232,8 @@ def read(results: Path) -> list[Scene]:
 
 
 def figure_rows(scenes: Sequence[Scene], results: Path) -> "list[Row]":
-    """What `sisr.figures.crops.draw` takes: the scenes with the pixels of their files."""
-    from sisr.figures.crops import Panel, Row
+    """What `sisr.report.figures.crops.draw` takes: the scenes with the pixels of their files."""
+    from sisr.report.figures.crops import Panel, Row
 
     folder = results / "comparison" / "crops"
     rows = []

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from sisr.comparison import methods
-from sisr.comparison.entries import REFERENCE
-from sisr.errors import UsageError
-from sisr.tables import compare
-from sisr.validation import nearest
+from sisr.comparison import select_runs
+from sisr.comparison import table as compare
+from sisr.config.mechanisms import REFERENCE
+from sisr.config.schema import nearest
+from sisr.utils.errors import UsageError
 
 
 def table(
@@ -28,9 +28,9 @@ def table(
     """
     if method and runs:
         raise UsageError("give the runs by --method or by --runs, not by both.")
-    names = methods.parse(method) if method else methods.named(results, runs)
+    names = select_runs.parse(method) if method else select_runs.named(results, runs)
     if reference is not None and reference not in names:
         raise UsageError(f"the reference {reference!r} is not in the comparison; {nearest(reference, list(names))}")
-    found, controls = methods.read(results, names)
+    found, controls = select_runs.read(results, names)
     chosen = reference or (REFERENCE if REFERENCE in names else next(iter(names)))
     return compare.build(found, controls, chosen, results.name, costs)

@@ -16,12 +16,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from sisr.comparison import answers, crops, result
+from sisr.comparison import crops, result, sentences, table_view
 from sisr.comparison.result import Comparison
-from sisr.files import atomic_write
-from sisr.tables import compare_view
-from sisr.tables.cells import number, span, text
-from sisr.tables.view import banner
+from sisr.report.tables.view import banner
+from sisr.results.cells import number, span, text
+from sisr.utils.files import atomic_write
 
 NAME = "comparison.html"
 FIGURES = {
@@ -103,7 +102,7 @@ def context(results: Path) -> Data:
         "downloads": [{"name": file.name, "data": _base64(file.read_bytes())} for file in downloads if file.is_file()],
         "figures": _figures(comparison, results),
         "scenes": _scenes(results),
-        "notes": compare_view.view(comparison.table).notes,
+        "notes": table_view.view(comparison.table).notes,
         "origins": {label: _origin(comparison, label) for label in comparison.labels},
         "machines": _machines(comparison),
         "results": str(results),
@@ -142,15 +141,15 @@ def _cards(comparison: Comparison) -> list[Data]:
         sets = [
             {
                 "name": dataset,
-                "sentence": answers.sentence(comparison, label, dataset),
-                "significant": answers.verdict(comparison, label, dataset)[0].startswith(("better", "worse")),
+                "sentence": sentences.sentence(comparison, label, dataset),
+                "significant": sentences.verdict(comparison, label, dataset)[0].startswith(("better", "worse")),
                 "gain": text(gain.value, 3, sign=True),
                 **{name: x(getattr(gain, name)) for name in ("value", "low", "high")},
             }
             for dataset in comparison.datasets
             if (gain := gains.get((label, dataset)))
         ]
-        verdicts, cost = answers.summary(comparison, label), answers.cost(comparison, label)
+        verdicts, cost = sentences.summary(comparison, label), sentences.cost(comparison, label)
         cards.append({"label": label, "verdicts": verdicts, "sets": sets, "cost": cost})
     return cards
 
@@ -200,8 +199,8 @@ def _quality_cells(comparison: Comparison, label: str, dataset: str, quantity: s
         else:
             ends = span(measured.low, measured.high, places, sign) if measured.low != measured.high else ""
             yield _cell(text(measured.value, places, sign), measured.value, ends)
-    verdict, _ = answers.verdict(comparison, label, dataset, quantity)
-    yield _cell("", p.value if p else None, f"p {answers.p_value(p.value)}" if p else "", verdict)
+    verdict, _ = sentences.verdict(comparison, label, dataset, quantity)
+    yield _cell("", p.value if p else None, f"p {sentences.p_value(p.value)}" if p else "", verdict)
 
 
 def _cost(comparison: Comparison) -> Data | None:
@@ -240,7 +239,7 @@ def _figures(comparison: Comparison, results: Path) -> list[Data]:
     for name, (title, caption) in FIGURES.items():
         path = results / "figures" / f"{name}.png"
         if path.is_file():
-            findings = answers.findings(comparison) if name == "compare_differences" else []
+            findings = sentences.findings(comparison) if name == "compare_differences" else []
             image = _image(path, " ".join([f"{title}.", *findings]))
             figures.append({"title": title, "caption": caption.format(reference=comparison.reference), "image": image})
     return figures

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.errors import SisrError
-from sisr.tables import cells
-from sisr.tables.cells import number
+from sisr.results import cells
+from sisr.results.cells import number
+from sisr.utils.errors import SisrError
 
 FIGURES = ("compare_differences", "compare_pareto", "compare_cost", "compare_crops")
 COST_COLUMNS = (
@@ -37,7 +37,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The cells of `tables/compare.csv` (`sisr.tables.cells.Cell`), looked up by row, quantity and data set."""
+    """The cells of `tables/compare.csv` (`sisr.results.cells.Cell`), looked up by row, quantity and data set."""
 
     table: pd.DataFrame
 

@@ -13,18 +13,19 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 )
 
-from sisr import gpus
-from sisr.comparison import before, planning
-from sisr.errors import SisrError
-from sisr.experiments import known_attention, plan
-from sisr.visual import figures
+from sisr.config import comparison as planning
+from sisr.config import preflight
+from sisr.config.paper_figures import figures
+from sisr.config.presets import known_attention, plan
+from sisr.utils import gpus
+from sisr.utils.errors import SisrError
 
 try:
     PLAN = plan(config)
 except SisrError as error:
     sys.exit(f"{error}")
 
-# jobs that ask for a GPU wait until they have one of their own (sisr/gpus.py)
+# jobs that ask for a GPU wait until they have one of their own (sisr/utils/gpus.py)
 if config.get("gpus_per_run", 0):
     os.environ[gpus.RUNS] = str(config.get("runs_per_gpu", 1))
 # on this machine, as many at once as there are GPUs (at least one, that may not be NVIDIA's), and downloads one by one;
@@ -46,7 +47,7 @@ RESULTS = Path("results") / PLAN.preset
 NAMES = list(PLAN.experiments)
 if workflow.is_main_process:
     try:
-        before.try_own(
+        preflight.try_own(
             PLAN.runs.values(), known_attention(), RESULTS / "comparison/tried.json"
         )
     except SisrError as error:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from models.attention._errors import CRASHES, sentence
 from models.attention.checks import module, tracing, training
 from models.attention.checks.tools import Failure, Skipped
-from models.attention.crashes import CRASHES, sentence
 
 __all__ = ["CHECKS", "SLOW", "Failure", "Result", "Skipped", "about", "run"]
 

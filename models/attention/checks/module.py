@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.attention._maps import attention_map, why_not
 from models.attention.checks.tools import SIZES, Failure, Skipped, close, finite, generator, images, same_form
-from models.attention.maps import attention_map, why_not
 
 Build = Callable[[], nn.Module]
 

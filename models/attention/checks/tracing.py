@@ -11,8 +11,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.attention._errors import place
 from models.attention.checks.tools import Failure, Skipped, close, images
-from models.attention.crashes import place
 
 Build = Callable[[], nn.Module]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attention._switches import auxiliary_loss as loss_of
+from models.attention._switches import redraw, set_auxiliary_loss
 from models.attention.checks.tools import Failure, Skipped, finite, generator, images
-from models.attention.switches import auxiliary_loss as loss_of
-from models.attention.switches import redraw, set_auxiliary_loss
 
 Build = Callable[[], nn.Module]
 STEPS = 10

@@ -1,0 +1,76 @@
+"""Where a mechanism looks: the weights of one position of an image on all others.
+
+maps.attention_map(module, x, (row, column))   # x (B, channels, H, W) → (B, H, W), which sums to 1 in each image
+
+A mechanism tells its weights by one of two methods, both optional:
+
+- `weights_of(query, key, size, positions) -> (B, P, N)`, for those built on `Attention`: query and key (B, N, C) as
+  `embed` makes them, size (H, W), and P numbers of positions below N = H·W, row by row. Only those rows are computed,
+  so that an image of millions of pixels needs no more than P·N numbers.
+- `attention_map(x, position) -> (B, H, W)`, for a free module: its input (B, channels, H, W), and (row, column).
+
+One that has no weights on positions says why in the attribute `no_map`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class NoMap(ValueError):  # noqa: N818  (nothing went wrong: there is nothing to show)
+    """A mechanism has no map; the message says why, or how to add one."""
+
+
+def attention_map(module: nn.Module, x: Tensor, position: tuple[int, int]) -> Tensor:
+    """Weights of one position on all positions of the image: x (B, channels, H, W) → (B, H, W), without gradients.
+
+    Args:
+        module: an attention mechanism.
+        x: what comes into it.
+        position: (row, column) in x.
+
+    Raises:
+        NoMap: the mechanism has no such weights, or does not tell them.
+        ValueError: the position lies outside of x, or the mechanism's weights are no map.
+    """
+    mechanism: Any = module
+    size = (x.shape[2], x.shape[3])
+    row, column = position
+    if not (0 <= row < size[0] and 0 <= column < size[1]):
+        raise ValueError(f"row {row}, column {column} lies outside of {size[0]} rows and {size[1]} columns")
+    if reason := why_not(module):
+        raise NoMap(reason)
+    with torch.no_grad():
+        if hasattr(mechanism, "attention_map"):
+            weights = mechanism.attention_map(x, position)
+        else:
+            query, key, _ = mechanism.embed(x)
+            weights = mechanism.weights_of(query, key, size, [row * size[1] + column]).reshape(-1, *size)
+    if weights.shape != (x.shape[0], *size):
+        raise ValueError(
+            f"the weights of {type(module).__name__} are {tuple(weights.shape)}, but the image is "
+            f"{(x.shape[0], *size)}; weights_of gives (B, P, N), attention_map (B, H, W)"
+        )
+    return weights
+
+
+def why_not(module: nn.Module) -> str:
+    """Why a mechanism has no map, or how to add one; blank where it has."""
+    if hasattr(module, "attention_map") or (hasattr(module, "weights_of") and hasattr(module, "embed")):
+        return ""
+    name = type(module).__name__
+    if reason := getattr(module, "no_map", ""):
+        return f"{name} has no map: {reason}"
+    return (
+        f"{name} does not tell its weights; give it the method weights_of(query, key, size, positions), or "
+        "attention_map(x, position), as models/attention/_maps.py says"
+    )
+
+
+def softmax_rows(query: Tensor, key: Tensor, positions: Sequence[int]) -> Tensor:
+    """Rows of softmax(query keyᵀ): query, key (B, N, C) → (B, P, N), in float32 or better; each sums to 1."""
+    precise = torch.promote_types(query.dtype, torch.float32)
+    rows = query[:, list(positions)].to(precise)
+    return torch.softmax(rows @ key.to(precise).transpose(1, 2), dim=-1)

@@ -1,0 +1,153 @@
+"""The list of attention mechanisms: each file here signs its class in, a name picks it out again."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from torch import nn
+
+from models.attention._errors import CRASHES, BrokenCodeError, sentence
+
+_MECHANISMS: dict[str, type[nn.Module]] = {}
+Mechanism = TypeVar("Mechanism", bound=type[nn.Module])
+
+
+class _NotFoundError(Exception):
+    """There is no such file or module."""
+
+
+def register(name: str | type[nn.Module]) -> Any:
+    """Class decorator: `@register("name")`, or bare `@register` for the class's name in lower case.
+
+    Raises ValueError when another class already has the name.
+    """
+    if not isinstance(name, str):
+        return register(name.__name__.lower())(name)
+
+    def sign_in(mechanism: Mechanism) -> Mechanism:
+        known = _MECHANISMS.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (
+            mechanism.__module__,
+            mechanism.__qualname__,
+        ):
+            raise ValueError(f"attention {name!r} is already registered by {known.__module__}; choose another name")
+        _MECHANISMS[name] = mechanism
+        return mechanism
+
+    return sign_in
+
+
+def available() -> list[str]:
+    """Names of all registered mechanisms, sorted."""
+    return sorted(_MECHANISMS)
+
+
+def find(name: str) -> type[nn.Module]:
+    """The class behind a registered name, `package.module:Class` or `path/to/file.py:Class`.
+
+    Raises ValueError, with the nearest name, when there is none, and `BrokenCodeError` (a ValueError), with file and
+    line, when its code cannot be imported.
+    """
+    if ":" in name or name.endswith(".py"):
+        return _import(name)
+    if name not in _MECHANISMS:
+        near = difflib.get_close_matches(name.lower(), _MECHANISMS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"unknown attention {name!r}: {hint}registered are {', '.join(available())}; "
+            "your own is given as package.module:Class or file.py:Class"
+        )
+    return _MECHANISMS[name]
+
+
+def create(name: str, channels: int = 64, **options: Any) -> nn.Module:
+    """Build a mechanism: a module from (B, channels, H, W) to the same shape.
+
+    `name` is a registered name, `package.module:Class` or `path/to/file.py:Class`. The options are the class's keyword
+    arguments; all of them, defaults included, are kept as `module.options`. Raises ValueError for an unknown name, an
+    unknown option or a value out of range.
+    """
+    mechanism = find(name)
+    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+        raise ValueError(f"channels must be a positive integer, not {channels!r}")
+    module = build(mechanism, f"attention {name!r}", {"channels": channels}, options)
+    module.options = resolve(mechanism, options)  # type: ignore[assignment]
+    return module
+
+
+def resolve(constructor: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The keyword-only options of a constructor with their defaults, overridden by `options`."""
+    parameters = inspect.signature(constructor).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty} | options
+
+
+def build(
+    constructor: Callable[..., nn.Module], what: str, given: dict[str, Any], options: dict[str, Any]
+) -> nn.Module:
+    """Call `constructor(**given, **options)` after checking that it knows each option; ValueError names the valid."""
+    parameters = inspect.signature(constructor).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        valid = [name for name in parameters if name not in given]
+        for option in options:
+            if option not in valid:
+                near = difflib.get_close_matches(option, valid, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                known = f"its options are {', '.join(valid)}" if valid else "it has no options"
+                raise ValueError(f"{what} has no option {option!r}: {hint}{known}")
+    return constructor(**given, **options)
+
+
+def _import(name: str) -> type[nn.Module]:
+    location, _, class_name = name.rpartition(":") if ":" in name else (name, "", "")
+    try:
+        module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
+    except _NotFoundError as error:
+        raise ValueError(str(error)) from None
+    except CRASHES as error:
+        raise BrokenCodeError(f"attention {name!r} cannot be imported: {sentence(error)}") from error
+    mechanism = getattr(module, class_name, None)
+    if isinstance(mechanism, type) and issubclass(mechanism, nn.Module):
+        return mechanism
+    own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    defined = [item.__name__ for item in own if issubclass(item, nn.Module)]
+    near = difflib.get_close_matches(class_name, defined, n=1)
+    there = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(defined)}" if defined else ""
+    if not class_name:
+        raise ValueError(f"attention {name!r} names no class: give {location}:{defined[0] if defined else 'Class'}")
+    raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}{there}")
+
+
+def _load_module(location: str) -> ModuleType:
+    try:
+        return importlib.import_module(location)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (location == error.name or location.startswith(error.name + ".")):
+            raise  # the file is there, but something that it needs is not
+        raise _NotFoundError(
+            f"attention module {location!r} was not found; give package.module:Class or file.py:Class"
+        ) from None
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise _NotFoundError(f"attention file {str(path)!r} does not exist")
+    name = f"attention_file_{path.resolve().as_posix().strip('/').replace('/', '_').removesuffix('.py')}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,21 @@
+"""No attention: the slot passes its input on. A control, and what a network without attention costs."""
+
+from torch import Tensor, nn
+
+from models.attention._registry import register
+
+
+@register("none")
+class NoAttention(nn.Module):
+    """(B, channels, H, W) → the same tensor; it has no weights and no options."""
+
+    no_map = "it is no attention"
+
+    def __init__(self, channels: int = 64) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def reference(self, x: Tensor) -> Tensor:
+        return x

@@ -1,0 +1,108 @@
+"""Which map stands where in the picture, and what is written beside it."""
+
+from collections.abc import Iterable, Sequence
+
+from sisr.analysis.attention_maps.figure import LEAST, Line, Panel
+from sisr.analysis.attention_maps.maps import RADIUS, Map
+from sisr.analysis.attention_maps.picture import Picture
+from sisr.utils.errors import UsageError
+
+ABREAST = 6
+"""Most maps beside one another."""
+
+
+def by_slot(maps: Sequence[Map]) -> list[Line]:
+    """One line a slot, the networks in their order; longer lines are broken."""
+    slots = list(dict.fromkeys(each.slot for each in maps))
+    lines = []
+    for slot in sorted(slots, key=lambda slot: (not slot.isdigit(), int(slot) if slot.isdigit() else 0)):
+        panels = [panel(each, name(each)) for each in maps if each.slot == slot]
+        title = f"slot {slot}" + (f", after {slot} residual blocks" if slot.isdigit() and slot != "0" else "")
+        for start in range(0, len(panels), ABREAST):
+            lines.append(Line(title if start == 0 else "", [*panels[start : start + ABREAST]]))
+    return lines
+
+
+def over_k(maps: Sequence[Map]) -> list[Line]:
+    """One column an amplification factor, one line a mechanism, slot, and kind of weights.
+
+    Raises UsageError where a network has no amplification factor.
+    """
+    for each in maps:
+        if each.k is None:
+            raise UsageError(
+                f"{each.source.path} has no amplification factor, its query and key are not normalised; "
+                "leave it out, or leave out --over k."
+            )
+    columns = sorted({float(each.k) for each in maps if each.k is not None})
+    several = len({each.slot for each in maps}) > 1
+    lines: dict[str, dict[float, Map]] = {}
+    for each in sorted(maps, key=lambda each: each.estimate):  # with and without the loss below one another
+        title = without_k(each) + (f", slot {each.slot}" if several else "")
+        number = 1
+        while float(each.k or 0) in lines.setdefault(title + (f" ({number})" if number > 1 else ""), {}):
+            number += 1
+        lines[title + (f" ({number})" if number > 1 else "")][float(each.k or 0)] = each
+    return [
+        Line(title, [panel(found[k], f"k = {k:g}") if k in found else None for k in columns])
+        for title, found in lines.items()
+    ]
+
+
+def panel(each: Map, label: str) -> Panel:
+    """A map with its figures under it."""
+    near = f"{percent(each.near)} within {RADIUS} LR pixels (even: {percent(each.near_if_even)})"
+    return Panel(label, each.weights, [near, f"effective: {each.effective:,.0f} of {each.weights.size:,} positions"])
+
+
+def name(each: Map) -> str:
+    """The network, and where the map is not of it as trained."""
+    shown = f", shown at k = {each.k:g}" if each.changed else ""
+    return each.source.label + shown + (" (estimate)" if each.estimate else "")
+
+
+def without_k(each: Map) -> str:
+    """The mechanism without its k, whether it was trained with the contrastive loss, and the kind of weights."""
+    own = each.source.config.get("attention_options", {}).get("k")
+    label = each.source.label.replace(f", k = {float(own):g}", "") if own is not None else each.source.label
+    if each.changed:
+        return f"{each.source.label}, shown at other k" + (": estimate" if each.estimate else "")
+    if each.source.config.get("attention") in ("enla", "enlca"):
+        label += ", with contrastive loss" if each.source.contrastive else ", without contrastive loss"
+    return label + (": estimate" if each.estimate else "")
+
+
+def note(picture: Picture, at: tuple[int, int], maps: Sequence[Map]) -> str:
+    """What one must know to read the picture."""
+    row, column = maps[0].position
+    height, width = maps[0].weights.shape
+    words = [
+        f"Marked: x = {at[0]}, y = {at[1]} of the {picture.kind} image"
+        + (f", row {row}, column {column} of LR" if picture.kind == "HR" else "")
+        + f"; every network saw the whole LR image of {width} x {height} pixels.",
+        f"Colours: weight over even weight (1/N), logarithmic, {LEAST:g} and less are black. Under a map: share of the "
+        f"weight within {RADIUS} LR pixels of the mark, and exp(entropy), the number of positions that carry it.",
+    ]
+    slots = list(dict.fromkeys(each.slot for each in maps))
+    if len(slots) == 1:
+        words.append(f"Attention in slot {slots[0]}, the number of residual blocks before it.")
+    random = any(each.source.config.get("attention") in ("enla", "enlca") and not each.estimate for each in maps)
+    if random:
+        words.append("ENLA and ENLCA: the row of exact softmax(Q Kᵀ), as the paper's figures show it.")
+    if any(each.estimate for each in maps):
+        words.append("Estimate: the weights that the random features really give, by which ENLA's output is made.")
+    return " ".join(words)
+
+
+def told(maps: Iterable[Map]) -> list[str]:
+    """One line a map, for the terminal."""
+    return [
+        f"{name(each)}, slot {each.slot}: {percent(each.near)} within {RADIUS} LR pixels (even weights: "
+        f"{percent(each.near_if_even)}), effective positions {each.effective:,.0f} of {each.weights.size:,}"
+        for each in maps
+    ]
+
+
+def percent(share: float) -> str:
+    """Three digits at most."""
+    return f"{100 * share:.{1 if share < 0.9995 else 0}f} %"

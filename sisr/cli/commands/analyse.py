@@ -1,0 +1,56 @@
+"""`python -m sisr analyse`: what ENLA computes, on random features and in trained networks."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "measure what ENLA computes: kernel noise, distance from exact attention, attended positions"
+EXAMPLE = (
+    "python -m sisr analyse --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e \\\n"
+    "    --data data/prepared/photographs-test --scale 4 --output results/quick/analysis"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
+    add(
+        "--runs",
+        nargs="+",
+        required=True,
+        metavar="ID",
+        help="trained runs; those without enla, enlca, nla are skipped",
+    )
+    add("--data", type=Path, required=True, metavar="FOLDER", help="prepared set, or folder of images, to run them on")
+    add("--scale", type=int, default=4, help="enlargement of the runs (default: 4)")
+    add("--output", type=Path, metavar="DIR", help="where the tables are written (default: analysis in the results)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, write kernel.csv, error.csv and attended.csv, and draw the figure."""
+    from sisr.analysis import capture, figure, findings, kernel_noise, measure, rows
+    from sisr.data.pairs import open_pairs
+
+    output = args.output or args.results / "analysis"
+    runs = capture.find_runs(args.results, args.runs, args.scale)
+    pairs = open_pairs(args.data, args.scale)
+    errors: list[rows.ErrorRow] = []
+    attended: list[rows.AttendedRow] = []
+    for each, (more, further) in zip(runs, measure.trained_rows(runs, args.results, pairs), strict=True):
+        errors += more
+        attended += further
+        if not args.json:
+            print(f"{measure.label(each)}: {each.id}", flush=True)
+    more, further = measure.random_rows(sorted({row.channels for row in attended}), measure.DRAWS)
+    tables = {
+        "kernel": rows.frame(kernel_noise.measure(draws=kernel_noise.DRAWS)),
+        "error": rows.frame([*more, *errors]),
+        "attended": rows.frame([*further, *attended]),
+    }
+    # the tables come last: where they stand, the figure does
+    paths = figure.write(tables, args.results) + [rows.write(name, table, output) for name, table in tables.items()]
+    said = findings.findings(tables)
+    if not args.json:
+        print("\n".join([*(f"- {sentence}" for sentence in said), *map(str, paths)]))
+    return {"runs": [found.id for found in runs], "files": [str(path) for path in paths], "findings": said}

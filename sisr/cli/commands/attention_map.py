@@ -1,0 +1,115 @@
+"""`python -m sisr attention-map`: where the attention of a network looks from one position of an image."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sisr.utils import gpus
+
+HELP = "draw what a position of an image attends to, by one or several trained networks"
+EXAMPLE = (
+    "python -m sisr attention-map data/prepared/photographs-test:astronaut --at 128,370 \\\n"
+    "    --run results/quick/runs/edsr-x4-nla-s0-* results/quick/runs/enlcn-x4-k6-m128-s0-* -o map.png\n"
+    "  python -m sisr attention-map butterfly.png --reduce --at 118,118 --run ENLCAx4.pt --slot first last"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add(
+        "image",
+        metavar="IMAGE",
+        help="an LR image as a file, or SET:NAME for an image of a prepared set or a folder, such as "
+        "data/prepared/Set5:baby; SET: alone is its first",
+    )
+    add(
+        "--at",
+        metavar="X,Y",
+        help="pixel whose attention is drawn, counted from 0 at the top left: of IMAGE itself, and of HR for SET:NAME "
+        "(default: where the contrast is strongest)",
+    )
+    add("--reduce", action="store_true", help="IMAGE is a file in HR: networks get it reduced by their scale")
+    add(
+        "--run",
+        dest="runs",
+        nargs="+",
+        required=True,
+        metavar="RUN",
+        help="run folders or weights files, published ones too, all of one scale; LABEL=RUN names one",
+    )
+    add("--scale", type=int, help="enlargement factor that all networks must have (default: as the first has)")
+    add("--slot", nargs="+", default=[], metavar="N", help="slots, or first, last, all (default: last)")
+    add("--over", choices=["k"], help="k: one column an amplification factor, one line a mechanism, as in Figure 7")
+    add(
+        "--k",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="bring query and key to these amplification factors (default: as trained)",
+    )
+    add("--estimate", action="store_true", help="also draw the weights that ENLA's random features really give")
+    add("--skip", action="store_true", help="leave out networks whose mechanism tells no map, instead of an error")
+    add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <image>_attention.png)")
+    add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W), or .csv")
+    add("--device", default="auto", help=gpus.HELP)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look, draw, write and tell."""
+    from sisr.analysis.attention_maps import figure, layout, picture, raw_file
+    from sisr.analysis.attention_maps import maps as look
+    from sisr.evaluation import inference
+    from sisr.report.figures import check_endings, save_as, style
+    from sisr.results import labels
+    from sisr.utils.errors import UsageError
+
+    if any(not k > 0 for k in args.k):
+        raise UsageError("an amplification factor (--k) is above 0.")
+    check_endings(args.output or [])
+    if args.raw:
+        raw_file.check(args.raw)
+    device = inference.device(args.device)
+    networks, skipped = look.open_sources(args.runs, args.scale, args.skip)
+    image = picture.open_picture(args.image, networks[0].scale, args.reduce)
+    at = picture.parse_position(args.at) if args.at else image.contrast()
+    position = image.position(*at)
+    maps = []
+    for network in networks:
+        network.model.to(device)
+        for estimate in (False, True) if args.estimate and network.random_features else (False,):
+            for k in args.k or [None]:
+                maps += look.look(network, image, position, args.slot, k, estimate)
+        network.model.cpu()
+    lines = layout.over_k(maps) if args.over else layout.by_slot(maps)
+    note = " ".join([layout.note(image, at, maps), *skipped])
+    with style.settings():
+        drawn = figure.draw(image.shown, at, lines, image.name, *labels.trained([n.run for n in networks]), note)
+    files = save_as(drawn, args.output or [Path(f"{image.name}_attention.png")])
+    if args.raw:
+        files.append(raw_file.write(maps, args.raw))
+    if not args.json:
+        print("\n".join([*layout.told(maps), *skipped, *map(str, files)]))
+    return {
+        "image": image.name,
+        "at": list(at),
+        "of": image.kind,
+        "lr_position": list(position),
+        "maps": [
+            {
+                "label": layout.name(each),
+                "run": str(each.source.path),
+                "slot": each.slot,
+                "k": each.k,
+                "estimate": each.estimate,
+                "near": each.near,
+                "near_if_even": each.near_if_even,
+                "effective_positions": each.effective,
+                "positions": each.weights.size,
+            }
+            for each in maps
+        ],
+        "skipped": skipped,
+        "files": [str(file) for file in files],
+    }

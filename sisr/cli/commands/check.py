@@ -1,0 +1,94 @@
+"""Verb `check`."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from sisr.utils.errors import SisrError, UsageError
+
+HELP = "check that an attention mechanism does what every mechanism must: one line a check, in sentences"
+EXAMPLE = "python -m sisr check my_attention.py:MyAttention"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="registered name, package.module:Class or file.py:Class; options behind a colon: enlca:k=4,m=64",
+    )
+    parser.add_argument("--all", action="store_true", help="check every registered mechanism")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the mechanism; repeatable"
+    )
+    parser.add_argument("--channels", type=int, default=64, help="channels of the feature map [64]")
+    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="make these checks only")
+    parser.add_argument("--quick", action="store_true", help="leave out the check that needs a C++ compiler")
+
+
+def run(args: argparse.Namespace) -> list[dict[str, str]]:
+    """Raises UsageError for a wrong call, SisrError when a check failed or the code cannot be imported."""
+    from models import attention
+    from models.attention import checks
+
+    if bool(args.names) == args.all:
+        raise UsageError(f"name a mechanism, or give --all for every registered one; for example: {EXAMPLE}.")
+    wanted = _wanted(list(checks.CHECKS), args.only, checks.SLOW if args.quick else set())
+    builders = {name: _builder(name, args) for name in (attention.available() if args.all else args.names)}
+    rows = []
+    width = max(map(len, wanted))
+    for name, build in builders.items():
+        if not args.json:
+            print(f"{name}, {args.channels} channels:")
+        for result in checks.run(build, args.channels, wanted):
+            said = result.message or checks.about(result.check)
+            rows.append({"mechanism": name, "check": result.check, "status": result.status, "message": said})
+            if not args.json:
+                status = result.status.upper() if result.status == "failed" else result.status
+                print(f"  {status:<8}{result.check:<{width + 2}}{said}", flush=True)
+    count = {status: sum(row["status"] == status for row in rows) for status in ("passed", "skipped", "failed")}
+    if not args.json:
+        print(", ".join(f"{number} {status}" for status, number in count.items() if number) + ".")
+    args.exit_status = 1 if count["failed"] else 0
+    return rows
+
+
+def _wanted(known: list[str], only: Sequence[str], left_out: set[str]) -> list[str]:
+    from sisr.config.schema import nearest
+
+    for name in only:
+        if name not in known:
+            raise UsageError(f"there is no check {name!r}; {nearest(name, known)}")
+    return [name for name in known if (not only or name in only) and name not in left_out]
+
+
+def _builder(spec: str, args: argparse.Namespace) -> Any:
+    """A function that builds the mechanism, after building it once to say what is wrong with the call or the code."""
+    import torch
+
+    from models import attention
+    from models.attention._errors import CRASHES, BrokenCodeError, sentence
+    from sisr.config import specs
+
+    name, options = specs.parse(spec)
+    for option in args.option:
+        key, _, text = option.partition("=")
+        if args.all or not (key and text):
+            raise UsageError(f"--option {option} is not NAME=VALUE of one mechanism; for example --option k=4.")
+        options[key] = specs.value(text)
+
+    def build() -> Any:
+        torch.manual_seed(0)
+        return attention.create(name, args.channels, **options)
+
+    try:
+        build()
+    except BrokenCodeError as error:
+        raise SisrError(f"{error}.") from error
+    except ValueError as error:
+        raise UsageError(f"{str(error).rstrip('.')}.") from error
+    except CRASHES as error:
+        raise SisrError(
+            f"{name} cannot be built: {sentence(error)}; its constructor takes channels, and options behind a *."
+        ) from error
+    return build

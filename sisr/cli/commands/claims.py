@@ -1,0 +1,29 @@
+"""`python -m sisr claims`: which of the paper's claims the results of a preset bear out."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+HELP = "say of each of the paper's claims whether it holds, does not, or cannot be told, and what it would take"
+EXAMPLE = "python -m sisr claims --results results/mini"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/quick"), help="folder of a preset, with tables [results/quick]"
+    )
+
+
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Judge, write and print."""
+    from sisr.report import claims
+
+    table = claims.judge(args.results)
+    paths = claims.write(table, args.results)
+    if not args.json:
+        print("\n".join(claims.lines(table, args.results)))
+        print("\n".join(map(str, paths)))
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))  # NaN and infinity become null
+    return rows

@@ -1,0 +1,110 @@
+"""`python -m sisr complexity`: parameters, operations, time and memory of mechanisms and networks."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sisr.utils import gpus
+
+HELP = "count the operations and measure time and memory of attention mechanisms and networks"
+EXAMPLE = (
+    "python -m sisr complexity convolution nla nlsa:rounds=4 enlca:m=128 --channels 64 --size 100 100 "
+    "--output results/mine/complexity/table4.csv"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("specs", nargs="+", metavar="SPEC", help="name[:option=value,…] of a mechanism, a network or file.py:Class")
+    add("--channels", type=int, default=64, help="channels of the mechanisms' feature map (default: 64)")
+    add(
+        "--embedding",
+        type=int,
+        default=64,
+        metavar="C",
+        help="channels of query and key (default: 64, as in the paper's Table 4 and in ENLCN; a spec's reduction wins)",
+    )
+    add("--size", type=int, nargs=2, default=(100, 100), metavar=("H", "W"), help="feature map or LR image (100 100)")
+    add("--seconds", type=float, default=2.0, help="for how long each forward is repeated (default: 2)")
+    add("--device", default="auto", help=gpus.HELP)
+    add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
+    series = parser.add_argument_group(
+        "comparison", "time a forward and backward, too, at several sizes, under labels; networks at the largest size"
+    )
+    series.add_argument("--label", action="append", metavar="LABEL", help="what a SPEC is called, one for each in turn")
+    series.add_argument(
+        "--sizes", type=int, nargs="+", metavar="SIDE", help="sides of square feature maps, before --size"
+    )
+    series.add_argument("--by-size", type=Path, metavar="FILE.csv", help="write the mechanisms' cost over size")
+
+
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure one after another, print, write."""
+    from sisr.cost import measure
+    from sisr.evaluation.inference import device
+    from sisr.utils.errors import UsageError
+
+    if min(*args.size, args.channels, args.embedding) < 1 or args.seconds <= 0:
+        raise UsageError("--size, --channels, --embedding and --seconds must be above 0.")
+    where = device(args.device)
+    if args.label or args.sizes or args.by_size:
+        return _series(args, where)
+    subjects = [measure.build(spec, args.channels, tuple(args.size), args.embedding, where) for spec in args.specs]
+    rows = []
+    for subject in subjects:
+        rows.append(measure.measure(subject, args.seconds))
+        if not args.json:
+            print(_line(rows[-1], heading=len(rows) == 1), flush=True)
+    if args.output:
+        measure.write(rows, args.output)
+        if not args.json:
+            print(f"wrote {args.output}")
+    return rows
+
+
+def _series(args: argparse.Namespace, where: Any) -> list[dict[str, Any]]:
+    """Labelled mechanisms at several sizes."""
+    from sisr.cost import by_size as series
+    from sisr.utils.errors import UsageError
+
+    labels = args.label or args.specs
+    if len(labels) != len(args.specs):
+        raise UsageError(f"there are {len(args.specs)} SPECs and {len(labels)} labels; give one --label for each SPEC.")
+    if min(args.sizes or [1]) < 1:
+        raise UsageError("--sizes must be above 0.")
+    sizes = list(dict.fromkeys([*((side, side) for side in args.sizes or ()), tuple(args.size)]))
+    rows = []
+    for row in series.rows(args.specs, labels, sizes, args.channels, args.embedding, where, args.seconds):
+        rows.append(row)
+        if not args.json:
+            shown = {**row, "spec": f"{row['label']} {row['height']}x{row['width']}"}
+            print(_line(shown, heading=len(rows) == 1), flush=True)
+    series.write(rows, args.output, args.by_size)
+    if not args.json:
+        print("\n".join(f"wrote {path}" for path in (args.output, args.by_size) if path))
+    return rows
+
+
+def _line(row: dict[str, Any], heading: bool) -> str:
+    heads = ("spec", "parameters", "GMAC fvcore", "core", "GFLOP paper", "ms [quartiles]", "peak MB", "not counted")
+    paper, core = row["paper_gflops"], row["core_gmacs"]
+    cells = (
+        row["spec"],
+        f"{row['parameters']:,}",
+        f"{row['fvcore_gmacs']:.3f}",
+        "–" if core is None else f"{core:.3f}",
+        "–" if paper is None else f"{paper:.2f}",
+        f"{row['seconds_median'] * 1e3:.2f} [{row['seconds_low'] * 1e3:.2f}, {row['seconds_high'] * 1e3:.2f}]",
+        f"{row['peak_memory_bytes'] / 1e6:.1f}",
+        row["uncounted"],
+    )
+    widths = (24, 12, 12, 8, 12, 26, 9, 0)
+
+    def joined(words: tuple[str, ...]) -> str:
+        return "".join(
+            word.ljust(width) if index in (0, len(words) - 1) else word.rjust(width) + " "
+            for index, (word, width) in enumerate(zip(words, widths, strict=True))
+        )
+
+    return f"{joined(heads)}\n{joined(cells)}" if heading else joined(cells)

@@ -1,0 +1,106 @@
+"""`python -m sisr crops`: the same crops of test images by several methods, side by side."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sisr.utils import gpus
+
+HELP = "draw the same crops of test images by several methods side by side, with PSNR and SSIM"
+EXAMPLE = (
+    "python -m sisr crops data/prepared/Urban100 --scale 4 -o crops.png \\\n"
+    "    --method results/paper/runs/edsr-x4-* ENLCN=ENLCAx4.pt SAN=downloads/SAN/Urban100\n"
+    "  python -m sisr crops data/prepared/Set5 --scale 4 --at butterfly:90,110 --size 64 --method LapSRN_x4.npz"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("set", type=Path, metavar="SET", help="a prepared set, or a folder of HR images")
+    add(
+        "--method",
+        nargs="*",
+        default=[],
+        metavar="WHAT",
+        help="run folders, weights files, folders of SR images, as in `evaluate`; LABEL=WHAT names one. "
+        "HR and bicubic always come first",
+    )
+    add("--scale", type=int, default=4, help="enlargement factor (default: 4)")
+    add(
+        "--at",
+        nargs="+",
+        default=[],
+        metavar="IMAGE:X,Y",
+        help="top-left corners of crops in HR pixels (default: for Urban100 at x4 those of the paper's Figure 5, "
+        "else of each image the crop in which bicubic errs most)",
+    )
+    add("--images", type=int, default=6, metavar="N", help="most images to show without --at (default: 6)")
+    add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or what fits into the images)")
+    add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
+    add("--device", default="auto", help=gpus.HELP)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Enlarge, crop, draw and tell."""
+    from math import isfinite
+
+    from sisr.data.pairs import open_pairs, set_name
+    from sisr.evaluation import crops
+    from sisr.report.figures import check_endings, save_as, style
+    from sisr.report.figures import crops as figure
+    from sisr.results import labels
+    from sisr.utils.errors import UsageError
+
+    if not 1 < args.scale <= 16:
+        raise UsageError(f"--scale is a whole number from 2 to 16, not {args.scale}.")
+    if args.images < 1 or (args.size is not None and args.size < 1):
+        raise UsageError("--images and --size are above 0.")
+    output = args.output or [Path(f"{set_name(args.set)}_x{args.scale}_crops.png")]
+    check_endings(output)
+    pairs = open_pairs(args.set, args.scale)
+    size = args.size or crops.fitting(pairs, args.scale)
+    methods, runs = crops.open_methods(args.method, args.scale, args.device)
+    places = crops.chosen(pairs, args.at, size) or crops.of_paper(pairs, args.scale, size)[: args.images]
+    places = places or crops.hardest(pairs, args.scale, args.images, size)
+    rows = crops.collect(pairs, args.scale, methods, places, size)
+    note = (
+        f"{pairs.name} x{args.scale}, crops of {size} x {size} HR pixels. Under each: PSNR and SSIM on Y "
+        "(protocol P1) of the whole image, and below of the crop alone."
+    )
+    if any(getattr(method, "unrounded_lr", False) for method in methods.values()):
+        note += " SRMDNF gets LR that was never rounded, as its authors test it."
+    with style.settings():
+        drawn = figure.draw(rows, *labels.trained(runs), note)
+    files = save_as(drawn, output)
+
+    def number(value: float | None) -> float | str | None:
+        return value if value is None or isfinite(value) else str(value)
+
+    found = [
+        {
+            "image": row.image,
+            "x": row.box[0],
+            "y": row.box[1],
+            "size": size,
+            "chosen": row.caption,
+            "method": panel.label,
+            "psnr": number(panel.psnr),
+            "ssim": panel.ssim,
+            "crop_psnr": number(panel.crop_psnr),
+            "crop_ssim": panel.crop_ssim,
+        }
+        for row in rows
+        for panel in row.panels
+        if panel.psnr is not None
+    ]
+    if not args.json:
+        for each in found:
+            print(
+                f"{each['image']} {each['method']}: {each['psnr']:.2f} dB, SSIM {each['ssim']:.4f}; "
+                f"crop at {each['x']},{each['y']}: {each['crop_psnr']:.2f} dB"
+                if isinstance(each["psnr"], float) and isinstance(each["crop_psnr"], float)
+                else f"{each['image']} {each['method']}: the same as HR"
+            )
+        print("\n".join(map(str, files)))
+    return {"set": pairs.name, "scale": args.scale, "crops": found, "files": [str(file) for file in files]}

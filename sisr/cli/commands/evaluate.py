@@ -1,0 +1,128 @@
+"""`python -m sisr evaluate`: PSNR and SSIM, one row an image."""
+
+import argparse
+from pathlib import Path
+
+from sisr.utils import gpus
+
+HELP = "measure PSNR and SSIM of a run, a weights file, a folder of SR images, or of bicubic and HR themselves"
+EXAMPLE = (
+    "python -m sisr evaluate results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e "
+    "--data data/prepared/Set5 data/prepared/Set14 --scale 4 --output-dir results/mine"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("what", metavar="WHAT", help="run folder, weights file, folder of SR images, or the controls bicubic and hr")
+    add("--data", type=Path, nargs="+", required=True, metavar="SET", help="prepared sets, or folders of HR images")
+    add("--scale", type=int, required=True, help="enlargement factor: 2, 3, 4 …")
+    add("--output-dir", type=Path, required=True, help="gets <set>_x<scale>.csv, and .json with how it was measured")
+    add(
+        "--protocol",
+        choices=["P1", "P2", "P3"],
+        default="P1",
+        help="Y unrounded as in the paper (P1, default), Y rounded (P2), the bicubic row that papers copy (P3)",
+    )
+    add(
+        "--boundary",
+        choices=["symmetric", "replicate"],
+        default="symmetric",
+        help="border of imresize, where LR or bicubic is made here (default: symmetric, today's MATLAB)",
+    )
+    add(
+        "--greyscale",
+        choices=["as-is", "rgb"],
+        default="as-is",
+        help="compare a greyscale HR as it is (default), or repeated to RGB and turned to Y as EDSR-like code does",
+    )
+    add("--tile", type=int, metavar="N", help="cut LR into tiles of N pixels (default: whole, where memory allows)")
+    add("--overlap", type=int, default=32, metavar="N", help="LR pixels a tile sees beyond itself (default: 32)")
+    add("--chop", action="store_true", help="four overlapping quadrants, as the released code tests")
+    add("--self-ensemble", action="store_true", help="mean over the eight flips and rotations")
+    add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
+    add("--unrounded-lr", action="store_true", help="networks get HR reduced in floating point, as SRMD is tested")
+    add("--save-images", action="store_true", help="write the SR images, too: <output-dir>/<set>_x<scale>/<image>.png")
+    add("--device", default="auto", help=gpus.HELP)
+
+
+def run(args: argparse.Namespace) -> list[dict]:
+    """Measure on every set, then write and print."""
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from sisr.data.pairs import open_pairs, set_name
+    from sisr.evaluation.evaluate import evaluate, write_rows
+    from sisr.evaluation.inference import Mode
+    from sisr.evaluation.upscalers import method
+    from sisr.utils.errors import UsageError
+
+    if not 1 < args.scale <= 16:
+        raise UsageError(f"--scale is a whole number from 2 to 16, not {args.scale}.")
+    names = [set_name(path) for path in args.data]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two of the sets are called {max(names, key=names.count)}; measure them into two folders.")
+    mode = Mode(tile=args.tile, overlap=args.overlap, chop=args.chop, self_ensemble=args.self_ensemble)
+    sets = [open_pairs(path, args.scale, args.boundary) for path in args.data]
+    what = method(
+        args.what,
+        args.scale,
+        protocol=args.protocol,
+        boundary=args.boundary,
+        device=args.device,
+        mode=mode,
+        precision=args.precision,
+        unrounded_lr=args.unrounded_lr,
+    )
+    for pairs in sets:
+        what.check(pairs, args.scale)
+    result = []
+    for name, pairs in zip(names, sets, strict=True):
+        rows, facts = evaluate(
+            what,
+            pairs,
+            args.scale,
+            args.protocol,
+            args.greyscale,
+            args.output_dir / f"{name}_x{args.scale}" if args.save_images else None,
+            partial(tqdm, total=len(pairs.names), desc=name, unit="image", leave=False, disable=None),
+        )
+        path = args.output_dir / f"{name}_x{args.scale}.csv"
+        write_rows(rows, path, {"set": name, **facts})
+        result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
+        if not args.json:
+            _tell(name, args.scale, args.protocol, facts, result[-1])
+    return result
+
+
+def _summary(rows: list) -> dict:
+    """Means with their 95 % intervals; what JSON cannot hold is a word."""
+    from math import isfinite
+
+    from sisr.results.statistics import mean
+
+    summary: dict = {"images": len(rows)}
+    for key in ("psnr", "ssim"):
+        found = mean([getattr(row, key) for row in rows])
+        summary[key] = found.value if isfinite(found.value) else str(found.value)
+        summary[f"{key}_interval"] = [found.low, found.high] if isfinite(found.low) else None
+    summary["seconds"] = sum(row.seconds for row in rows)
+    return summary
+
+
+def _tell(name: str, scale: int, protocol: str, facts: dict, summary: dict) -> None:
+    """One line a set."""
+    words = []
+    for key, digits, unit in (("psnr", 3, " dB"), ("ssim", 4, "")):
+        value, interval = summary[key], summary[f"{key}_interval"]
+        shown = value if isinstance(value, str) else f"{value:.{digits}f}"
+        between = f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
+        words.append(f"{key.upper()} {shown}{unit}{between}")
+    print(f"{name} x{scale} ({protocol}, {summary['images']} images): {', '.join(words)}  {summary['file']}")
+    if facts["other_ways"]:
+        ways = ", ".join(f"{image}: {way}" for image, way in facts["other_ways"].items())
+        print(f"  not {facts['way']}: {ways}")
+    elif facts["way"] != "whole":
+        print(f"  {facts['way']}")

@@ -1,0 +1,100 @@
+"""`python -m sisr fetch`: get image sets onto the disk."""
+
+import argparse
+from pathlib import Path
+
+HELP = "get image sets onto the disk, checked image by image"
+EXAMPLE = (
+    "python -m sisr fetch photographs photographs-test\n"
+    "  python -m sisr fetch Set5 Set14 B100 Urban100\n"
+    "  python -m sisr fetch Urban100 --from ~/Downloads/Urban100_SR.zip\n"
+    "  python -m sisr fetch --list"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="set of data/datasets.yaml, e.g. Set5")
+    add("--data", type=Path, default=Path("data"), help="folder that holds all sets (default: data)")
+    add(
+        "--from",
+        dest="origin",
+        type=Path,
+        metavar="DIR_OR_ARCHIVE",
+        help="take the set from a folder or archive that you have, in any usual layout",
+    )
+    add("--lr", type=int, nargs="+", default=[], metavar="SCALE", help="published LR images too (DIV2K; else made)")
+    add("--again", action="store_true", help="replace what is there")
+    add("--list", action="store_true", help="list all sets, with licence and whether they are there")
+    add("--catalogue", type=Path, help="another catalogue than data/datasets.yaml")
+
+
+def run(args: argparse.Namespace) -> list[dict]:
+    """Fetch the sets one after another."""
+    from sisr.data import catalog
+    from sisr.data.fetch import fetch
+    from sisr.utils.errors import UsageError
+
+    catalogue = args.catalogue or catalog.CATALOGUE
+    if args.list:
+        return _list(args, catalog.known(catalogue))
+    if not args.names:
+        raise UsageError("which set? `python -m sisr fetch --list` shows them.")
+    if args.origin is not None and len(args.names) > 1:
+        raise UsageError("--from takes one set at a time.")
+    result = []
+    for dataset in [catalog.find(name, catalogue) for name in args.names]:
+        if not args.json:
+            print(f"{dataset.name}: {dataset.terms}", flush=True)
+        got = fetch(dataset, args.data, origin=args.origin, lr=args.lr, again=args.again, quiet=args.json)
+        result.append(
+            {
+                "name": dataset.name,
+                "folder": str(got.folder),
+                "images": len(got.report.found),
+                "checked": got.report.checked,
+                "from": got.came_from,
+                "lr": got.lr,
+                "notes": got.notes,
+                "licence": dataset.licence,
+            }
+        )
+        if not args.json:
+            print(f"{got.report}, in {got.folder} ({got.came_from})")
+            for scale, origin in got.lr.items():
+                print(f"  LR x{scale}: {origin}")
+            for note in got.report.notes:
+                print(f"  note: {note}")
+    return result
+
+
+def _list(args: argparse.Namespace, sets: dict) -> list[dict]:
+    from sisr.data.image_files import list_images
+
+    result = []
+    for dataset in sets.values():
+        folder = dataset.folder(args.data) / "HR"
+        there = len(list_images(folder)) if folder.is_dir() else 0
+        result.append(
+            {
+                "name": dataset.name,
+                "title": dataset.title,
+                "role": dataset.role,
+                "images": dataset.images,
+                "there": there,
+                "megabytes": dataset.megabytes,
+                "licence": dataset.licence,
+                "terms": dataset.terms,
+                "homepage": dataset.homepage,
+                "layout": dataset.layout,
+                "scales": list(dataset.scales),
+                "apply": dataset.apply.strip() or None,
+                "traps": list(dataset.traps),
+            }
+        )
+        if not args.json:
+            how = "on request" if dataset.apply else "no download" if dataset.bundled else f"{dataset.megabytes:,} MB"
+            print(f"{dataset.name:<18}{there:>4} of {dataset.images:<4}{how:<14}{dataset.title}")
+            print(f"{'':<41}{dataset.licence}")
+    return result

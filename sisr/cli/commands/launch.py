@@ -1,0 +1,80 @@
+"""`python -m sisr launch`: a preset on one machine without Snakemake, within a limited time."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "make the experiments of a preset on one machine: many runs at once, in a limited time, gone on from later"
+EXAMPLE = (
+    "python -m sisr launch config/mini.yaml --minutes 25 --jobs 4\n"
+    "  python -m sisr launch config/mini.yaml --from ~/images --experiments table2 k_sweep --scale-steps 5\n"
+    "  python -m sisr launch config/mini.yaml --plan"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("preset", type=Path, metavar="PRESET", help="preset file, such as config/mini.yaml")
+    add("--minutes", type=float, metavar="N", help="end within this time, with checkpoints (default: no limit)")
+    add("--jobs", type=int, metavar="N", help="runs at once (default: runs_per_gpu on each GPU; without, by the cores)")
+    add("--experiments", nargs="+", metavar="NAME", help="in this order (default: table2 k_sweep table4 table1)")
+    add("--output", type=Path, metavar="DIR", help="folder of the results (default: results/<preset>)")
+    add("--data", type=Path, default=Path("data"), metavar="DIR", help="folder that holds all image sets [data]")
+    add(
+        "--from",
+        dest="origin",
+        type=Path,
+        metavar="DIR_OR_ARCHIVE",
+        help="take missing image sets from here (default: download)",
+    )
+    add(
+        "--scale-steps",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="factor of all that is counted in steps [1]",
+    )
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the preset: data.test='[Set5]' seeds='[0]'",
+    )
+    add("--device", choices=["auto", "cpu", "cuda"], help="where to train and evaluate (default: the preset's)")
+    add("--threads", type=int, help="CPU threads a command (default: the preset's, if there are cores enough)")
+    add("--grace", type=float, default=60.0, metavar="S", help="seconds of the time kept back for checkpoints [60]")
+    add("--every", type=float, default=30.0, metavar="S", help="seconds between two lines on how far it is [30]")
+    add("--plan", action="store_true", help="show the plan and what is done already, and start nothing")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Make what is missing, or show what that is."""
+    from sisr.launch.jobs import Launch, Places, order, read_preset
+    from sisr.launch.launch import launch, machine
+    from sisr.utils.errors import SisrError, UsageError
+
+    for name in ("minutes", "jobs", "threads"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name} is {value:g}; it must be above 0.")
+    config = read_preset(args.preset, args.set, args.scale_steps)
+    device = args.device or config.get("device", "auto")
+    on = machine(config, device, args.jobs, args.threads)
+    work = Launch(
+        config=config,
+        places=Places(results=args.output or Path("results") / str(config.get("preset")), data=args.data),
+        experiments=order(args.experiments, config),
+        device=device,
+        threads=on.threads,
+        origin=args.origin,
+    )
+    summary = launch(
+        work, on, minutes=args.minutes, grace=args.grace, every=args.every, quiet=args.json, plan_only=args.plan
+    )
+    if summary["failed"]:
+        names = ", ".join(summary["failed"])
+        raise SisrError(f"{len(summary['failed'])} commands failed ({names}); the same call tries them again.")
+    return summary

@@ -1,0 +1,28 @@
+"""Verb `notebook`."""
+
+import argparse
+from pathlib import Path
+
+HELP = "execute a notebook on the results of a preset, and export it to HTML"
+EXAMPLE = (
+    "python -m sisr notebook notebooks/table1.ipynb results/quick/notebooks/table1.ipynb \\\n"
+    "    --html results/quick/notebooks/table1.html --results results/quick"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("source", type=Path, help="notebook to execute")
+    parser.add_argument("output", type=Path, help="where the executed notebook is written")
+    parser.add_argument("--html", type=Path, help="where its HTML export is written")
+    parser.add_argument("--results", default="results/quick", help="folder of the preset's results [results/quick]")
+
+
+def run(args: argparse.Namespace) -> dict[str, str | None]:
+    """Execute one notebook."""
+    from sisr.report.notebooks import execute
+
+    execute(args.source, args.output, {"results": args.results}, args.html)
+    if not args.json:
+        print("\n".join(str(path) for path in (args.output, args.html) if path))
+    return {"notebook": str(args.output), "html": str(args.html) if args.html else None}

@@ -1,0 +1,99 @@
+"""`python -m sisr tables`: the paper's tables from per-image rows, as CSV, Markdown, HTML and figures."""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+HELP = "make a table and its figure from per-image rows, or show all tables that are there"
+EXAMPLE = (
+    "python -m sisr tables table1 --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e edsr-x4-s0-5c0ffee1\n"
+    "  python -m sisr tables --show --results results/quick"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="table1, table2, table4, k_sweep or compare")
+    add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
+    add("--runs", nargs="+", metavar="ID", help="runs to use (default: all that were evaluated)")
+    add(
+        "--complexity",
+        type=Path,
+        metavar="FILE.csv",
+        help="for table4 (default: complexity/table4.csv in the results) and compare (comparison/cost.csv)",
+    )
+    add("--method", action="append", metavar="LABEL=RUN[,RUN…]", help="for compare, instead of --runs: one mechanism")
+    add(
+        "--reference",
+        metavar="LABEL",
+        help="for compare: the yardstick of the others [enlca or the first]",
+    )
+    add("--show", action="store_true", help="print the tables that are there, and where everything is")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Make one table, or show what is there."""
+    from sisr.utils.errors import UsageError
+
+    if args.show == bool(args.name):
+        raise UsageError(
+            "name one table (table1, table2, table4, k_sweep, compare), or give --show to print those that are there."
+        )
+    return _show(args) if args.show else _make(args)
+
+
+def _make(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr.report import figures, tables
+    from sisr.utils.errors import UsageError
+
+    tables.check(args.name, tables.ALL)
+    if args.name == tables.COMPARISON:
+        return _compare(args)
+    if args.method or args.reference:
+        raise UsageError(f"--method and --reference are for compare only, not for {args.name}.")
+    if args.complexity and args.name != "table4":
+        raise UsageError(f"--complexity is for table4 and compare only, not for {args.name}.")
+    table = tables.build(args.name, args.results, args.runs, args.complexity)
+    # the CSV comes last: where it stands, the others do
+    drawn = figures.write(args.name, table, args.results)
+    paths = [str(path) for path in [*tables.write(args.name, table, args.results), *drawn]]
+    if not args.json:
+        print("\n".join(paths))
+    return {"table": args.name, "cells": len(table), "files": paths}
+
+
+def _compare(args: argparse.Namespace) -> dict[str, Any]:
+    """The comparison; its figures are drawn by the verb comparison-figures."""
+    from sisr.comparison import making
+    from sisr.report import tables
+
+    costs = args.complexity or args.results / "comparison" / "cost.csv"
+    table = making.table(args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None)
+    paths = tables.write(args.name, table, args.results)
+    if not args.json:
+        print("\n".join(map(str, paths)))
+    return {"table": args.name, "cells": len(table), "files": list(map(str, paths))}
+
+
+def _show(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr.report import tables
+    from sisr.report.tables import render
+    from sisr.utils.errors import SisrError
+
+    names = [name for name in tables.ALL if (args.results / "tables" / f"{name}.csv").is_file()]
+    if not names:
+        raise SisrError(f"there are no tables in {args.results}/tables; make one with python -m sisr tables table1.")
+    if not args.json:
+        width = shutil.get_terminal_size(fallback=(200, 50)).columns
+        for name in names:
+            print(f"{render.terminal(tables.view(name, tables.read(name, args.results)), width)}\n")
+    files = {
+        kind: [str(path) for path in sorted((args.results / kind).glob("*")) if path.is_file() and path.name[0] != "."]
+        for kind in ("tables", "figures", "notebooks")
+    }
+    if not args.json:
+        for kind, paths in files.items():
+            print(f"{kind}:" + "".join(f"\n  {path}" for path in paths) if paths else f"{kind}: none")
+    return {"shown": names, **files}

@@ -1,0 +1,102 @@
+"""What a comparison says, in sentences that are computed from its cells."""
+
+from collections import Counter
+
+from sisr.comparison.result import Comparison
+from sisr.results.cells import span, text
+from sisr.results.runs import CONTROLS
+from sisr.results.significance import BETTER, SAME, UNTOLD, WORSE
+
+VERDICTS = (BETTER, WORSE, SAME, UNTOLD)
+_SAME = 0.05
+"""Costs that differ by less than this share are called about the same."""
+_COSTS = (
+    ("forward_seconds", "time of a forward pass"),
+    ("training_seconds", "time of forward and backward"),
+    ("peak_memory_bytes", "peak memory"),
+    ("gflops", "operations"),
+)
+
+
+def verdict(comparison: Comparison, label: str, dataset: str, quantity: str = "psnr") -> tuple[str, str]:
+    """One of `VERDICTS` and its reason (mostly blank); two blanks where there is none."""
+    word, _, reason = comparison.text(label, f"{quantity}_verdict", dataset).partition(":")
+    return word.strip(), reason.strip()
+
+
+def summary(comparison: Comparison, label: str) -> list[tuple[str, str]]:
+    """(verdict, words) on PSNR over all sets: `better on 2 of 3 sets`, `no difference found on 1 of 3 sets`."""
+    found = [verdict(comparison, label, dataset)[0] for dataset in comparison.datasets]
+    counts = Counter(word for word in found if word)
+    words = {SAME: "no difference found"}
+    sets = sum(counts.values())
+    return [
+        (word, words.get(word, word) + (f" on {counts[word]} of {sets} sets" if sets > 1 else ""))
+        for word in VERDICTS
+        if word in counts
+    ]
+
+
+def sentence(comparison: Comparison, label: str, dataset: str) -> str:
+    """What the test says of PSNR on one set; blank where there is no difference measured."""
+    found = comparison.measured(label, "psnr_difference", dataset)
+    if found is None:
+        return ""
+    reference, (word, reason) = comparison.reference, verdict(comparison, label, dataset)
+    p = comparison.measured(label, "psnr_p_corrected", dataset)
+    images = comparison.cell(label, "psnr_difference", dataset)["images"]
+    gain = f"{text(found.value, 3, sign=True)} dB {span(found.low, found.high, 3, sign=True)}".strip()
+    gain += f" over {int(images)} images" if images == images and images else ""
+    gain += f", corrected p {p_value(p.value)}" if p else ""
+    if word in (BETTER, WORSE):
+        return f"On {dataset}, {label} is {word} than {reference}: {gain}."
+    if word == SAME:
+        return f"On {dataset}, no difference between {label} and {reference} was found: {gain}."
+    why = f": {reason.rstrip('.')}" if reason else ""
+    return f"Whether {label} differs from {reference} on {dataset} cannot be told{why}. Measured: {gain}."
+
+
+def cost(comparison: Comparison, label: str) -> str:
+    """What the mechanism takes beside the reference; blank where nothing of it was measured."""
+    parts = []
+    for quantity, name in _COSTS:
+        mine, other = comparison.measured(label, quantity), comparison.measured(comparison.reference, quantity)
+        if mine and other and other.value > 0:
+            ratio = mine.value / other.value
+            much = "about the same" if abs(ratio - 1) < _SAME else f"{times(ratio)} the"
+            parts.append(f"{much} {name}")
+    if not parts:
+        return ""
+    most = ", ".join(parts[:-1])
+    return f"Beside {comparison.reference} it takes {most + ' and ' if most else ''}{parts[-1]}."
+
+
+def findings(comparison: Comparison) -> list[str]:
+    """All sentences, mechanism by mechanism, and where bicubic enlargement stands."""
+    said = []
+    for label in comparison.others:
+        said += [sentence(comparison, label, dataset) for dataset in comparison.datasets]
+        said.append(cost(comparison, label))
+    floor = CONTROLS["bicubic"]
+    for dataset in comparison.datasets:
+        own = comparison.measured(comparison.reference, "psnr", dataset)
+        low = comparison.measured(floor, "psnr", dataset)
+        if own and low:
+            gain = own.value - low.value
+            where = "above" if gain >= 0 else "below"
+            said.append(f"On {dataset}, {comparison.reference} is {text(abs(gain), 2)} dB {where} bicubic enlargement.")
+    return [line for line in said if line]
+
+
+def times(ratio: float) -> str:
+    """A ratio in words, with two significant digits: `37 times`, `1.3 times`, `4.2 % of`, `less than 0.01 % of`."""
+    if ratio < 1e-4:
+        return "less than 0.01 % of"
+    if ratio < 0.1:
+        return f"{100 * ratio:.2g} % of"
+    return (f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}" if ratio < 1 else f"{ratio:.1f}") + " times"
+
+
+def p_value(p: float) -> str:
+    """A p-value with its relation: `= 0.034`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"

@@ -1,0 +1,242 @@
+"""The comparison: what each mechanism reaches under the same recipe, how sure that is, and what it costs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sisr.results import significance, statistics
+from sisr.results.cells import Cell, frame, measured, origin, same_images
+from sisr.results.runs import CONTROLS, Run, Setting, datasets, group, same_protocol
+from sisr.utils.errors import SisrError
+
+QUANTITIES = {"psnr": "dB", "ssim": ""}
+COSTS = {
+    # quantity: unit, kind of row, columns of the figure and of its interval in a file of `sisr.cost`
+    "parameters": ("", "mechanism", "parameters", ()),
+    "gflops": ("GFLOP", "mechanism", "gflops", ()),
+    "forward_seconds": ("s", "mechanism", "seconds_median", ("seconds_low", "seconds_high")),
+    "training_seconds": ("s", "mechanism", "training_seconds", ("training_low", "training_high")),
+    "peak_memory_bytes": ("byte", "mechanism", "peak_memory_bytes", ()),
+    "network_parameters": ("", "network", "parameters", ()),
+    "network_gflops": ("GFLOP", "network", "gflops", ()),
+    "network_forward_seconds": ("s", "network", "seconds_median", ("seconds_low", "seconds_high")),
+    "network_training_seconds": ("s", "network", "training_seconds", ("training_low", "training_high")),
+}
+
+
+_COMPARED = (
+    "attention", "attention_options", "name", "slots", "contrastive_weight", "contrastive_start", "redraw_every",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One mechanism against the reference on one set, by one quantity."""
+
+    label: str
+    dataset: str
+    quantity: str
+    found: significance.Difference
+    bound: float
+    """The difference that is told by its size alone."""
+
+    def tested(self, p: float) -> bool:
+        """Whether the test tells the difference, with the corrected p."""
+        return self.found.trainings and p < significance.LEVEL
+
+
+def settings(methods: Mapping[str, list[Run]]) -> dict[str, Setting]:
+    """The runs of each label as one setting.
+
+    Raises SisrError where the runs of a label differ in more than their seed, two have the same seed, or labels were
+    trained at different scales.
+    """
+    found = {}
+    for label, runs in methods.items():
+        together = group(runs)
+        if len(together) > 1:
+            one, other = together[0].first.id, together[1].first.id
+            raise SisrError(f"{label}: {one} and {other} differ in more than their seed; compare them as two methods.")
+        seeds = [run.seed for run in together[0].runs]
+        if len(set(seeds)) < len(seeds):
+            raise SisrError(f"{label} names two runs with the seed {max(seeds, key=seeds.count)}; take one out.")
+        files = {run.provenance.get("attention_sha256") for run in runs}
+        if len(files) > 1:
+            raise SisrError(
+                f"{label}: its runs were trained with different versions of {_file(runs)}; train them again."
+            )
+        found[label] = together[0]
+    scales = sorted({setting.first.scale for setting in found.values()})
+    if len(scales) > 1:
+        raise SisrError(f"a comparison is at one scale, not at {' and '.join(f'x{scale}' for scale in scales)}.")
+    return found
+
+
+def _file(runs: list[Run]) -> str:
+    return next(str(run.provenance["attention_file"]) for run in runs if "attention_file" in run.provenance)
+
+
+def build(
+    methods: Mapping[str, list[Run]], controls: list[Run], reference: str, preset: str, costs: Path | None = None
+) -> pd.DataFrame:
+    """All cells of the comparison.
+
+    methods: runs by label, those of a label differing in their seed only. controls: bicubic and HR, where they were
+    measured. costs: a file of `python -m sisr complexity --label`.
+    Raises SisrError with one sentence where the runs cannot be compared.
+    """
+    found = settings(methods)
+    aside = {CONTROLS[run.control]: Setting((run,)) for run in controls if run.control}
+    everything = found | aside
+    same_protocol(everything.values())
+    pairs = _pairs(found, aside.get("bicubic"), reference)
+    return frame(
+        [
+            *_levels(everything, set(aside), reference, preset),
+            *_differences(pairs, found, reference, preset),
+            *(_costs(list(found), costs, preset) if costs else ()),
+        ]
+    )
+
+
+def _levels(everything: dict[str, Setting], aside: set[str], reference: str, preset: str) -> Iterator[Cell]:
+    for dataset in datasets(everything.values()):
+        for label, setting in everything.items():
+            for quantity, unit in QUANTITIES.items():
+                known: dict[str, Any] = {
+                    "table": "compare", "row": label, "kind": "control" if label in aside else "mechanism",
+                    "scale": setting.first.scale, "dataset": dataset, "quantity": quantity, "unit": unit,
+                    "note": "reference" if label == reference else "",
+                }  # fmt: skip
+                if dataset not in setting.datasets:
+                    note = f"{label} was not evaluated on {dataset}"
+                    yield Cell(**known | {"note": "; ".join(part for part in (known["note"], note) if part)})
+                else:
+                    yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+
+
+def _pairs(found: dict[str, Setting], bicubic: Setting | None, reference: str) -> list[_Pair]:
+    base = found[reference]
+    pairs = []
+    for dataset in base.datasets:
+        for label, setting in found.items():
+            if label == reference or dataset not in setting.datasets:
+                continue
+            same_images(setting, base, dataset)
+            for quantity in QUANTITIES:
+                values, yardstick = setting.values(dataset, quantity), base.values(dataset, quantity)
+                compared = significance.compare(values, yardstick, _seeds(setting), _seeds(base))
+                above = None
+                if bicubic is not None and dataset in bicubic.datasets:
+                    better = max(values.mean(), yardstick.mean())
+                    above = float(better - bicubic.values(dataset, quantity).mean())
+                alike = compared.same_seeds and _starts_at_bicubic(setting) and _starts_at_bicubic(base)
+                bound = significance.by_size(quantity, above, alike)
+                pairs.append(_Pair(label, dataset, quantity, compared, bound))
+    return pairs
+
+
+def _seeds(setting: Setting) -> list[int]:
+    return [run.seed for run in setting.runs]
+
+
+def _starts_at_bicubic(setting: Setting) -> bool:
+    return bool(setting.first.config.get("network", {}).get("initialisation") == "interpolation")
+
+
+def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, preset: str) -> Iterator[Cell]:
+    corrected = significance.corrected([pair.found.p for pair in pairs])
+    tests = sum(p == p for p in corrected)
+    for pair, p in zip(pairs, corrected, strict=True):
+        setting = found[pair.label]
+        known: dict[str, Any] = {
+            "table": "compare", "row": pair.label, "kind": "mechanism", "scale": setting.first.scale,
+            "dataset": pair.dataset,
+        }  # fmt: skip
+        other = otherwise(setting.first, found[reference].first)
+        note = f"to {reference}" + (f"; trained otherwise than {reference}: {', '.join(other)}" if other else "")
+        name = {"quantity": f"{pair.quantity}_difference", "unit": QUANTITIES[pair.quantity], "note": note}
+        yield measured(known | name, setting, pair.found.interval, preset)
+        where: dict[str, Any] = {
+            **origin(setting, preset), "protocol": setting.protocol(pair.dataset),
+            "images": pair.found.interval.images, "seeds": pair.found.interval.seeds,
+        }  # fmt: skip
+        told = significance.verdict(pair.found, p, pair.bound)
+        scope = "" if pair.found.trainings else "; it says nothing of other trainings"
+        for quantity, value, why in (
+            ("p", pair.found.p, pair.found.test + (scope if pair.found.p == pair.found.p else "")),
+            ("p_corrected", p, f"Benjamini-Hochberg over the {tests} tests of this table"),
+            ("verdict", told, _why(told, pair, p)),
+        ):
+            blank = value != value
+            yield Cell(
+                **known, **where, quantity=f"{pair.quantity}_{quantity}", unit="",
+                measured=None if blank else value, note=why,
+            )  # fmt: skip
+
+
+def _why(told: str, pair: _Pair, p: float) -> str:
+    """What a verdict rests on."""
+    size = f"{pair.bound:.2g} {QUANTITIES[pair.quantity]}".strip()
+    if told.startswith(significance.UNTOLD) and isfinite(p):
+        return f"its size is told from {size}, smaller differences with several seeds"
+    if told not in (significance.BETTER, significance.WORSE):
+        return ""
+    return f"corrected p below {significance.LEVEL:g}" if pair.tested(p) else f"by its size: larger than {size}"
+
+
+def otherwise(run: Run, other: Run) -> list[str]:
+    """Settings of the recipe that two runs do not share; the attention and its loss are what is compared."""
+    apart = []
+    for part in ("network", "training", "data"):
+        one, two = (dict(each.config.get(part, {})) for each in (run, other))
+        for key in sorted(set(one) | set(two)):
+            if key not in _COMPARED and one.get(key) != two.get(key):
+                apart.append(f"{key} {one.get(key)} and not {two.get(key)}")
+    return apart
+
+
+def _costs(labels: list[str], file: Path, preset: str) -> Iterator[Cell]:
+    table = read_costs(file)
+    for label in labels:
+        for quantity, (unit, kind, column, ends) in COSTS.items():
+            known: dict[str, Any] = {
+                "table": "compare", "row": label, "kind": "mechanism", "quantity": quantity, "unit": unit,
+            }  # fmt: skip
+            rows = table[(table["label"] == label) & (table["kind"] == kind)]
+            if rows.empty:
+                yield Cell(**known, note="its cost was not measured")
+                continue
+            # the stated size is the largest that was measured
+            cost = rows.iloc[int((rows["height"] * rows["width"]).to_numpy().argmax())]
+            if cost[column] != cost[column]:
+                yield Cell(**known, note="not measured")
+                continue
+            shape = f"{cost['height']}x{cost['width']}"
+            note = f"one {shape} feature map of {cost['channels']} channels" if kind == "mechanism" else f"LR {shape}"
+            if column == "gflops":
+                note = f"{cost['gflops_convention']}; {note}"
+            low, high = (float(cost[end]) for end in ends) if ends else (None, None)
+            yield Cell(
+                **known, measured=float(cost[column]), low=low, high=high, interval="quartiles" if ends else "",
+                note=note, hardware=f"{cost['device']} ({cost['threads']} threads)", torch=str(cost["torch"]),
+                preset=preset,
+            )  # fmt: skip
+
+
+def read_costs(file: Path) -> pd.DataFrame:
+    """Rows of a complexity file that was measured with labels. Raises SisrError where it is none."""
+    if not file.is_file():
+        raise SisrError(f"there are no measurements of cost at {file}; run python -m sisr complexity --label … first.")
+    table = pd.read_csv(file, dtype={"label": str, "gflops_convention": str})
+    needed = {"label", "kind", "height", "width", "channels", "device", "threads", "torch", "gflops_convention"}
+    needed |= {column for _, _, name, ends in COSTS.values() for column in (name, *ends)}
+    if missing := needed - set(table.columns):
+        raise SisrError(
+            f"{file} lacks the column {min(missing)}; make it again with python -m sisr complexity --label."
+        )
+    return table

@@ -1,0 +1,245 @@
+"""From a preset to the runs it needs: which network, scale and seed stands behind which row of which table.
+
+Only the standard library, PyYAML and jsonschema are imported, so that the workflow can be planned without torch.
+"""
+
+import ast
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sisr.config import comparison as planning
+from sisr.config.comparison import Comparison
+from sisr.config.recipes import TRAINING, attention_options
+from sisr.config.run import Network, Run, Training
+from sisr.config.schema import check_schema, from_command_line, nearest
+from sisr.utils.errors import UsageError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
+# mechanisms that have no auxiliary loss, and those that have a random projection: what a run's configuration
+# does not depend on is left out of it, so that changing it retrains nothing
+_WITHOUT_PROJECTION = {None, "channel", "convolution", "nla", "nlsa", "shifted_window", "top_k"}
+_WITHOUT_LOSS = _WITHOUT_PROJECTION | {"enla"}
+_SCALES = (2, 3, 4)
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a preset asks for: the runs of each table, and the data sets."""
+
+    preset: str
+    experiments: dict[str, tuple[Run, ...]]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    published: dict[str, Path]
+    """Weights files of published networks to measure for Table 1, by `<network>-x<scale>`."""
+    mechanisms: tuple[str, ...]
+    """Mechanisms of Table 4, as `python -m sisr complexity` takes them: `enlca:m=128`."""
+    comparison: Comparison | None = None
+    """Mechanisms to compare, where some were named."""
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """All runs by their id; one that several tables share is there once."""
+        compared = () if self.comparison is None else self.comparison.runs.values()
+        return {run.id: run for runs in (*self.experiments.values(), *compared) for run in runs}
+
+
+def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
+    """Check a preset and resolve it.
+
+    Args:
+        config: the merged configuration, as in `config/quick.yaml`.
+        root: folder that holds `data/`.
+
+    Raises:
+        UsageError: with one sentence, for anything in the configuration that cannot work.
+    """
+    config = from_command_line(copy.deepcopy(config))
+    check_schema(config)
+    _check_attention(config)
+    comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
+    train, test = _data_sets(config, root)
+    _check_scales(config, (*train, *test, *config["data"].get("validate", [])), comparison)
+    experiments = {
+        "table1": tuple(_table1(config)),
+        "table2": tuple(_table2(config)),
+        "table4": tuple(_table4(config)),
+        "k_sweep": tuple(_k_sweep(config)),
+    }
+    return Plan(
+        preset=config["preset"],
+        experiments=experiments,
+        train=train,
+        test=test,
+        published=_published(config, root),
+        mechanisms=tuple(_mechanisms(config["table4"])),
+        comparison=comparison,
+    )
+
+
+def known_attention(folder: Path = _ROOT / "models" / "attention") -> dict[str, Path]:
+    """Files of the registered mechanisms by name, read from the source: importing them would need torch."""
+    names: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            for call in getattr(node, "decorator_list", []):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "register":
+                    names |= {str(word.value): file for word in call.args if isinstance(word, ast.Constant)}
+    return names
+
+
+def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: str | None, **options: Any) -> Run:
+    recipe = config["recipe"]
+    training = {**TRAINING[recipe], **config["training"]}
+    if isinstance(training["patch"], dict):
+        by_scale = {int(key): value for key, value in training["patch"].items()}
+        if scale not in by_scale:
+            raise UsageError(f"training.patch has no value for x{scale}; add one.")
+        training["patch"] = by_scale[scale]
+    if attention in _WITHOUT_LOSS or not training["contrastive_weight"]:
+        training |= {"contrastive_weight": 0.0, "contrastive_start": 0}
+    if attention in _WITHOUT_PROJECTION:
+        training["redraw_every"] = 0
+    network = dict(config["network"])
+    slots = network.pop("slots", None)
+    if attention is not None:
+        options = {**_options(config, attention), **options}
+    return Run(
+        network=Network(
+            name=name,
+            scale=scale,
+            attention=attention,
+            attention_options=options,
+            slots=None if attention is None or slots is None else tuple(slots),
+            **network,
+        ),
+        training=Training(recipe=recipe, **training),
+        train=tuple(config["data"]["train"]),
+        seed=seed,
+    )
+
+
+def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
+    own = config.get("attention_options", {}).get(attention, {})
+    options = {**attention_options(config["recipe"], attention), **own}
+    # 6 and 6.0 are one amplification factor, and one run
+    return options | ({"k": float(options["k"])} if "k" in options else {})
+
+
+def _table1(config: dict[str, Any]) -> Iterator[Run]:
+    for scale in config["table1"]["scales"]:
+        for name in config["table1"]["networks"]:
+            for seed in config["seeds"]:
+                yield _run(config, seed, scale, name, _NETWORK_ATTENTION[name])
+
+
+def _table2(config: dict[str, Any]) -> Iterator[Run]:
+    scale = config["table2"]["scale"]
+    amplification = _options(config, "enlca")["k"]
+    for seed in config["seeds"]:
+        yield _run(config, seed, scale, "edsr", None)
+        yield _run(config, seed, scale, "edsr", "enla", k=1.0)
+        yield _run(config, seed, scale, "edsr", "enla", k=amplification)
+        yield _run(config, seed, scale, "enlcn", "enlca")
+
+
+def _table4(config: dict[str, Any]) -> Iterator[Run]:
+    table = config["table4"]
+    for seed in config["seeds"]:
+        for attention in table["attention"]:
+            yield _run(config, seed, table["scale"], "edsr", attention)
+        for rounds in table["rounds"]:
+            yield _run(config, seed, table["scale"], "nlsn", "nlsa", rounds=rounds)
+        for m in table["m"]:
+            yield _run(config, seed, table["scale"], "enlcn", "enlca", m=m)
+
+
+def _k_sweep(config: dict[str, Any]) -> Iterator[Run]:
+    for seed in config["seeds"]:
+        for k in config["k_sweep"]["k"]:
+            yield _run(config, seed, config["k_sweep"]["scale"], "enlcn", "enlca", k=float(k))
+
+
+def _mechanisms(table: dict[str, Any]) -> Iterator[str]:
+    yield from table["attention"]
+    yield from (f"nlsa:rounds={rounds}" for rounds in table["rounds"])
+    yield from (f"enlca:m={m}" for m in table["m"])
+
+
+def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
+    """Only scales that Table 1 shows; a file that is not there is told now, and not after hours."""
+    found = {}
+    for name, files in config.get("published_weights", {}).items():
+        for scale, file in files.items():
+            if not (root / file).is_file():
+                raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
+            if int(scale) in config["table1"]["scales"]:
+                found[f"{name}-x{scale}"] = Path(file)
+    return found
+
+
+def _check_attention(config: dict[str, Any]) -> None:
+    known = known_attention()
+    for name in (*config["table4"]["attention"], *config.get("attention_options", {})):
+        if ":" not in name and name not in known:
+            raise UsageError(f"there is no attention {name!r}; {nearest(name, list(known))}")
+
+
+def _descriptions() -> dict[str, Any]:
+    text = (_ROOT / "data" / "datasets.yaml").read_text()
+    descriptions: dict[str, Any] = yaml.safe_load(text)["sets"]
+    return descriptions
+
+
+def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the training and test sets; those `test_if_present` only where their images are there."""
+    data = config["data"]
+    known = _descriptions()
+    folders = data.get("folders", {})
+    for name, folder in folders.items():
+        if name in known:
+            raise UsageError(f"data.folders calls a folder {name!r}, which is the name of a known data set.")
+        _check_folder(name, root / folder)
+    for name in (*data["train"], *data["test"], *data.get("test_if_present", []), *data.get("validate", [])):
+        if name not in known and name not in folders:
+            raise UsageError(f"there is no data set {name!r}; {nearest(name, [*known, *folders])}")
+    present = [
+        name
+        for name in data.get("test_if_present", [])
+        if name not in data["test"] and _has_images(root / "data" / name / "HR")
+    ]
+    both = set(data["train"]) & {*data["test"], *present}
+    if both:
+        raise UsageError(f"{min(both)} is both a training set and a test set; take it out of one.")
+    return tuple(data["train"]), (*data["test"], *present)
+
+
+def _has_images(folder: Path) -> bool:
+    return folder.is_dir() and any(file.suffix.lower() in IMAGES for file in folder.iterdir())
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"data.folders.{name} is {folder}, which is not a folder.")
+    if not (_has_images(folder) or _has_images(folder / "HR")):
+        raise UsageError(f"data.folders.{name} is {folder}, which holds no images ({', '.join(IMAGES)}).")
+
+
+def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Comparison | None) -> None:
+    known = _descriptions()
+    scales = {*config["table1"]["scales"], *(config[table]["scale"] for table in ("table2", "table4", "k_sweep"))}
+    scales |= {comparison.scale} if comparison else set()
+    for name in names:
+        # sets without LR images of their own are reduced here
+        offered = known.get(name, {}).get("scales") or _SCALES
+        for scale in sorted(scales - set(offered)):
+            listed = ", ".join(f"x{item}" for item in offered)
+            raise UsageError(f"{name} is there at {listed}, not at x{scale}; choose one of these scales.")

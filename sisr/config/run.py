@@ -1,0 +1,231 @@
+"""The resolved configuration of a run: one network, one scale, one seed, one training recipe.
+
+Only the standard library is used here, so that the workflow can plan runs on a machine without torch.
+"""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any
+
+from sisr.utils.errors import UsageError
+
+PRECISIONS = ("float32", "bfloat16")
+INITIALISATIONS = ("pytorch", "interpolation")
+
+
+def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any) -> Any:
+    """A dataclass field whose explanation the command line shows; `paper` is the paper's value.
+
+    later: the setting was added after runs had been made without it: at its default it does not enter the run's id, so
+    that those runs keep theirs.
+    """
+    return field(metadata={"help": help_, "paper": paper, "later": later}, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What is trained: a registered network and the attention in its slots."""
+
+    name: str = _setting("registered network: see `python -m sisr models`", default="enlcn")
+    scale: int = _setting("enlargement factor", paper="2 and 4", default=4)
+    blocks: int = _setting("residual blocks of the EDSR backbone", paper="32", default=32)
+    channels: int = _setting("channels of the EDSR backbone", paper="256", default=256)
+    residual_scale: float = _setting("factor on each residual branch", paper="0.1", default=0.1)
+    attention: str | None = _setting("registered attention, package.module:Class, or none", default=None)
+    attention_options: dict[str, Any] = _setting("options of the attention", default_factory=dict)
+    slots: tuple[int, ...] | None = _setting(
+        "places of the attention, each the number of blocks before it; none given: at the start and after every eighth",
+        paper="0 8 16 24 32",
+        default=None,
+    )
+    initialisation: str = _setting(
+        "pytorch (its defaults) or interpolation (the same network, starting close to bicubic)",
+        paper="pytorch (released code)",
+        default="pytorch",
+    )
+
+    def __post_init__(self) -> None:
+        _positive(self, "scale", "blocks", "channels", "residual_scale")
+        _one_of(self, "initialisation", INITIALISATIONS)
+        for slot in self.slots or ():
+            if not 0 <= slot <= self.blocks:
+                raise UsageError(
+                    f"slot {slot} does not exist in a network of {self.blocks} blocks; "
+                    f"slots count the blocks before the attention, 0 to {self.blocks}."
+                )
+
+    def options(self) -> dict[str, Any]:
+        """What `models.create` takes besides name and scale."""
+        return {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("name", "scale")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How it is trained. Everything that is counted is counted in steps (one batch each)."""
+
+    recipe: str = _setting("which recipe the values come from (a label): paper or released", default="paper")
+    steps: int = _setting("training steps", paper="1,000 epochs; 1,000 steps each (released code)", default=1_000_000)
+    batch: int = _setting("patches a step", paper="16", default=16)
+    patch: int = _setting("side of the LR patches in pixels", paper="28 at x4, 46 at x2", default=28)
+    learning_rate: float = _setting("Adam's learning rate at the start", paper="1e-4", default=1e-4)
+    beta1: float = _setting("Adam's first decay rate", paper="0.9", default=0.9)
+    beta2: float = _setting("Adam's second decay rate", paper="0.99 (released code: 0.999)", default=0.99)
+    epsilon: float = _setting("Adam's epsilon", paper="not known; 1e-8 (released code)", default=1e-8)
+    halve_every: int = _setting("steps after which the learning rate is halved", paper="200 epochs", default=200_000)
+    contrastive_weight: float = _setting(
+        "weight λ of the attention's auxiliary loss, 0 for none",
+        paper="not known; 0.001 (released code)",
+        default=0.0,
+    )
+    contrastive_start: int = _setting(
+        "step from which the auxiliary loss counts", paper="after 150 epochs", default=150_000
+    )
+    redraw_every: int = _setting(
+        "steps between two draws of the random projection, 0 for never", paper="every epoch", default=1_000
+    )
+    precision: str = _setting("float32, or bfloat16 autocast", paper="float32 (released code)", default="float32")
+    channels_last: bool = _setting("keep tensors in channels-last layout", default=False)
+    compile: bool = _setting(
+        "compile the network with torch.compile; where no compiler works, training goes on without", default=False
+    )
+    tf32: bool = _setting(
+        "let a GPU round the factors of float32 products to 10 bits (TF32)",
+        paper="not known",
+        later=True,
+        default=False,
+    )
+    accumulate: int = _setting(
+        "parts that a batch is computed in, one after another, where memory is short", paper="1", later=True, default=1
+    )
+    ema_decay: float = _setting(
+        "decay of an exponential moving average of the weights, which is then what the run ends with; 0 for none",
+        paper="none",
+        later=True,
+        default=0.0,
+    )
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon")
+        _not_negative(self, "contrastive_weight", "contrastive_start", "redraw_every")
+        _one_of(self, "precision", PRECISIONS)
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            raise UsageError(
+                f"a batch of {self.batch} does not divide into {self.accumulate} equal parts; choose a divisor for "
+                "accumulate."
+            )
+        for name in ("beta1", "beta2", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1.")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of one step (counted from 0): halved every `halve_every` steps."""
+        return self.learning_rate * 0.5 ** (step // self.halve_every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One network trained once. Equal configurations are one run, whichever table asks for it."""
+
+    network: Network
+    training: Training
+    train: tuple[str, ...] = _setting("training sets", paper="DIV2K 0001-0800", default=("photographs",))
+    seed: int = _setting("seed of initialisation, crops and projections", paper="1 (released code)", default=0)
+
+    @property
+    def id(self) -> str:
+        """Readable and unique: names first, then a short hash of the whole resolved configuration."""
+        network = self.network
+        parts = [network.name, f"x{network.scale}"]
+        # a network whose attention is not the one its name promises says so
+        if network.attention and {"enlcn": "enlca", "nlsn": "nlsa"}.get(network.name) != network.attention:
+            parts.append(re.sub(r"[^A-Za-z0-9]+", "_", network.attention.split(":")[-1]))
+        for option, letter in (("k", "k"), ("m", "m"), ("rounds", "r")):
+            if option in network.attention_options:
+                parts.append(f"{letter}{network.attention_options[option]:g}")
+        parts += [f"s{self.seed}", self.digest]
+        return "-".join(parts)
+
+    @property
+    def digest(self) -> str:
+        """First eight hexadecimal digits of the SHA-256 of the configuration."""
+        plain = self.as_dict()
+        for part, settings in (("network", self.network), ("training", self.training)):
+            for setting in fields(settings):
+                if setting.metadata.get("later") and getattr(settings, setting.name) == _default(setting):
+                    del plain[part][setting.name]
+        text = json.dumps(plain, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types: what `config.json` holds and `from_dict` reads."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain["data"] = {"train": plain.pop("train")}
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Run":
+        """Inverse of `as_dict`. Unknown keys raise UsageError."""
+        try:
+            network = dict(plain["network"])
+            if network.get("slots") is not None:
+                network["slots"] = tuple(network["slots"])
+            return cls(
+                network=Network(**network),
+                training=Training(**plain["training"]),
+                train=tuple(plain["data"]["train"]),
+                seed=plain["seed"],
+            )
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"this is not the configuration of a run: {error}.") from error
+
+    def arguments(self) -> list[str]:
+        """The words after `python -m sisr train` that make exactly this run."""
+        words: list[str] = []
+        for part in (self.network, self.training):
+            for setting in fields(part):
+                value = getattr(part, setting.name)
+                if value == _default(setting) and setting.name != "name":
+                    continue  # None is always a default
+                words += _words(flag(setting.name), value)
+        return [*words, "--train", *self.train, "--seed", str(self.seed)]
+
+
+def flag(name: str) -> str:
+    """Command-line flag of a setting: `halve_every` is `--halve-every`, the network's name is `--network`."""
+    return "--network" if name == "name" else "--" + name.replace("_", "-")
+
+
+def _default(setting: "Field[Any]") -> Any:
+    return setting.default_factory() if callable(setting.default_factory) else setting.default
+
+
+def _words(flag_: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [flag_ if value else flag_.replace("--", "--no-", 1)]
+    if isinstance(value, dict):
+        return [flag_, *(f"{key}={json.dumps(item)}" for key, item in sorted(value.items()))]
+    if isinstance(value, tuple):
+        return [flag_, *map(str, value)]
+    return [flag_, str(value)]
+
+
+def _positive(part: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(part, name)
+        if not (value > 0 and math.isfinite(value)):
+            raise UsageError(f"{name} is {value}; it must be above 0.")
+
+
+def _not_negative(part: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(part, name)
+        if not (value >= 0 and math.isfinite(value)):
+            raise UsageError(f"{name} is {value}; it must be 0 or more.")
+
+
+def _one_of(part: Any, name: str, allowed: tuple[str, ...]) -> None:
+    if getattr(part, name) not in allowed:
+        raise UsageError(f"{name} is {getattr(part, name)!r}; it must be one of {', '.join(allowed)}.")

@@ -1,0 +1,111 @@
+"""A configuration is checked before anything runs, and what is wrong is said in one sentence.
+
+A machine that only trains need not have jsonschema: a configuration is taken as it is there.
+"""
+
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sisr.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    import jsonschema
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
+    """Raise UsageError with one sentence for the first thing in `config` that its schema does not allow."""
+    errors = _errors(config, schema_file)
+    if errors:
+        raise UsageError(_sentence(min(errors, key=lambda error: list(map(str, error.absolute_path)))))
+
+
+def from_command_line(config: dict[str, Any], schema_file: Path = SCHEMA) -> dict[str, Any]:
+    """The configuration with numbers and booleans where the schema has no text.
+
+    `snakemake --config 'k_sweep={k: [1, 6]}'` hands everything within braces over as text.
+    """
+    config = {**config, "attention_options": _plain(config.get("attention_options", {}))}
+    for error in _errors(config, schema_file):
+        if isinstance(error.instance, str | list | dict) and error.absolute_path:
+            *parents, last = error.absolute_path
+            part: Any = config
+            for parent in parents:
+                part = part[parent]
+            part[last] = _plain(error.instance)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """Text that is a number or a boolean becomes one, also within lists and mappings."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(value.lower(), value)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """`; did you mean X?` when something is close, else the list of what there is."""
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}."
+
+
+def can_check() -> bool:
+    """Whether jsonschema is there, without which no configuration is checked."""
+    return find_spec("jsonschema") is not None
+
+
+def _errors(config: dict[str, Any], schema_file: Path) -> "list[jsonschema.ValidationError]":
+    """What a configuration has that its schema does not allow; nothing where jsonschema is missing."""
+    if not can_check():
+        return []
+    import jsonschema
+
+    return list(jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text())).iter_errors(config))
+
+
+def _sentence(error: "jsonschema.ValidationError") -> str:
+    where = ".".join(str(part) for part in error.absolute_path)
+    value: Any = error.instance
+    bound: Any = error.validator_value
+    schema: Any = error.schema
+    match error.validator:
+        case "additionalProperties":
+            known = list(schema["properties"])
+            unknown = next(key for key in value if key not in known)
+            name = f"{where}.{unknown}" if where else unknown
+            return f"the configuration has an unknown key {name!r}; {nearest(str(unknown), known)}"
+        case "required":
+            missing = next(key for key in bound if key not in value)
+            name = f"{where}.{missing}" if where else missing
+            return f"the configuration lacks the key {name!r}; config/README.md explains it."
+        case "enum":
+            return f"{where} is {value!r}; {nearest(str(value), [str(item) for item in bound])}"
+        case "exclusiveMinimum":
+            return f"{where} is {value}; it must be above {bound}."
+        case "minimum":
+            return f"{where} is {value}; it must be at least {bound}."
+        case "maximum":
+            return f"{where} is {value}; it must be at most {bound}."
+        case "exclusiveMaximum":
+            return f"{where} is {value}; it must be below {bound}."
+        case "type":
+            return f"{where or 'the configuration'} is {value!r}; it must be of type {bound}."
+        case "minItems":
+            return f"{where} has {len(value)} values; it needs at least {bound}."
+        case "uniqueItems":
+            return f"{where} names something twice: {value}."
+    return f"{where or 'the configuration'} is not as its schema asks: {error.message}."

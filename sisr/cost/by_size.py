@@ -1,0 +1,88 @@
+"""Labelled mechanisms at several sizes, and the networks that hold them: the cost side of a comparison."""
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from models.attention._errors import CRASHES, sentence
+from sisr.cost import measure
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
+
+COLUMNS = ("label", *measure.COLUMNS, *measure.TRAINING, "gflops", "gflops_convention")
+BY_SIZE = {
+    "label": "label",
+    "height": "height",
+    "width": "width",
+    "forward_seconds": "seconds_median",
+    "forward_low": "seconds_low",
+    "forward_high": "seconds_high",
+    "training_seconds": "training_seconds",
+    "peak_memory_bytes": "peak_memory_bytes",
+    "gflops": "gflops",
+    "device": "device",
+    "training_low": "training_low",
+    "training_high": "training_high",
+    "training_memory_bytes": "training_memory_bytes",
+    "threads": "threads",
+    "torch": "torch",
+}
+"""Columns of the file by size, and where each comes from."""
+
+
+def rows(
+    specs: Sequence[str],
+    labels: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    channels: int,
+    embedding: int,
+    device: torch.device,
+    seconds: float,
+) -> Iterator[dict[str, Any]]:
+    """Measure each mechanism at each size, smallest first, and each network at the largest: rows with `COLUMNS`.
+
+    labels: one a spec. All that can be wrong with a spec is found out before anything is measured.
+    """
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    subjects = [measure.build(spec, channels, ordered[0], embedding, device) for spec in specs]
+    for label, subject in zip(labels, subjects, strict=True):
+        for size in ordered if subject.kind == "mechanism" else ordered[-1:]:
+            each = measure.build(subject.spec, channels, size, embedding, device)
+            try:
+                row = measure.measure(each, seconds)
+                training = measure.measure_training(each, seconds) if each.kind == "mechanism" else {}
+            except CRASHES as error:
+                raise SisrError(f"{label} cannot be measured at {size[0]}x{size[1]}: {sentence(error)}.") from error
+            yield {"label": label, **row, **dict.fromkeys(measure.TRAINING), **training, **gflops(row)}
+
+
+def gflops(row: dict[str, Any]) -> dict[str, Any]:
+    """GFLOP of one row of `sisr.cost.measure`, and by which convention.
+
+    The paper's, where it has one for this mechanism; else two operations a multiply-add, counted: of the attention core
+    as the paper does it, and of the whole network.
+    """
+    paper = row["paper_gflops"]
+    if paper is not None and not isnan(paper):
+        return {"gflops": paper, "gflops_convention": row["paper_convention"]}
+    if row["kind"] == "mechanism":
+        told = "two operations a multiply-add of the core, as counted by fvcore"
+        return {"gflops": 2 * row["core_gmacs"], "gflops_convention": told}
+    told = "two operations a multiply-add of the whole network, as counted by fvcore"
+    return {"gflops": 2 * row["fvcore_gmacs"], "gflops_convention": told}
+
+
+def write(measured: Sequence[dict[str, Any]], output: Path | None, by_size: Path | None) -> None:
+    """Write all rows, and the mechanisms' time and memory over size (`BY_SIZE`)."""
+    if by_size:
+        part = [row for row in measured if row["kind"] == "mechanism"]
+        frame = pd.DataFrame([{name: row[source] for name, source in BY_SIZE.items()} for row in part])
+        with atomic_write(by_size) as temporary:
+            frame.to_csv(temporary, index=False)
+    if output:
+        with atomic_write(output) as temporary:
+            pd.DataFrame(measured, columns=list(COLUMNS)).to_csv(temporary, index=False)

@@ -1,0 +1,1 @@
+"""Image sets, from download to patches: `fetch`, `verify`, `prepare`, `store`, `pairs`, `patches`, `imresize`."""

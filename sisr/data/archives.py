@@ -1,0 +1,149 @@
+"""Unpacking archives whose contents are not to be trusted."""
+
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from sisr.data.image_files import SUFFIXES
+from sisr.utils.errors import SisrError
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+RESERVE = 64 << 20
+"""Bytes that are left free on the disk."""
+
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    link: bool
+    folder: bool
+    handle: Any
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file's name says that it is an archive this module unpacks."""
+    return path.name.lower().endswith(ENDINGS)
+
+
+def unpack(
+    archive: str | Path,
+    folder: str | Path,
+    wanted: Callable[[PurePosixPath], bool] = lambda _: True,
+    quiet: bool = True,
+) -> list[Path]:
+    """Unpack the images of a zip or tar archive into a folder.
+
+    Everything else that an archive may hold is left out. Nothing is written if any image has a name that leads out of
+    the folder (absolute, "..", a drive letter) or is a link or device.
+
+    Args:
+        archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz.
+        folder: where to; must exist.
+        wanted: which images, by their path in the archive.
+        quiet: no progress bar.
+
+    Returns:
+        The files written, in the archive's order.
+
+    Raises:
+        SisrError: the archive is damaged, unsafe, not an archive, or larger than the disk has room for.
+    """
+    archive, folder = Path(archive), Path(folder)
+    written = []
+    try:
+        with _open(archive) as (members, read):
+            chosen: list[tuple[PurePosixPath, _Member]] = []
+            for member in members:
+                path = PurePosixPath(member.name)
+                if member.folder or path.suffix.lower() not in SUFFIXES:
+                    continue
+                _check(member, archive)
+                if not _is_clutter(path) and wanted(path):
+                    chosen.append((path, member))
+            check_space(folder, sum(member.size for _, member in chosen), f"to unpack {archive.name}")
+            bar = tqdm(chosen, desc=f"unpack {archive.name}", unit="image", leave=False, disable=quiet or None)
+            for path, member in bar:
+                target = folder.joinpath(*path.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with read(member) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+                if target.stat().st_size != member.size:
+                    raise SisrError(f"{archive} is damaged: {member.name} is cut short.")
+                written.append(target)
+    except _DAMAGE as error:
+        raise SisrError(f"{archive} is damaged or no archive ({error}).") from error
+    except FileNotFoundError as error:
+        raise SisrError(f"there is no file {archive}.") from error
+    except OSError as error:
+        raise SisrError(f"{archive} cannot be unpacked into {folder} ({error.strerror or error}).") from error
+    return written
+
+
+def check_space(folder: Path, size: int, purpose: str) -> None:
+    """Raise SisrError where the disk that holds a folder has no room for `size` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < size + RESERVE:
+        raise SisrError(
+            f"the disk of {folder} has {free / 1e6:,.0f} MB free, "
+            f"but {(size + RESERVE) / 1e6:,.0f} MB are needed {purpose}."
+        )
+
+
+class _open:  # noqa: N801 - used as a function
+    """Context: the members of an archive, and a function that opens one for reading."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+
+    def __enter__(self) -> tuple[Iterator[_Member], Callable[[_Member], IO[bytes]]]:
+        if self.archive.name.lower().endswith(".zip"):
+            self.zip = zipfile.ZipFile(self.archive)
+            self.close = self.zip.close
+            return self._zip_members(), lambda member: self.zip.open(member.handle)
+        self.tar = tarfile.open(self.archive)
+        self.close = self.tar.close
+        return self._tar_members(), self._read_tar
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _zip_members(self) -> Iterator[_Member]:
+        for entry in self.zip.infolist():
+            link = stat.S_ISLNK(entry.external_attr >> 16)
+            # ZipFile turns backslashes and null bytes into something harmless in `filename`; the name as stored counts
+            yield _Member(entry.orig_filename, entry.file_size, link, entry.is_dir(), entry)
+
+    def _tar_members(self) -> Iterator[_Member]:
+        for entry in self.tar.getmembers():
+            yield _Member(entry.name, entry.size, not (entry.isreg() or entry.isdir()), entry.isdir(), entry)
+
+    def _read_tar(self, member: _Member) -> IO[bytes]:
+        file = self.tar.extractfile(member.handle)
+        if file is None:
+            raise tarfile.TarError(f"{member.name} is no file")
+        return file
+
+
+def _is_clutter(path: PurePosixPath) -> bool:
+    """What macOS and editors leave in archives."""
+    return "__MACOSX" in path.parts or path.name.startswith(".")
+
+
+def _check(member: _Member, archive: Path) -> None:
+    name = member.name
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    unsafe = member.link or name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name
+    if unsafe or "\\" in name:
+        kind = "is a link or device" if member.link else "leads out of its folder"
+        raise SisrError(f"{archive} is unsafe and was not unpacked: {name!r} {kind}.")

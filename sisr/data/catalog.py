@@ -1,0 +1,183 @@
+"""The catalogue of image sets, `data/datasets.yaml` with `data/hashes/`, and what of it is on disk."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sisr.data.image_files import list_images
+from sisr.utils.errors import SisrError, UsageError
+
+CATALOGUE = Path(__file__).parents[2] / "data" / "datasets.yaml"
+SCHEMA = 2
+CROPS = (2, 3, 4, 12)
+"""Copies of test sets are found cropped to a multiple of these."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive, at one or several addresses that give the same bytes."""
+
+    archive: str
+    """File name."""
+    addresses: tuple[str, ...]
+    holds: str
+    """What is in it, in words: HR, LR_bicubic …"""
+    md5: str | None = None
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is known of one image of a set."""
+
+    height: int
+    width: int
+    channels: int
+    sha256: str
+    """Of the pixels, as `sisr.data.image_files.pixel_hash`."""
+    crops: Mapping[int, str]
+    """Of the image cropped to a multiple of 2, 3, 4, 12, where that is another image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One image set, as the catalogue describes it."""
+
+    name: str
+    title: str
+    role: str
+    """"train" or "test"."""
+    licence: str
+    terms: str
+    homepage: str
+    cite: str
+    images: int
+    """How many HR images it has."""
+    scales: tuple[int, ...]
+    """Scales at which the sources bring LR images along."""
+    names: tuple[str, ...] = ()
+    """Names of the images, where they are known without hashes."""
+    aliases: tuple[str, ...] = ()
+    """What other copies call the set."""
+    megabytes: int = 0
+    """Roughly what has to be downloaded."""
+    sources: tuple[Source, ...] = ()
+    """HR (some with LR), tried from the first to the last."""
+    lr_sources: Mapping[int, Source] = field(default_factory=dict)
+    bundled: tuple[str, ...] = ()
+    """File names within scikit-image's data folder, for sets that need no download."""
+    apply: str = ""
+    """How to get a set that no program may fetch; empty for all others."""
+    traps: tuple[str, ...] = ()
+    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict, repr=False)
+    """By image name; empty or incomplete where the images were not at hand or depend on a decoder."""
+
+    def folder(self, data: str | Path) -> Path:
+        """Where the set lives below the data folder."""
+        return Path(data) / self.name
+
+    @property
+    def layout(self) -> str:
+        """Where its images lie below its folder."""
+        lr = ", LR_bicubic/X<scale>/<name>x<scale>.png" if self.scales else ""
+        return f"HR/<name>.png{lr}"
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """All names of the set, lower case."""
+        return tuple(name.lower() for name in (self.name, *self.aliases))
+
+
+@lru_cache(maxsize=8)
+def known(catalogue: Path = CATALOGUE) -> dict[str, Dataset]:
+    """All sets of a catalogue by name, in its order.
+
+    Raises:
+        SisrError: the catalogue is missing or does not have the expected form.
+    """
+    try:
+        document = yaml.safe_load(catalogue.read_text())
+        if document["schema"] != SCHEMA:
+            raise SisrError(f"{catalogue} has format {document['schema']}, this is {SCHEMA}.")
+        return {name: _dataset(name, entry, catalogue.parent) for name, entry in document["sets"].items()}
+    except FileNotFoundError as error:
+        raise SisrError(f"the catalogue of image sets lacks {error.filename}.") from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise SisrError(f"{catalogue} is not a catalogue of image sets ({error}).") from error
+
+
+def _dataset(name: str, entry: dict[str, Any], folder: Path) -> Dataset:
+    entry = dict(entry)
+    names: tuple[str, ...] = ()
+    if numbered := entry.pop("names", None):
+        first, last = numbered.split("-")
+        names = tuple(str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+    sources = tuple(_source(source) for source in entry.pop("sources", ()))
+    lr_sources = {int(scale): _source(source) for scale, source in entry.pop("lr_sources", {}).items()}
+    hashed = entry.pop("hashes", True)
+    listed, fingerprints = _hashes(folder / "hashes" / f"{name}.csv") if hashed else ((), {})
+    lists: dict[str, Any] = {key: tuple(entry.pop(key, ())) for key in ("scales", "aliases", "bundled", "traps")}
+    if not names:
+        names = tuple(Path(file).stem for file in lists["bundled"]) or listed
+    return Dataset(
+        name=name,
+        names=names,
+        sources=sources,
+        lr_sources=lr_sources,
+        fingerprints=fingerprints,
+        **lists,
+        **entry,
+    )
+
+
+def _source(entry: dict[str, Any]) -> Source:
+    return Source(entry["archive"], tuple(entry["addresses"]), entry["holds"], entry.get("md5"))
+
+
+def _hashes(path: Path) -> tuple[tuple[str, ...], dict[str, Fingerprint]]:
+    """Names of all images, and what is known of those with a hash; pixels of a JPEG depend on its decoder."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return tuple(row["image"] for row in rows), {
+        row["image"]: Fingerprint(
+            int(row["height"]),
+            int(row["width"]),
+            int(row["channels"]),
+            row["sha256"],
+            {multiple: value for multiple in CROPS if (value := row[f"sha256_mod{multiple}"])},
+        )
+        for row in rows
+        if row["sha256"]
+    }
+
+
+def find(name: str, catalogue: Path = CATALOGUE) -> Dataset:
+    """The set of this name.
+
+    Raises:
+        UsageError: there is none; the closest name is suggested.
+    """
+    sets = known(catalogue)
+    if name in sets:
+        return sets[name]
+    calls: dict[str, str] = {}
+    for dataset in sets.values():
+        for call in dataset.calls:
+            calls.setdefault(call, dataset.name)
+    close = get_close_matches(name.lower(), calls, n=1)
+    hint = f"did you mean {calls[close[0]]}?" if close else f"there are {', '.join(sets)}."
+    raise UsageError(f"no image set is called {name!r}; {hint}")
+
+
+def present(data: str | Path = "data", role: str = "test") -> list[str]:
+    """Names of the sets of this role whose HR images are below the data folder, in the catalogue's order."""
+    return [
+        name
+        for name, dataset in known().items()
+        if dataset.role == role and (folder := dataset.folder(data) / "HR").is_dir() and list_images(folder)
+    ]

@@ -1,0 +1,268 @@
+"""Getting image sets onto the disk: downloaded, or taken from what the user has; verified; complete or not there."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from sisr.data import catalog
+from sisr.data.archives import ENDINGS, check_space, is_archive, unpack
+from sisr.data.catalog import Dataset, Source
+from sisr.data.download import download
+from sisr.data.folder_layouts import Group, groups, key
+from sisr.data.image_files import list_images, plain_name, read_image
+from sisr.data.store import replace_folder
+from sisr.data.verify import LrOrigin, Report, check
+from sisr.utils.errors import SisrError
+
+_LR_CHECKED = 5
+"""LR images a scale that are compared with HR reduced here; `prepare` compares all."""
+
+
+@dataclass
+class Fetched:
+    """A set that is on the disk."""
+
+    dataset: Dataset
+    folder: Path
+    report: Report
+    came_from: str
+    lr: dict[int, str] = field(default_factory=dict)
+    """How the set's own LR images were made, by scale."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of this copy."""
+        return self.report.notes + [
+            f"its LR images for x{scale} are {origin}" for scale, origin in self.lr.items() if "today's" not in origin
+        ]
+
+
+def fetch(
+    dataset: Dataset,
+    data: str | Path = "data",
+    *,
+    origin: str | Path | None = None,
+    lr: Iterable[int] = (),
+    again: bool = False,
+    quiet: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Fetched:
+    """Put a set below the data folder, as `<set>/HR/*.png` and `<set>/LR_bicubic/X4/*x4.png`.
+
+    A set that is there already is verified and left as it is.
+
+    Args:
+        dataset: from the catalogue.
+        data: folder that holds all sets; archives are kept in its `.downloads`.
+        origin: a folder or archive to take the set from, in any usual layout, instead of downloading it.
+        lr: scales whose published LR images are to be downloaded as well, where the set has such archives.
+        again: replace what is there.
+        quiet: no progress bars.
+        sleep: how to wait between attempts (tests).
+
+    Raises:
+        SisrError: the set cannot be had, or what was found is not it; nothing is left under its name then.
+    """
+    data = Path(data)
+    target = dataset.folder(data)
+    here = target / "HR"
+    came_from = "there already"
+    if origin is not None:
+        _from_origin(Path(origin), dataset, target, quiet)
+        came_from = str(origin)
+    elif again or not here.is_dir() or not list_images(here):
+        came_from = _get(dataset, data, target, quiet, sleep)
+    report = check(list_images(here), dataset)
+    if not report.complete:
+        raise SisrError(f"{report} in {here}; `python -m sisr fetch {dataset.name} --again` replaces it.")
+    for scale in lr:
+        if not (target / "LR_bicubic" / f"X{scale}").is_dir():
+            _get_lr(dataset, scale, data, target, quiet, sleep)
+    return Fetched(dataset, target, report, came_from, lr_origins(target))
+
+
+def lr_origins(folder: Path, checked: int = _LR_CHECKED) -> dict[int, str]:
+    """How the LR images that a set brings along were made, by scale, judged from the first few."""
+    result = {}
+    hr = {path.stem: path for path in list_images(folder / "HR")}
+    for inner in sorted((folder / "LR_bicubic").glob("X[0-9]*")):
+        scale, origin = int(inner.name[1:]), LrOrigin()
+        for path in list_images(inner)[:checked]:
+            name = plain_name(path.stem, scale)
+            if name in hr:
+                origin.add(read_image(hr[name]), read_image(path), scale)
+        result[scale] = str(origin)
+    return result
+
+
+@contextmanager
+def _workspace(data: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk, removed at the end; what the disk refuses is said in one sentence."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".fetch.", dir=data))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise SisrError(f"{data} cannot be written to ({error.strerror or error}).") from error
+
+
+def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callable[[float], None]) -> str:
+    """From scikit-image or from the first source that has it; returns where it came from."""
+    if dataset.bundled:
+        _bundled(dataset, target)
+        return f"scikit-image {version('scikit-image')}"
+    if dataset.apply:
+        raise SisrError(dataset.apply.strip())
+    reasons = []
+    for source in dataset.sources:
+        path = data / ".downloads" / source.archive
+        try:
+            _from_archive(
+                download(source.addresses, path, source.md5, quiet=quiet, sleep=sleep), dataset, target, quiet
+            )
+            return source.archive
+        except SisrError as error:
+            reasons.append(str(error).rstrip("."))
+            if source.md5 is None:
+                path.unlink(missing_ok=True)  # nothing says that it is right, so it is not kept for the next call
+    raise SisrError(
+        f"{dataset.name} could not be fetched: {'; '.join(reasons)}. If you have a copy, "
+        f"`python -m sisr fetch {dataset.name} --from FOLDER_OR_ARCHIVE` takes it."
+    )
+
+
+def _get_lr(
+    dataset: Dataset, scale: int, data: Path, target: Path, quiet: bool, sleep: Callable[[float], None]
+) -> None:
+    source: Source | None = dataset.lr_sources.get(scale)
+    if source is None:
+        raise SisrError(
+            f"there is no archive of LR images of {dataset.name} at x{scale}; "
+            f"`python -m sisr prepare {dataset.name} --scale {scale}` makes them from HR."
+        )
+    archive = download(source.addresses, data / ".downloads" / source.archive, source.md5, quiet=quiet, sleep=sleep)
+    with _workspace(data) as work:
+        unpack(archive, work, quiet=quiet)
+        hr = {path.stem: path for path in list_images(target / "HR")}
+        for group in groups(work, dataset):
+            files = _lr_of(group, {name.lower(): name for name in hr}, hr) if group.scale == scale else None
+            if files is not None:
+                new = work / "new"
+                _place(files, new, f"x{scale}", move=True)
+                (target / "LR_bicubic").mkdir(exist_ok=True)
+                replace_folder(new, target / "LR_bicubic" / f"X{scale}")
+                return
+    raise SisrError(f"{archive} does not hold LR images of all of {dataset.name} at x{scale}.")
+
+
+def _from_origin(origin: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
+    if origin.is_dir():
+        if origin.resolve() == target.resolve():
+            raise SisrError(f"{origin} is where {dataset.name} is to be put; --from is for a copy elsewhere.")
+        _ingest(origin, dataset, target, move=False)
+    elif origin.is_file() and is_archive(origin):
+        _from_archive(origin, dataset, target, quiet)
+    elif origin.exists():
+        raise SisrError(f"{origin} is neither a folder nor an archive ({', '.join(ENDINGS)}).")
+    else:
+        raise SisrError(f"there is no {origin}.")
+
+
+def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
+    others = {call for other in catalog.known().values() for call in other.calls} - set(dataset.calls)
+
+    def wanted(path: PurePosixPath) -> bool:
+        parts = {part.lower() for part in path.parts[:-1]}
+        return bool(parts & set(dataset.calls)) or not parts & others
+
+    with _workspace(target.parent) as work:
+        if not unpack(archive, work, wanted, quiet):
+            raise SisrError(f"{archive} holds no images of {dataset.name}.")
+        _ingest(work, dataset, target, move=True)
+
+
+def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
+    """Find the set below a folder, verify it, and put it in its place under the catalogue's names."""
+    found = groups(root, dataset)
+    whole = [group.files for group in found if group.scale is None]
+    if not whole:
+        raise SisrError(f"there are no HR images of {dataset.name} in {root}.")
+    reports = [check(files, dataset) for files in whole]
+    if not any(report.complete for report in reports):
+        together = check([file for files in whole for file in files], dataset)  # BSDS500's train and test folders
+        reports += [together] if together.complete else []
+    best = max(reports, key=lambda report: (report.complete, _whole(report), len(report.found), -len(report.extra)))
+    if not best.complete:
+        raise SisrError(f"what is there is not {dataset.name}: {best}.")
+    names = {key(found_.path): name for name, found_ in best.found.items()}
+    hr = {name: found_.path for name, found_ in best.found.items()}
+    with _workspace(target.parent) as work:
+        new = work / dataset.name
+        grey = {name for name, found_ in best.found.items() if found_.grey_as_rgb}
+        for group in found:
+            if group.scale is not None and not (folder := new / "LR_bicubic" / f"X{group.scale}").exists():
+                files = _lr_of(group, names, hr)
+                if files is not None:
+                    _place(files, folder, f"x{group.scale}", grey, move)
+        _place(hr, new / "HR", "", grey, move)
+        replace_folder(new, target)
+
+
+def _whole(report: Report) -> int:
+    return sum(found.crop == 1 for found in report.found.values())
+
+
+def _lr_of(group: Group, names: dict[str, str], hr: dict[str, Path]) -> dict[str, Path] | None:
+    """LR files by HR name, or None unless every HR image has one of the right size."""
+    assert group.scale is not None
+    files = {names[key(path)]: path for path in group.files if key(path) in names}
+    if set(files) != set(hr):
+        return None
+    for name, path in files.items():
+        with Image.open(path) as lr, Image.open(hr[name]) as full:
+            if any(small != side // group.scale for small, side in zip(lr.size, full.size, strict=True)):
+                return None
+    return files
+
+
+def _place(files: dict[str, Path], folder: Path, mark: str = "", grey: Iterable[str] = (), move: bool = False) -> None:
+    """Copy or move images into a folder as PNG; those in `grey` lose two of their three equal channels."""
+    folder.mkdir(parents=True)
+    if not move:
+        check_space(folder, 2 * sum(path.stat().st_size for path in files.values()), "to copy the images")
+    grey = set(grey)
+    for name, path in files.items():
+        target = folder / f"{name}{mark}.png"
+        if path.suffix.lower() != ".png" or name in grey:
+            image = read_image(path)
+            Image.fromarray(image[..., 0] if name in grey and image.ndim == 3 else image).save(target)
+        elif move:
+            path.replace(target)
+        else:
+            shutil.copyfile(path, target)
+
+
+def _bundled(dataset: Dataset, target: Path) -> None:
+    """Copy a set out of the installed scikit-image, as PNG."""
+    import skimage
+
+    source = Path(skimage.__file__).parent / "data"
+    files = {Path(file).stem: source / file for file in dataset.bundled}
+    for path in files.values():
+        if not path.is_file():
+            raise SisrError(
+                f"scikit-image {version('scikit-image')} does not bring {path.name} along; install 0.25 or 0.26."
+            )
+    with _workspace(target.parent) as work:
+        _place(files, work / dataset.name / "HR")
+        replace_folder(work / dataset.name, target)

@@ -1,0 +1,79 @@
+"""Where the images are in other people's folders: Set5/HR, Set5/original, GTmod12, image_SRF_4/*_HR.png, flat …"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sisr.data.catalog import Dataset
+from sisr.data.image_files import SUFFIXES, plain_name
+
+_LR_FOLDER = re.compile(r"lr.*|.*_lr(_.*)?|x\d+", re.IGNORECASE)
+_OUTPUT = re.compile(r".*_SRF_\d+_(?!HR$|LR$)\w+", re.IGNORECASE)  # results of methods, beside HR in Huang's archives
+_RANKS = {"hr": 0, "original": 0, "gt": 1, "gtmod12": 4}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of one folder that belong together."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    scale: int | None
+    """Of LR images; None for HR."""
+    rank: int
+    """The lower, the likelier these are the whole HR images."""
+
+
+def groups(root: Path, dataset: Dataset) -> list[Group]:
+    """HR and LR groups below a folder, those of this set if its name appears in any path, best ranked first."""
+    folders: dict[Path, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            folders.setdefault(path.parent, []).append(path)
+    found = [group for folder, paths in folders.items() for group in _split(folder, paths, root)]
+    own = [group for group in found if _mentions(group.folder, root, dataset)]
+    return sorted(own or found, key=lambda group: (group.rank, str(group.folder)))
+
+
+def _mentions(folder: Path, root: Path, dataset: Dataset) -> bool:
+    return any(part.lower() in dataset.calls for part in folder.relative_to(root).parts)
+
+
+def _split(folder: Path, paths: list[Path], root: Path) -> list[Group]:
+    """HR and LR images that lie in one folder."""
+    parts = folder.relative_to(root).parts or (folder.name,)
+    marked = {mark: [p for p in paths if p.stem.upper().endswith(f"_{mark}")] for mark in ("HR", "LR")}
+    if marked["HR"] and marked["LR"]:
+        scale = _scale(parts) or _scale(tuple(paths[0].stem.split("_HR")[0].rsplit("_", 1)))
+        result = [Group(folder, tuple(marked["HR"]), None, 2 + (10 - min(scale or 0, 9)))]
+        return [*result, Group(folder, tuple(marked["LR"]), scale, 0)] if scale else result
+    plain = tuple(path for path in paths if not _OUTPUT.fullmatch(path.stem))
+    if not plain:
+        return []
+    if any(_LR_FOLDER.fullmatch(part) for part in parts) or marked["LR"]:
+        scale = _scale(parts) or _scale_of_names(plain)
+        return [Group(folder, plain, scale, 0)] if scale else []
+    last = parts[-1].lower()
+    rank = _RANKS.get(last, 0 if last.endswith("_hr") else 2)
+    if srf := _scale(parts):
+        rank = 2 + (10 - srf)  # HR beside an LR of this scale is cropped to its multiple: x4 before x3 before x2
+    return [Group(folder, plain, None, rank)]
+
+
+def _scale(parts: tuple[str, ...]) -> int | None:
+    for part in reversed(parts):
+        if match := re.fullmatch(r"(?:.*[_-])?(?:x|srf_?|lrbicx)(\d)|x(\d)", part, re.IGNORECASE):
+            return int(match[1] or match[2])
+    return None
+
+
+def _scale_of_names(paths: tuple[Path, ...]) -> int | None:
+    """The scale that all file names end in, as babyx4.png."""
+    scales = {match[1] if (match := re.search(r"x(\d)$", path.stem, re.IGNORECASE)) else None for path in paths}
+    found = scales.pop() if len(scales) == 1 else None
+    return int(found) if found else None
+
+
+def key(path: Path) -> str:
+    """What HR and LR of one image have in common in their names."""
+    return re.sub(r"[_-]?SRF[_-]?\d$", "", plain_name(path.stem), flags=re.IGNORECASE).lower()

@@ -1,0 +1,95 @@
+"""Reading, listing and naming image files."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sisr.utils.errors import SisrError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Image files directly in a folder, sorted by name; hidden ones are left out.
+
+    Raises:
+        SisrError: the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SisrError(f"there is no folder {folder}.")
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Decode an image to uint8: (H, W) if the file is greyscale, else (H, W, 3) RGB.
+
+    Palettes are resolved, EXIF orientation is applied, an alpha channel is dropped.
+
+    Raises:
+        SisrError: the file is missing, damaged or no image, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.mode.startswith(("I", "F")):
+                raise SisrError(f"{path} has more than 8 bits a channel; measuring and training take 8.")
+            image: Image.Image = ImageOps.exif_transpose(file)
+            if image.mode in ("P", "PA"):
+                image = image.convert("RGBA").convert("RGB")
+            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except FileNotFoundError as error:
+        raise SisrError(f"there is no file {path}.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise SisrError(f"{path} cannot be read as an image ({error}).") from error
+
+
+def pixel_hash(image: NDArray[Any]) -> str:
+    """SHA-256 over an image's size and pixels, whatever file format held them.
+
+    Hashed are the ASCII text "HxWxC" (C = 1 for greyscale) and then the uint8 pixels row by row.
+    """
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}x{channels}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def plain_name(stem: str, scale: int | None = None) -> str:
+    """An image's name without the marks that LR and SR files carry: "babyx4", "baby_x4_SR", "baby_RCAN_x4" give "baby".
+
+    Args:
+        stem: file name without its ending.
+        scale: if given, only marks of this scale are taken off.
+    """
+    number = r"\d" if scale is None else str(scale)
+    mark = rf"(?:[_-]?x{number}|[_-](?:SR|HR|LR|GT|out|bicubic|SRF_{number})|_x{number}[_-]\w+)$"
+    while (shorter := re.sub(mark, "", stem, flags=re.IGNORECASE)) not in (stem, ""):
+        stem = shorter
+    return stem
+
+
+def match_name(stem: str, names: Iterable[str], scale: int) -> str | None:
+    """Which image a file is an SR (or LR) of: the longest name it starts with, followed by nothing or by marks.
+
+    "baby", "babyx4", "baby_x4_SR" and "baby_RCAN_x4" are an SR of "baby" at x4; "baby_x2", "babylon" are not.
+    """
+    fitting = [
+        name
+        for name in names
+        if stem.startswith(name) and re.fullmatch(r"|[_\-. ].*|x\d+([_\-. ].*)?", stem[len(name) :], re.IGNORECASE)
+    ]
+    if not fitting:
+        return None
+    name = max(fitting, key=len)
+    scales = re.findall(r"(?:^|[_\-. ])(?:x|SRF_)(\d+)(?![^_\-. ])", stem[len(name) :], re.IGNORECASE)
+    return name if all(int(found) == scale for found in scales) else None

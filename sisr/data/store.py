@@ -1,0 +1,208 @@
+"""Decoded images in one file, read through a memory map: PNG decoding would otherwise take longer than training.
+
+A store is a folder: `pixels.bin` holds the uint8 pixels of all images one after another, each row by row as (H, W, C);
+`index.json` holds their names, sizes and offsets, where they come from, how LR was made, and the SHA-256 of the pixels.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
+
+SCHEMA = 1
+PIXELS, INDEX = "pixels.bin", "index.json"
+
+
+class ImageStore:
+    """Images of one set at one size, read without decoding; pickles cheaply (worker processes map the file anew).
+
+    Args:
+        path: folder with `pixels.bin` and `index.json`, written by `write`.
+
+    Raises:
+        SisrError: the folder is no store, or a part of it is missing or cut short.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.index: dict[str, Any] = json.loads((self.path / INDEX).read_text())
+            images = self.index["images"]
+            if self.index["schema"] != SCHEMA:
+                raise SisrError(
+                    f"{self.path} was prepared in format {self.index['schema']}, this is {SCHEMA}; prepare it again."
+                )
+            self.names: list[str] = [image["name"] for image in images]
+            self.shapes: list[tuple[int, int, int]] = [
+                (image["height"], image["width"], image["channels"]) for image in images
+            ]
+            self._offsets: list[int] = [image["offset"] for image in images]
+        except FileNotFoundError as error:
+            raise SisrError(f"{self.path} holds no prepared images; run `python -m sisr prepare`.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise SisrError(f"{self.path / INDEX} is damaged; prepare the set again.") from error
+        expected = sum(h * w * c for h, w, c in self.shapes)
+        pixels = self.path / PIXELS
+        found = pixels.stat().st_size if pixels.is_file() else 0
+        if found != expected:
+            raise SisrError(f"{pixels} has {found} bytes instead of {expected}; prepare the set again.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_pixels"}
+
+    @cached_property
+    def _pixels(self) -> NDArray[np.uint8]:
+        return np.memmap(self.path / PIXELS, dtype=np.uint8, mode="r")
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Image i as a read-only view of the file: (H, W) where it is greyscale, else (H, W, 3)."""
+        height, width, channels = self.shapes[i]
+        start = self._offsets[i]
+        view = self._pixels[start : start + height * width * channels]
+        return view.reshape((height, width) if channels == 1 else (height, width, channels))
+
+    def verify(self) -> None:
+        """Compare the pixels' SHA-256 with the index.
+
+        Raises:
+            SisrError: they differ.
+        """
+        with (self.path / PIXELS).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.index["sha256"]:
+            raise SisrError(f"{self.path / PIXELS} was altered since it was prepared; prepare the set again.")
+
+
+def write(
+    path: str | Path,
+    images: Iterable[tuple[str, NDArray[np.uint8]]],
+    facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+) -> ImageStore:
+    """Write images into a new store, holding one in memory at a time; an existing store is replaced at the end.
+
+    Args:
+        path: the store's folder.
+        images: (name, uint8 (H, W) or (H, W, 3)), in the order they are to have.
+        facts: what else the index is to say (source, how LR was made); a function is called once all images are in.
+
+    Raises:
+        SisrError: there is no image, an image is not uint8, or the disk is full; nothing is left at `path` then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        entries, offset, digest = [], 0, hashlib.sha256()
+        with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
+            for name, image in images:
+                if image.dtype != np.uint8 or image.ndim not in (2, 3):
+                    raise SisrError(f"a store takes uint8 images, but {name} is {image.dtype} {image.shape}.")
+                data = np.ascontiguousarray(image)
+                channels = 1 if data.ndim == 2 else data.shape[2]
+                entries.append(
+                    {
+                        "name": name,
+                        "height": data.shape[0],
+                        "width": data.shape[1],
+                        "channels": channels,
+                        "offset": offset,
+                    }
+                )
+                file.write(data.data)
+                digest.update(data.data)
+                offset += data.nbytes
+        if not entries:
+            raise SisrError(f"there is no image to put into {path}.")
+        if callable(facts):
+            facts = facts()
+        index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
+        with atomic_write(temporary / INDEX) as target:
+            target.write_text(json.dumps(index, indent=1) + "\n")
+        replace_folder(temporary, path)
+    except OSError as error:
+        raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return ImageStore(path)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put folder `new` where `path` is; what was there is moved aside first and deleted last."""
+    new.chmod(0o755)  # mkdtemp makes folders that only their owner enters
+    if not path.exists():
+        new.rename(path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        path.rename(old / "old")
+        new.rename(path)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class PairedStore:
+    """HR and LR images of one prepared set: `root/hr` and `root/x<scale>`.
+
+    Args:
+        root: e.g. data/prepared/Set5.
+        scale: 2, 3, 4 …
+
+    Raises:
+        SisrError: either store is missing, or the two do not fit.
+    """
+
+    def __init__(self, root: str | Path, scale: int) -> None:
+        self.root, self.scale = Path(root), scale
+        self._hr, self._lr = ImageStore(self.root / "hr"), ImageStore(self.root / f"x{scale}")
+        if self._hr.names != self._lr.names:
+            raise SisrError(f"hr and x{scale} of {self.root} hold different images; prepare both again.")
+        for name, hr, lr in zip(self._hr.names, self._hr.shapes, self._lr.shapes, strict=True):
+            if lr[0] * scale > hr[0] or lr[1] * scale > hr[1] or hr[2] != lr[2]:
+                raise SisrError(
+                    f"LR of {name} is {lr}, HR {hr}: they do not fit scale {scale}; prepare {self.root} again."
+                )
+
+    def __len__(self) -> int:
+        return len(self._hr)
+
+    @property
+    def name(self) -> str:
+        """The set's name: that of its folder."""
+        return self.root.resolve().name
+
+    @property
+    def names(self) -> list[str]:
+        """The images' names without suffix, e.g. "baby"."""
+        return self._hr.names
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What the LR index says of how LR was made."""
+        return dict(self._lr.index.get("lr") or {})
+
+    @property
+    def verified(self) -> dict[str, Any] | None:
+        """What the HR index says of the comparison with the catalogue; None where the set is not in it."""
+        return self._hr.index.get("verified")
+
+    def hr(self, i: int) -> NDArray[np.uint8]:
+        """HR image i, cropped at the right and the bottom to LR's size times the scale."""
+        height, width, _ = self._lr.shapes[i]
+        return self._hr.read(i)[: height * self.scale, : width * self.scale]
+
+    def lr(self, i: int) -> NDArray[np.uint8]:
+        """LR image i."""
+        return self._lr.read(i)

@@ -1,0 +1,265 @@
+"""Is this really Set14? Image sets compared with the catalogue by their pixels, not by their file names."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sisr.data.catalog import Dataset
+from sisr.data.image_files import pixel_hash, plain_name, read_image
+from sisr.data.imresize import BOUNDARIES, imresize
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that is an image of the set."""
+
+    path: Path
+    crop: int = 1
+    """Multiple that the file's image is cropped to, 1 where it is whole."""
+    grey_as_rgb: bool = False
+    """A greyscale image stored with three equal channels."""
+    by_name: bool = False
+    """Recognised by its name only, since the catalogue has no hash of it."""
+
+
+@dataclass
+class Report:
+    """What a comparison of files with a set came to."""
+
+    dataset: Dataset
+    found: dict[str, Found] = field(default_factory=dict)
+    """By the image's name in the catalogue."""
+    missing: list[str] = field(default_factory=list)
+    altered: dict[str, str] = field(default_factory=dict)
+    """Images that are there by name with other pixels, and in what way they are other."""
+    extra: list[str] = field(default_factory=list)
+    """Files that are no image of the set."""
+    notes: list[str] = field(default_factory=list)
+    """Known traps that this copy has."""
+
+    @property
+    def complete(self) -> bool:
+        """Every image is there with the right pixels (or under the right name, where no hash is known)."""
+        return not self.missing and not self.altered and len(self.found) == self.dataset.images
+
+    @property
+    def checked(self) -> int:
+        """How many images were recognised by their pixels."""
+        return sum(not found.by_name for found in self.found.values())
+
+    def __str__(self) -> str:
+        name, total = self.dataset.name, self.dataset.images
+        if self.complete:
+            extra = f"; no part of it: {_some(self.extra)}" if self.extra else ""
+            return f"{name}: all {total} images, {self.checked} of them checked by their pixels{extra}"
+        parts = []
+        if self.missing:
+            parts.append(f"{len(self.missing)} missing ({_some(self.missing)})")
+        if self.altered:
+            parts.append(
+                f"{len(self.altered)} altered ({_some([f'{key}: {how}' for key, how in self.altered.items()])})"
+            )
+        if self.extra:
+            parts.append(f"{len(self.extra)} that do not belong to it ({_some(self.extra)})")
+        if not parts:
+            parts.append(f"{len(self.found)} images instead of {total}")
+        notes = f"; {'; '.join(self.notes)}" if self.notes else ""
+        return f"{name} has {len(self.found)} of its {total} images, {', '.join(parts)}{notes}"
+
+
+def check(files: Mapping[str, Path] | Iterable[Path], dataset: Dataset) -> Report:
+    """Compare image files with a set of the catalogue.
+
+    Args:
+        files: the files, or a mapping whose values they are. Names count only where pixels decide nothing.
+        dataset: the set.
+
+    Raises:
+        SisrError: a file cannot be read as an image.
+    """
+    paths = list(files.values() if isinstance(files, Mapping) else files)
+    report = Report(dataset)
+    by_pixels = _index(dataset)
+    strangers: list[tuple[Path, tuple[int, ...]]] = []
+    for path in paths:
+        named = _called(path, dataset)
+        if not dataset.fingerprints or (named in dataset.names and named not in dataset.fingerprints):
+            if not dataset.names or (named in dataset.names and named not in report.found):
+                report.found[named if dataset.names else path.stem] = Found(path, by_name=True)
+            else:
+                report.extra.append(path.name)
+            continue
+        image = read_image(path)
+        name, found = _recognise(image, path, by_pixels)
+        if name is None:
+            strangers.append((path, image.shape))
+        elif name in report.found and report.found[name].crop <= found.crop:
+            report.extra.append(path.name)
+        else:
+            report.found[name] = found
+    for path, shape in strangers:
+        named = _called(path, dataset)
+        if named in dataset.fingerprints and named not in report.found:
+            report.altered[named] = _difference(shape, dataset, named)
+        else:
+            report.extra.append(path.name)
+    report.missing = [name for name in dataset.names if name not in report.found and name not in report.altered]
+    report.notes = _notes(report, strangers)
+    return report
+
+
+def _index(dataset: Dataset) -> dict[str, tuple[str, int]]:
+    """Hash to (name, crop); whole images win."""
+    index = {}
+    for name, print_ in dataset.fingerprints.items():
+        for multiple, value in sorted(print_.crops.items(), reverse=True):
+            index[value] = (name, multiple)
+        index[print_.sha256] = (name, 1)
+    return index
+
+
+def _recognise(image: NDArray[np.uint8], path: Path, index: Mapping[str, tuple[str, int]]) -> tuple[str | None, Found]:
+    name, crop = index.get(pixel_hash(image), (None, 1))
+    if name is None and image.ndim == 3 and (image == image[..., :1]).all():
+        name, crop = index.get(pixel_hash(image[..., 0]), (None, 1))
+        return name, Found(path, crop, grey_as_rgb=True)
+    return name, Found(path, crop)
+
+
+def _called(path: Path, dataset: Dataset) -> str:
+    """The catalogue's name that a file's name means: "img_001_SRF_4_HR" is "img001", "0001x4" is "0001"."""
+    stem = plain_name(path.stem)
+    if stem in dataset.names or path.stem in dataset.names:
+        return path.stem if path.stem in dataset.names else stem
+    squeezed = stem.replace("_", "").lower()
+    return next((name for name in dataset.names if name.lower() == squeezed), stem)
+
+
+def _difference(shape: tuple[int, ...], dataset: Dataset, name: str) -> str:
+    expected = dataset.fingerprints[name]
+    if shape[:2] != (expected.height, expected.width):
+        return f"{shape[0]} x {shape[1]} instead of {expected.height} x {expected.width}"
+    channels = 1 if len(shape) == 2 else 3
+    if channels != expected.channels:
+        return "RGB instead of greyscale" if channels == 3 else "greyscale instead of RGB"
+    return "other pixels"
+
+
+def _notes(report: Report, strangers: list[tuple[Path, tuple[int, ...]]]) -> list[str]:
+    """Known traps, named."""
+    dataset, notes = report.dataset, []
+    grey = sorted(name for name, found in report.found.items() if found.grey_as_rgb)
+    if grey:
+        notes.append(f"{_some(grey)} is greyscale but stored as RGB here; it is taken as greyscale")
+    crops = sorted({found.crop for found in report.found.values()} - {1})
+    if crops:
+        number = sum(found.crop > 1 for found in report.found.values())
+        notes.append(
+            f"{number} images are cropped to a multiple of {' or '.join(map(str, crops))}: figures differ from "
+            "those of whole images at scales where that cuts off more than needed"
+        )
+    halves = 0
+    for path, shape in strangers:
+        expected = dataset.fingerprints.get(_called(path, dataset))
+        if (
+            expected
+            and (shape[0] + 1) // 2 * 2
+            and all(
+                abs(2 * side - full) <= 2 for side, full in zip(shape, (expected.height, expected.width), strict=False)
+            )
+        ):
+            halves += 1
+    if halves > len(strangers) // 2:
+        notes.append(
+            f"{halves} images have half the size they should have, as in the x2 folder of the original release of "
+            "Urban100; take HR from its x4 folder"
+        )
+    elif len(strangers) + len(report.found) == dataset.images and len(strangers) > dataset.images // 10:
+        notes.append(
+            f"only {len(report.found)} of these {dataset.images} images are those of {dataset.name}: this is another "
+            "set of the same name, or its images were compressed or resized"
+        )
+    return notes
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+@dataclass
+class LrOrigin:
+    """How a set's own LR images relate to HR reduced by `imresize`."""
+
+    images: int = 0
+    matches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BOUNDARIES, 0))
+    """How many images equal HR reduced with each border, to the bit."""
+    differing: float = 0.0
+    """Mean share of pixel values that differ from today's MATLAB."""
+    largest: int = 0
+    """Largest such difference."""
+    library: str = ""
+    """Another library that gives exactly these images."""
+
+    @property
+    def boundary(self) -> str | None:
+        """The border all images match; None where there is none."""
+        return next((border for border, number in self.matches.items() if 0 < number == self.images), None)
+
+    def __str__(self) -> str:
+        if self.boundary == "symmetric":
+            return "equal to today's MATLAB (symmetric border)"
+        if self.boundary == "replicate":
+            return "equal to older MATLAB (replicate border)"
+        if self.library:
+            return f"made by {self.library}, not by MATLAB ({self.differing:.1%} of values differ)"
+        best = max(self.matches, key=lambda border: self.matches[border])
+        some = f"{self.matches[best]} of {self.images} equal MATLAB's {best} border, " if self.matches[best] else ""
+        return f"{some}{self.differing:.1%} of values differ from MATLAB's, by up to {self.largest}"
+
+    def facts(self) -> dict[str, Any]:
+        """For the index of a prepared set."""
+        return {
+            "matches": self.boundary or self.library or None,
+            "differing": round(self.differing, 6),
+            "largest_difference": self.largest,
+            "says": str(self),
+        }
+
+    def add(self, hr: NDArray[np.uint8], lr: NDArray[np.uint8], scale: int) -> None:
+        """Take one more pair into account; HR is cropped to LR's size times the scale."""
+        hr = hr[: lr.shape[0] * scale, : lr.shape[1] * scale]
+        self.images += 1
+        for border in BOUNDARIES:
+            made = imresize(hr, Fraction(1, scale), border)
+            same = made.shape == lr.shape and bool(np.array_equal(made, lr))
+            self.matches[border] += same
+            if border == BOUNDARIES[0]:
+                share, most = 1.0, 255
+                if made.shape == lr.shape:
+                    difference = np.abs(made.astype(np.int16) - lr)
+                    share, most = float((difference > 0).mean()), int(difference.max())
+                self.differing += (share - self.differing) / self.images
+                self.largest = max(self.largest, most)
+        if not any(self.matches.values()):
+            self.library = _library(hr, lr) if self.images == 1 or self.library else ""
+
+
+def _library(hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> str:
+    """Which other way of reducing gives these pixels, if one of the usual."""
+    size = (lr.shape[1], lr.shape[0])
+    filters = {"bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
+    for name, resampling in filters.items():
+        if np.array_equal(np.asarray(Image.fromarray(hr).resize(size, resampling)), lr):
+            return f"PIL ({name})"
+    unrounded = imresize(hr.astype(np.float64), Fraction(size[0], hr.shape[1]))
+    if unrounded.shape == lr.shape and np.array_equal(np.clip(np.floor(unrounded + 0.5), 0, 255), lr):
+        return "a port of imresize that does not round between its two passes"
+    return ""

@@ -1,0 +1,1 @@
+"""How a network is measured: `evaluate`, `metrics`, `inference`, `upscalers`, `photos`, `crops`, `reference_checks`."""

@@ -1,0 +1,149 @@
+"""Measuring: one row an image, one table a set. The controls `bicubic` and `hr` go through the same code."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sisr.data.pairs import Pairs
+from sisr.evaluation.metrics import psnr, ssim
+from sisr.evaluation.upscalers import Method
+from sisr.utils.errors import SisrError, UsageError
+from sisr.utils.files import atomic_write
+
+GREYSCALE = ("as-is", "rgb")
+COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image measured."""
+
+    image: str
+    psnr: float
+    """dB; infinite where SR equals HR within the border."""
+    ssim: float
+    height: int
+    """Of the HR image, cropped to a multiple of the scale."""
+    width: int
+    seconds: float
+    """Inference only, 0 for images that were there already."""
+
+
+def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Bring SR and HR to the same kind of channels.
+
+    Where HR is greyscale ("as-is", the protocol): SR given as RGB becomes greyscale by luma at full range, so that
+    equal channels give their value; HR is compared as it is. "rgb", what the code of EDSR and ENLCN does: both are
+    repeated to RGB and turned to Y, which shrinks the range to 219 levels and adds 1.32 dB to that image. Where HR is
+    RGB and SR greyscale, SR is repeated.
+    """
+    from sisr.evaluation.inference import grey_of
+
+    if hr.ndim == 2 and sr.ndim == 3:
+        sr = grey_of(sr) if greyscale == "as-is" else sr
+    if hr.ndim == 2 and greyscale == "rgb":
+        hr = np.repeat(hr[..., None], 3, axis=2)
+        if np.issubdtype(sr.dtype, np.floating):
+            sr = 16.0 + sr * 219.0 / 255.0
+    if hr.ndim == 3 and sr.ndim == 2 and sr.dtype == np.uint8:
+        sr = np.repeat(sr[..., None], 3, axis=2)
+    return sr, hr
+
+
+def measure(
+    what: Method,
+    pairs: Pairs,
+    scale: int,
+    protocol: str = "P1",
+    greyscale: str = "as-is",
+    images_to: Path | None = None,
+) -> Iterator[tuple[Row, str]]:
+    """Measure image by image: the row, and how the image went through the network.
+
+    Args:
+        what: gives the SR images.
+        pairs: the set.
+        scale: also the width of the border that is cut off.
+        protocol: see `sisr.evaluation.metrics`.
+        greyscale: see `same_channels`.
+        images_to: folder that gets the SR images as PNG.
+
+    Raises:
+        SisrError: the images do not fit, or a value came out that is no number.
+    """
+    if greyscale not in GREYSCALE:
+        raise UsageError(f"greyscale images are measured {' or '.join(GREYSCALE)}, not {greyscale!r}.")
+    if protocol == "P3" and greyscale == "rgb":
+        raise UsageError("protocol P3 takes greyscale images as they are; leave --greyscale rgb out.")
+    what.check(pairs, scale)
+    if not pairs.names:
+        raise SisrError("there is no image to measure.")
+    for i, name in enumerate(pairs.names):
+        sr, seconds, how = what.upscale(pairs, i, scale)
+        hr = pairs.hr(i)
+        a, b = same_channels(sr, hr, greyscale)
+        try:
+            row = Row(name, psnr(a, b, scale, protocol), ssim(a, b, scale, protocol), hr.shape[0], hr.shape[1], seconds)
+        except SisrError as error:
+            raise SisrError(f"{name}: {error}") from error
+        if images_to is not None:
+            whole = sr if sr.dtype == np.uint8 else np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
+            with atomic_write(images_to / f"{name}.png") as path:
+                Image.fromarray(whole).save(path)
+        yield row, how
+
+
+def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
+    """Write the table as CSV, and beside it (`.json`) how it was measured. An infinite PSNR is written `inf`."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for row in rows:
+            table.writerow(
+                [row.image, f"{row.psnr:.6f}", f"{row.ssim:.8f}", row.height, row.width, f"{row.seconds:.6f}"]
+            )
+    with atomic_write(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def evaluate(
+    what: Method,
+    pairs: Pairs,
+    scale: int,
+    protocol: str = "P1",
+    greyscale: str = "as-is",
+    images_to: Path | None = None,
+    progress: Callable[[Iterator[tuple[Row, str]]], Iterable[tuple[Row, str]]] = iter,
+) -> tuple[list[Row], dict[str, Any]]:
+    """Measure a set; arguments as in `measure`, `progress` wraps the rows as tqdm does.
+
+    Returns:
+        The rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and which images
+        went through the network in another way than asked for.
+    """
+    rows, ways = [], {}
+    for row, how in progress(measure(what, pairs, scale, protocol, greyscale, images_to)):
+        rows.append(row)
+        ways[row.image] = how
+    usual = max(set(ways.values()), key=list(ways.values()).count)
+    facts = {
+        "method": what.label,
+        "scale": scale,
+        "protocol": protocol,
+        "border": scale,
+        "greyscale": greyscale,
+        "lr": pairs.made,
+        "verified": pairs.verified,
+        "images": len(rows),
+        "way": usual,
+        "other_ways": {name: way for name, way in ways.items() if way != usual},
+        **what.facts(),
+    }
+    return rows, facts

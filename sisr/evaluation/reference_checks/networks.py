@@ -1,0 +1,140 @@
+"""Checks of networks with the weights that others published: the whole chain, from LR to PSNR and SSIM."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from sisr.data.pairs import FolderPairs
+from sisr.evaluation.evaluate import same_channels
+from sisr.evaluation.metrics import psnr, ssim
+from sisr.evaluation.reference_checks.check import Check, against, figures, missing
+from sisr.evaluation.upscalers import Network
+from sisr.results import published
+
+FILES = {
+    "LapSRN": "LapSRN_x{scale}_matconvnet_layout.npz",
+    "SRMDNF": "SRMDNF_x{scale}.npz",
+    "VDSR": "VDSR_twtygqyy.npz",
+}
+UNROUNDED = ("SRMDNF",)
+"""Networks whose figures were measured from LR that was never rounded to 8 bits, as their authors test."""
+SETS = ("Set5", "Set14", "B100")
+"""Sets on which they are measured."""
+CLOSE = 0.02
+"""Difference in dB between a printed and a measured figure from which on it is explained."""
+
+
+def weights(reference: Path) -> Iterator[Check]:
+    """Means that are known for these very weights; Set14's greyscale image counts as RGB in them."""
+    for figure in figures("weights"):
+        method, name, scale = figure["what"], figure["set"], int(figure["scale"])
+        what = f"{method}, {name} x{scale}"
+        if absent := _absent(reference, method, name, scale):
+            yield against(figure, what, None, missing(absent, reference))
+            continue
+        found = means(reference, method, name, scale, method in UNROUNDED)["P1", "rgb"]
+        note = "from LR that was not rounded" if method in UNROUNDED else ""
+        yield against(figure, what, found[0] if figure["quantity"] == "psnr" else found[1], note)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A figure of the paper's Table 1 (PSNR, dB) beside what its weights give here, in several ways."""
+
+    method: str
+    dataset: str
+    scale: int
+    printed: float
+    printed_note: str
+    measured: float
+    """As every row of this suite's Table 1: P1, from the set's LR of 8 bits, greyscale as it is."""
+    unrounded: float
+    """The same from LR that was never rounded."""
+    rounded_y: float
+    """From LR that was never rounded, with Y rounded (P2)."""
+    grey_as_rgb: float | None
+    """P1 from LR that was never rounded, greyscale taken as RGB; None where the set has no greyscale image."""
+
+    @property
+    def difference(self) -> float:
+        """Measured minus printed, of the printed digits."""
+        return round(round(self.measured, 2) - self.printed, 2)
+
+    @property
+    def ways(self) -> dict[str, float]:
+        """All measured figures by how they were measured."""
+        found = {
+            "as in Table 1": self.measured,
+            "LR not rounded": self.unrounded,
+            "LR not rounded, Y rounded": self.rounded_y,
+        }
+        return found | ({} if self.grey_as_rgb is None else {"LR not rounded, grey as RGB": self.grey_as_rgb})
+
+    @property
+    def nearest(self) -> tuple[str, float]:
+        """The way that comes nearest to the printed figure, and what is left of the difference."""
+        way = min(self.ways, key=lambda key: abs(self.ways[key] - self.printed))
+        return way, self.ways[way] - self.printed
+
+
+def beside(reference: Path) -> Iterator[Beside]:
+    """Table 1's rows of these networks, printed and measured; what cannot be measured is left out."""
+    for method in FILES:
+        for scale in (2, 4):
+            for name in SETS:
+                figure = published.table1_figure(method, scale, name, "psnr")
+                if figure.value is None or _absent(reference, method, name, scale):
+                    continue
+                stored, free = (means(reference, method, name, scale, unrounded) for unrounded in (False, True))
+                as_is, rgb = free["P1", "as-is"][0], free["P1", "rgb"][0]
+                yield Beside(
+                    method=method,
+                    dataset=name,
+                    scale=scale,
+                    printed=figure.value,
+                    printed_note=figure.note,
+                    measured=stored["P1", "as-is"][0],
+                    unrounded=as_is,
+                    rounded_y=free["P2", "as-is"][0],
+                    grey_as_rgb=rgb if rgb != as_is else None,
+                )
+
+
+@cache
+def means(
+    reference: Path, method: str, name: str, scale: int, unrounded: bool
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean PSNR and SSIM by (protocol, how greyscale is taken), each image enlarged once."""
+    network = _network(reference, method, scale, unrounded)
+    pairs = FolderPairs(reference / "benchmarks" / name, scale)
+    values: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for i in range(len(pairs.names)):
+        sr, _, _ = network.upscale(pairs, i, scale)
+        for greyscale in ("as-is", "rgb"):
+            a, b = same_channels(sr, pairs.hr(i), greyscale)
+            for protocol in ("P1", "P2"):
+                found = (psnr(a, b, scale, protocol), ssim(a, b, scale, protocol))
+                values.setdefault((protocol, greyscale), []).append(found)
+    return {
+        key: (float(np.mean([v[0] for v in found])), float(np.mean([v[1] for v in found])))
+        for key, found in values.items()
+    }
+
+
+@cache
+def _network(reference: Path, method: str, scale: int, unrounded: bool) -> Network:
+    return Network(_weights(reference, method, scale), scale, "auto", unrounded_lr=unrounded)
+
+
+def _weights(reference: Path, method: str, scale: int) -> Path:
+    return reference / "weights" / FILES[method].format(scale=scale)
+
+
+def _absent(reference: Path, method: str, name: str, scale: int) -> Path | None:
+    for path in (_weights(reference, method, scale), reference / "benchmarks" / name):
+        if not path.exists():
+            return path
+    return None

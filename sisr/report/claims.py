@@ -1,0 +1,288 @@
+"""The paper's claims, each judged by what was measured: it holds, it does not hold, or it cannot be told.
+
+A claim is that one setting has a higher PSNR than others. Each comparison is a test over images and trainings
+(`sisr.results.significance`), and the p-values of all claims together are corrected for their number.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sisr.report.tables import NAMES, k_sweep, table1, table2, table4
+from sisr.results import cells, power, published, runs, significance
+from sisr.results.cells import span, text
+from sisr.results.runs import Setting
+from sisr.results.significance import BETTER, WORSE, Difference
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
+
+HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
+_ROWS: dict[str, Callable[[Setting], str | None]] = {
+    "table1": table1.row,
+    "table2": table2.row,
+    "table4": table4.row,
+    "k_sweep": k_sweep.row,
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `better` is above each of `others`, rows of one table."""
+
+    name: str
+    text: str
+    table: str
+    better: str
+    others: tuple[str, ...] = ()
+    """Blank: every other row of the table."""
+    paper: str = ""
+    """What the paper says of its size."""
+
+
+CLAIMS = (
+    Claim("ENLA", "ENLA (k = 1) is above the backbone without attention", "table2", "ENLA", ("baseline",)),
+    Claim("amplification", "amplification improves ENLA", "table2", "ENLA + amplification", ("ENLA",)),
+    Claim("contrastive loss", "the contrastive loss improves it further", "table2", "ENLCA", ("ENLA + amplification",)),
+    Claim("ENLCA", "ENLCA is above the backbone without attention", "table2", "ENLCA", ("baseline",)),
+    Claim("k", "of all amplification factors, k = 6 is the best", "k_sweep", "k = 6"),
+    Claim("over NLA", "ENLCA (m = 128) is above exact non-local attention", "table4", "ENLCA-m128", ("NLA",)),
+    Claim("over NLSA", "ENLCA (m = 128) is above sparse attention", "table4", "ENLCA-m128", ("NLSA-r4",)),
+    Claim("ENLCN over EDSR", "ENLCN is above EDSR", "table1", "ENLCN", ("EDSR",)),
+    Claim("ENLCN over NLSN", "ENLCN is above NLSN", "table1", "ENLCN", ("NLSN",)),
+)
+COLUMNS = (
+    "claim", "text", "scale", "dataset", "verdict", "why", "against", "difference", "low", "high", "p", "p_corrected",
+    "paper", "images", "seeds", "spread_of_seeds", "spread_of_images", "seeds_needed", "seeds_needed_for_paper",
+    "smallest_told", "runs", "against_runs",
+)  # fmt: skip
+Values = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class _Test:
+    claim: Claim
+    scale: int
+    dataset: str
+    better: Setting
+    other: Setting
+    against: str
+    found: Difference
+
+    @property
+    def values(self) -> tuple[Values, Values]:
+        """Per-image PSNR of both, (seeds, images)."""
+        return self.better.values(self.dataset, "psnr"), self.other.values(self.dataset, "psnr")
+
+
+def judge(results: Path) -> pd.DataFrame:
+    """Every claim on every scale and data set that was measured; columns as in `COLUMNS`, one row each.
+
+    results: folder of a preset, with its tables; the runs that they name are judged.
+    Raises SisrError where there is no table.
+    """
+    there = [name for name in NAMES if (results / "tables" / f"{name}.csv").is_file()]
+    if not there:
+        raise SisrError(f"there are no tables in {results}/tables; make one with python -m sisr tables table2.")
+    tests = [test for name in there for test in _tests(name, results)]
+    p = significance.corrected([test.found.p for test in tests])
+    spreads = {
+        place: _spread([test for test in tests if (test.scale, test.dataset) == place])
+        for place in {(test.scale, test.dataset) for test in tests}
+    }
+    groups: dict[tuple[str, int, str], list[tuple[_Test, float]]] = {}
+    for test, value in zip(tests, p, strict=True):
+        groups.setdefault((test.claim.name, test.scale, test.dataset), []).append((test, value))
+    order = [claim.name for claim in CLAIMS]
+    rows = [
+        _row(groups[key], spreads[key[1:]]) for key in sorted(groups, key=lambda key: (order.index(key[0]), key[1]))
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _tests(table: str, results: Path) -> Iterator[_Test]:
+    ids = " ".join(cells.read(results / "tables" / f"{table}.csv")["runs"].fillna("")).split()
+    found = runs.load(results, [name for name in dict.fromkeys(ids) if (results / "runs" / name).is_dir()] or None)
+    settings = runs.by_row(runs.group(found), _ROWS[table])
+    for claim in (claim for claim in CLAIMS if claim.table == table):
+        for scale in sorted({scale for _, scale in settings}):
+            better = settings.get((claim.better, scale))
+            names = claim.others or [n for n, at in settings if at == scale and n != claim.better]
+            for name in names:
+                other = settings.get((name, scale))
+                if better is None or other is None:
+                    continue
+                for dataset in runs.datasets([better]):
+                    if dataset in other.datasets:
+                        yield _test(claim, scale, dataset, better, other, name)
+
+
+def _test(claim: Claim, scale: int, dataset: str, better: Setting, other: Setting, name: str) -> _Test:
+    cells.same_images(better, other, dataset)
+    seeds = ([run.seed for run in each.runs] for each in (better, other))
+    found = significance.compare(better.values(dataset, "psnr"), other.values(dataset, "psnr"), *seeds)
+    return _Test(claim, scale, dataset, better, other, name, found)
+
+
+def _spread(tests: list[_Test]) -> power.Spread:
+    """Of one set at one scale, from all that is compared there."""
+    settings = {setting.first.setting: setting for test in tests for setting in (test.better, test.other)}
+    dataset = tests[0].dataset
+    values = [setting.values(dataset, "psnr") for setting in settings.values()]
+    apart = [one.mean(axis=0) - other.mean(axis=0) for one, other in (test.values for test in tests)]
+    return power.spread(values, apart, len(apart[0]))
+
+
+def _row(group: list[tuple[_Test, float]], spread: power.Spread) -> dict[str, Any]:
+    """One claim on one set; where it is about several others, the one that comes nearest decides."""
+    said = [(significance.verdict(test.found, p, inf), test, p) for test, p in group]
+    nearest_ = min(said, key=lambda one: one[1].found.interval.value)
+    worse = [one for one in said if one[0] == WORSE]
+    if worse:
+        verdict, (_, test, p) = FAILS, min(worse, key=lambda one: one[1].found.interval.value)
+    elif all(word == BETTER for word, _, _ in said):
+        verdict, (_, test, p) = HOLDS, nearest_
+    else:
+        verdict, (_, test, p) = UNTOLD, nearest_
+    found, paper = test.found, _paper(test)
+    seeds = min(len(test.better.runs), len(test.other.runs))
+    return {
+        "claim": test.claim.name,
+        "text": test.claim.text,
+        "scale": test.scale,
+        "dataset": test.dataset,
+        "verdict": verdict,
+        "why": _why(verdict, said, test),
+        "against": test.against,
+        "difference": found.interval.value,
+        "low": found.interval.low,
+        "high": found.interval.high,
+        "p": found.p,
+        "p_corrected": p,
+        "paper": paper,
+        "images": spread.count,
+        "seeds": seeds,
+        "spread_of_seeds": spread.seeds,
+        "spread_of_images": spread.images,
+        "seeds_needed": power.seeds_needed(found.interval.value, spread),
+        "seeds_needed_for_paper": nan if paper is None else power.seeds_needed(paper, spread),
+        "smallest_told": power.smallest_effect(seeds, spread),
+        "runs": " ".join(run.id for run in test.better.runs),
+        "against_runs": " ".join(run.id for run in test.other.runs),
+    }
+
+
+def _why(verdict: str, said: list[tuple[str, _Test, float]], test: _Test) -> str:
+    if len(said) == 1:
+        if verdict != UNTOLD:
+            return ""
+        once = "each was trained once, and another seed may change as much"
+        return said[0][0].partition(": ")[2] or ("within chance" if test.found.trainings else once)
+    above = [one.against for word, one, _ in said if word == BETTER]
+    below = [one.against for word, one, _ in said if word == WORSE]
+    parts = [f"above {', '.join(above)}"] if above else []
+    parts += [f"below {', '.join(below)}"] if below else []
+    rest = [one.against for word, one, _ in said if word not in (BETTER, WORSE)]
+    parts += [f"not to be told from {', '.join(rest)}"] if rest else []
+    top = min(said, key=lambda one: one[1].found.interval.value)[1]
+    if top.found.interval.value < 0:
+        parts.append(f"the highest mean is at {top.against}")
+    return "; ".join(parts)
+
+
+def _paper(test: _Test) -> float | None:
+    """The paper's difference in dB, where it is known."""
+    if test.claim.table == "table1":
+        both = [published.table1_figure(row, test.scale, test.dataset, "psnr").value for row in
+                (test.claim.better, test.against)]  # fmt: skip
+        return None if None in both else round(float(both[0]) - float(both[1]), 4)  # type: ignore[arg-type]
+    if test.claim.table == "table2" and test.against == "baseline":
+        return published.figure("table2", test.claim.better, "psnr_difference").value
+    return None
+
+
+def write(table: pd.DataFrame, results: Path) -> list[Path]:
+    """Write `tables/claims.csv` and `.md`."""
+    paths = [results / "tables" / f"claims.{ending}" for ending in ("csv", "md")]
+    cells.write(table, paths[0])
+    with atomic_write(paths[1]) as temporary:
+        temporary.write_text("\n".join(lines(table, results)) + "\n")
+    return paths
+
+
+def lines(table: pd.DataFrame, results: Path) -> list[str]:
+    """The verdicts as Markdown."""
+    said = [f"# What the results of `{results.name}` say of the paper's claims", ""]
+    for name in dict.fromkeys(table["claim"]):
+        rows = table[table["claim"] == name]
+        said += [f"**{rows['text'].iloc[0][0].upper()}{rows['text'].iloc[0][1:]}**: {_counts(rows)}.", ""]
+        said += [f"- {sentence(row)}" for _, row in rows.iterrows()] + [""]
+    return said + _costs(results) + _seeds(table)
+
+
+def _counts(rows: pd.DataFrame) -> str:
+    counts = rows["verdict"].value_counts()
+    total = len(rows)
+    return ", ".join(f"{word} on {counts[word]} of {total}" for word in (HOLDS, FAILS, UNTOLD) if word in counts)
+
+
+def sentence(row: Any) -> str:
+    """One row of `judge` in words."""
+    gain = f"{text(row['difference'], 3, True)} dB {span(row['low'], row['high'], 3, True)}".strip()
+    known = row["paper"] is not None and isfinite(row["paper"])
+    paper = f", the paper {text(row['paper'], 2, True)} dB" if known else ""
+    against = f" over {row['against']}" if row["against"] else ""
+    words = f"{row['dataset']} x{row['scale']}: {row['verdict']}; {gain}{against}{paper}, {row['images']} images, "
+    words += f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+    return words + (f" ({row['why']})" if row["why"] else "") + "."
+
+
+def _costs(results: Path) -> list[str]:
+    """What ENLCA costs beside the others, where that was measured."""
+    file = results / "complexity" / "table4.csv"
+    if not file.is_file():
+        return []
+    measured = table4.read_complexity(file)
+    ours = measured.get("ENLCA-m128")
+    said = []
+    for name in ("NLA", "NLSA-r4", "convolution"):
+        other = measured.get(name)
+        if ours is None or other is None:
+            continue
+        parts = [
+            f"{float(ours[column]) / float(other[column]):.3g} times the {word}"
+            for column, word in (("core_gmacs", "operations"), ("seconds_median", "time"))
+            if float(other[column] or nan) > 0
+        ]
+        said.append(f"- against {name}: {', '.join(parts)} ({ours['device']}, {ours['height']}x{ours['width']}).")
+    return ["**ENLCA (m = 128) costs a fraction of the others**:", "", *said, ""] if said else []
+
+
+def _seeds(table: pd.DataFrame) -> list[str]:
+    """How many seeds would tell which difference."""
+    said = ["**Seeds that a difference takes** (80 of 100 tries tell it at the 5 % level, before any correction):", ""]
+    for (scale, dataset), rows in table.groupby(["scale", "dataset"], sort=False):
+        row = rows.iloc[0]
+        spread = power.Spread(row["spread_of_seeds"], 1, row["spread_of_images"], int(row["images"]))
+        if not isfinite(spread.seeds):
+            said.append(f"- {dataset} x{scale}: not known, since no network was trained with two seeds.")
+            continue
+        needed = [f"{effect} dB: {_number(effect, spread)}" for effect in (0.02, 0.05, 0.1, 0.2)]
+        said.append(
+            f"- {dataset} x{scale}: {', '.join(needed)} (spread between seeds {spread.seeds:.3f} dB, between images "
+            f"{spread.images:.3f} dB over {spread.count})."
+        )
+    return said
+
+
+def _number(effect: float, spread: power.Spread) -> str:
+    seeds = power.seeds_needed(effect, spread)
+    if isfinite(seeds):
+        return f"{seeds:.0f} seeds"
+    if power.enough_images(effect, spread):
+        return f"more than {power.MOST:,} seeds"
+    return "no number of seeds, the images are too few"

@@ -1,0 +1,61 @@
+"""Figures, drawn from the tidy tables (`sisr.report.tables`), never from anything else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sisr.report.tables import check
+from sisr.utils.errors import UsageError
+from sisr.utils.files import atomic_write
+
+
+def draw(name: str, table: pd.DataFrame) -> Any:
+    """The matplotlib figure of a tidy table: `table1`, `table2`, `table4` or `k_sweep`.
+
+    Raises SisrError where the table holds nothing that was measured.
+    """
+    from sisr.report.figures import k_sweep, style, table1, table2, table4
+
+    check(name)
+    drawn = {"table1": table1.draw, "table2": table2.draw, "table4": table4.draw, "k_sweep": k_sweep.draw}
+    with style.settings():
+        return drawn[name](table)
+
+
+def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
+    """Write `figures/<name>.png` (200 dots an inch) and `.svg`; the same table gives the same bytes."""
+    return save(draw(name, table), name, results)
+
+
+def save(figure: Any, name: str, results: Path) -> list[Path]:
+    """Write a figure as `figures/<name>.png` and `.svg` into a results folder, and close it."""
+    return save_as(figure, [results / "figures" / f"{name}.{ending}" for ending in ("png", "svg")])
+
+
+def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
+    """Write a figure into files, .png (200 dots an inch) or .svg, and close it; the same figure gives the same bytes.
+
+    Raises UsageError where a file has another ending.
+    """
+    import matplotlib.pyplot as plt
+
+    from sisr.report.figures import style
+
+    check_endings(paths)
+    with style.settings():
+        style.settle(figure)
+        for path in paths:
+            metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
+            with atomic_write(path) as temporary:
+                figure.savefig(temporary, dpi=200, metadata=metadata)
+    plt.close(figure)
+    return list(paths)
+
+
+def check_endings(paths: Sequence[Path]) -> None:
+    """Raise UsageError where a figure cannot be written into a file of this name."""
+    for path in paths:
+        if path.suffix.lower() not in (".png", ".svg"):
+            raise UsageError(f"figures are written as .png or .svg, not as {path.name}.")

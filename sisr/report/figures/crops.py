@@ -1,0 +1,131 @@
+"""The same crop of an image by several methods, side by side as in the paper's Figure 5."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isinf
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from sisr.report.figures import style
+
+CELL = 1.2
+"""Side of a crop in inches: 240 dots, so that 80 pixels are shown three times as large and none is blurred."""
+GAP, TEXT, TITLE, MARGIN = 0.07, 0.47, 0.24, 0.1
+MOST = 6
+"""Crops beside one another; more of them stand in two lines."""
+FRAME = "#e3000f"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One crop, and how the method did; figures that are None are not written."""
+
+    label: str
+    pixels: NDArray[np.uint8]
+    """(h, w) or (h, w, 3)"""
+    psnr: float | None = None
+    ssim: float | None = None
+    """Of the whole image."""
+    crop_psnr: float | None = None
+    crop_ssim: float | None = None
+    """Of the crop alone."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image: the whole of it with a box around the crop, and the crop by every method."""
+
+    image: str
+    whole: NDArray[np.uint8]
+    """HR, (H, W) or (H, W, 3)"""
+    box: tuple[int, int, int, int]
+    """x, y of the top-left corner, width, height; in pixels of HR"""
+    panels: list[Panel]
+    caption: str = ""
+    """A second line above the row, such as why this place was chosen."""
+
+
+def draw(rows: Sequence[Row], said: str = "", comparable: bool = True, note: str = "") -> Figure:
+    """One row an image. said, comparable: at which preset it was measured, as `style.footer` writes it under the
+    figure; note: what else is to be read there. Call it within `style.settings()`."""
+    counts = [len(row.panels) for row in rows]
+    lines = 1 if max(counts) <= MOST else 2
+    columns = max(-(-count // lines) for count in counts)
+    block = lines * (CELL + TEXT)
+    whole = block - TEXT if lines == 1 else block - TEXT / 2
+    sizes = [_size(row, whole) for row in rows]
+    wide = max(size[0] for size in sizes)
+    width = 2 * MARGIN + wide + columns * (CELL + GAP) + GAP
+    foot = style.footer_height(width, said, note)
+    tall = [TITLE + (0.16 if row.caption else 0.0) + block for row in rows]
+    height = sum(tall) + MARGIN + foot
+    figure = plt.figure(figsize=(width, height))
+    style.footer(figure, said, comparable, note)
+    top = height - MARGIN
+    for row, size, used in zip(rows, sizes, tall, strict=True):
+        first = MARGIN + wide - size[0]  # beside the crops
+        figure.text(first / width, (top - 0.15) / height, row.image, fontsize=10, weight="bold", color=style.DARK)
+        if row.caption:
+            figure.text(first / width, (top - 0.31) / height, row.caption, fontsize=7.5, color=style.GREY)
+        upper = top - (used - block)
+        axes = place(figure, first, upper, *size)
+        _show(axes, row.whole)
+        x, y, w, h = row.box
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor=FRAME, linewidth=1.6))
+        per_line = -(-len(row.panels) // lines)
+        for index, panel in enumerate(row.panels):
+            line, column = divmod(index, per_line)
+            left = MARGIN + wide + GAP + column * (CELL + GAP)
+            below = upper - line * (CELL + TEXT)
+            crop = place(figure, left, below, CELL, CELL)
+            _show(crop, panel.pixels)
+            _write(figure, panel, (left + CELL / 2) / width, (below - CELL) / height, height)
+        top -= used
+    return figure
+
+
+def _size(row: Row, height: float) -> tuple[float, float]:
+    """Width and height of the whole image in inches: as tall as the crops beside it, unless it is a wide one."""
+    tall, wide = row.whole.shape[:2]
+    width = min(1.4, wide / tall) * height
+    return width, width * tall / wide
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches, on whole dots."""
+    all_wide, all_tall = figure.get_size_inches()
+    box = [round(200 * value) / 200 for value in (left, top - height, width, height)]
+    return figure.add_axes((box[0] / all_wide, box[1] / all_tall, box[2] / all_wide, box[3] / all_tall))
+
+
+def _show(axes: Axes, pixels: NDArray[np.uint8]) -> None:
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="auto")
+    axes.set_axis_off()
+
+
+def _write(figure: Figure, panel: Panel, x: float, y: float, height: float) -> None:
+    texts = [panel.label, *_figures(panel)]
+    for line, text in enumerate(texts):
+        figure.text(
+            x, y - (0.03 + 0.145 * line) / height, text, ha="center", va="top", color=style.DARK,
+            fontsize=8 if line == 0 else 7, weight="bold" if line == 0 else "normal",
+        )  # fmt: skip
+
+
+def _figures(panel: Panel) -> list[str]:
+    """PSNR in dB and SSIM of the image, then of the crop, each where they are known."""
+    found = []
+    for name, psnr, ssim in (("", panel.psnr, panel.ssim), ("crop ", panel.crop_psnr, panel.crop_ssim)):
+        known = []
+        if psnr is not None:
+            known.append("∞ dB" if isinf(psnr) else f"{psnr:.2f} dB")
+        if ssim is not None:
+            known.append(f"{ssim:.4f}")
+        if known:
+            found.append(name + " / ".join(known))
+    return found

@@ -1,0 +1,52 @@
+"""Notebooks, executed with parameters and exported to HTML that opens anywhere."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from sisr.utils.errors import SisrError
+from sisr.utils.files import atomic_write
+
+
+def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path | None = None) -> None:
+    """Run a notebook from the current folder and write it with its outputs, and as HTML without the code.
+
+    Args:
+        source: notebook with a cell tagged `parameters`.
+        output: the executed notebook, .ipynb.
+        parameters: values for the names in that cell.
+        html: where to write the HTML export, None for none.
+
+    Raises:
+        SisrError: the notebook is not there, or a cell of it fails.
+    """
+    if not source.is_file():
+        raise SisrError(f"there is no notebook {source}.")
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        with atomic_write(output) as temporary:
+            papermill.execute_notebook(
+                source, temporary, parameters=parameters, progress_bar=False, cwd=Path.cwd(), kernel_name="python3"
+            )
+            _forget_paths(temporary, source, output)
+            if html:
+                exporter = HTMLExporter(
+                    exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True
+                )
+                text, _ = exporter.from_filename(str(temporary))
+                with atomic_write(html) as page:
+                    page.write_text(text.replace(f"<title>{temporary.stem}", f"<title>{source.stem}"))
+    except PapermillExecutionError as error:
+        raise SisrError(f"a cell of {source} fails: {error.ename}: {error.evalue}") from error
+
+
+def _forget_paths(notebook: Path, source: Path, output: Path) -> None:
+    """Papermill records where it read and wrote; the temporary name means nothing to a reader."""
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata.papermill |= {"input_path": str(source), "output_path": str(output)}
+    nbformat.write(content, notebook)

@@ -1,0 +1,131 @@
+"""The k-sweep (the paper's Figure 6): PSNR over the amplification factor, and the noise that comes with it."""
+
+from collections.abc import Iterator
+from math import expm1, inf, sqrt
+from typing import Any
+
+import pandas as pd
+
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+from sisr.results import published, statistics
+from sisr.results.cells import Cell, frame, gain, measured, number, origin, span, text
+from sisr.results.runs import Run, Setting, by_row, datasets, group
+from sisr.utils.errors import SisrError
+
+COSINES = (0.0, 0.5, 1.0)
+"""Cosines of query and key at which the noise of the estimate is given."""
+
+
+def relative_deviation(k: float, m: int, cosine: float) -> float:
+    """Relative standard deviation of φ(Q)·φ(K), the estimate of exp(Q·K), with |Q|² = |K|² = k and Q·K = k·cosine.
+
+    From the paper's Var[φ(Q)·φ(K)] = (1/m)·exp(2 Q·K)·(exp(|Q+K|²) − 1), divided by exp(Q·K)²; |Q+K|² = 2k(1 + cosine).
+    That is for m independent projections; orthogonal ones are somewhat better.
+    """
+    try:
+        return sqrt(expm1(2 * k * (1 + cosine)) / m)
+    except OverflowError:
+        return inf
+
+
+def amplification(setting: Setting) -> float:
+    """The k of a setting."""
+    return float(setting.first.options.get("k", 6))
+
+
+def row(setting: Setting) -> str | None:
+    """`k = 6` for a network with ENLCA, None for anything else."""
+    return f"k = {amplification(setting):g}" if setting.first.attention == "enlca" else None
+
+
+def build(runs: list[Run], preset: str) -> pd.DataFrame:
+    """All cells of the sweep. Raises SisrError where there are not two values of k at a scale."""
+    settings = by_row(group(runs), row)
+    scales = sorted({scale for _, scale in settings})
+    if not scales or all(sum(at == scale for _, at in settings) < 2 for scale in scales):
+        raise SisrError(
+            "the k-sweep needs runs of enlca with at least two values of k at one scale; add them to --runs."
+        )
+    cells: list[Cell] = []
+    for scale in scales:
+        swept = sorted((s for (_, at), s in settings.items() if at == scale), key=amplification)
+        if len(swept) > 1:
+            cells += _scale(scale, swept, preset)
+    return frame(cells)
+
+
+def _scale(scale: int, swept: list[Setting], preset: str) -> Iterator[Cell]:
+    best = published.figure("k_sweep", "best", "k").value
+    reference = next((setting for setting in swept if amplification(setting) == best), None)
+    unknown = {"published_status": "unknown", "published_note": published.figure("k_sweep", "curve", "psnr").note}
+    for setting in swept:
+        k, m = amplification(setting), int(setting.first.options.get("m", 128))
+        known: dict[str, Any] = {"table": "k_sweep", "row": f"k = {k:g}", "kind": "network", "scale": scale}
+        for dataset in datasets([setting]):
+            cell = {**known, "dataset": dataset, "quantity": "psnr", "unit": "dB", **unknown}
+            yield measured(cell, setting, statistics.mean(setting.values(dataset, "psnr")), preset)
+            if reference is not None and reference is not setting and dataset in reference.datasets:
+                cell = {**known, "dataset": dataset, "quantity": "psnr_difference", "unit": "dB", **unknown}
+                yield measured(cell, setting, gain(setting, reference, dataset), preset)
+        for cosine in COSINES:
+            yield Cell(
+                **{**known, "kind": "theory"},
+                quantity=f"relative_deviation_cos_{cosine:g}",
+                unit="",
+                measured=relative_deviation(k, m, cosine),
+                note=f"from Var[φ(Q)·φ(K)] with m = {m}, not measured",
+                runs=origin(setting, preset)["runs"],
+                preset=preset,
+            )
+
+
+def view(table: pd.DataFrame) -> View:
+    """The sweep for readers."""
+    sets = [name for name in dict.fromkeys(table["dataset"]) if name]
+    best = published.figure("k_sweep", "best", "k").value or 0
+    with_gain = (table["quantity"] == "psnr_difference").any()
+    columns = []
+    for dataset in sets:
+        columns.append(Column("PSNR, dB", dataset))
+        if with_gain:
+            columns.append(Column(f"difference to k = {best:g}, dB", dataset))
+    columns += [Column(f"cos = {cosine:g}", "relative deviation of the estimate") for cosine in COSINES]
+    sections = []
+    for scale in sorted(set(table["scale"])):
+        part = table[table["scale"] == scale]
+        names = list(dict.fromkeys(part["row"]))
+        cells = {(c["row"], c["dataset"], c["quantity"]): c for _, c in part.iterrows()}
+        ranks = {dataset: marks([_number(cells.get((name, dataset, "psnr"))) for name in names], 2) for dataset in sets}
+        rows = []
+        for index, name in enumerate(names):
+            texts = []
+            for dataset in sets:
+                texts.append(_text(cells.get((name, dataset, "psnr")), 2, False, ranks[dataset][index]))
+                if with_gain:
+                    texts.append(_text(cells.get((name, dataset, "psnr_difference")), 3, True))
+            for cosine in COSINES:
+                value = _number(cells.get((name, "", f"relative_deviation_cos_{cosine:g}"))) or 0.0
+                texts.append(Text(f"{value:.3g}"))
+            rows.append((name, texts))
+        sections.append(Section(f"x{int(scale)}", rows))
+    said, same = banner(table)
+    notes = [
+        f"The paper says that PSNR peaks at k = {best:g} (Figure 6); its curve, its values of k and its data set "
+        "are not known to this suite.",
+        "Differences are paired by image, with a 95 % bootstrap interval.",
+        "Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance, with "
+        "|Q|² = |K|² = k and Q·K = k·cos. Above 1 a single estimate is mostly noise.",
+    ]
+    notes += caveats(table)
+    return View("k_sweep", "The k-sweep: PSNR over the amplification factor", said, same, columns, sections, notes)
+
+
+def _number(cell: Any) -> float | None:
+    return None if cell is None else number(cell["measured"])
+
+
+def _text(cell: Any, digits: int, sign: bool, mark: str = "") -> Text:
+    value = _number(cell)
+    if cell is None or value is None:
+        return Text()
+    return Text(text(value, digits, sign), span(cell["low"], cell["high"], digits, sign), mark)

@@ -1,0 +1,209 @@
+"""Table 1: the paper's fourteen methods, and beside them what was measured, with the floor and the ceiling.
+
+Measured are the networks trained here and, where they were evaluated, published weights of other methods.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+from sisr.results import published, statistics
+from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.results.published import Figure
+from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
+
+_ROWS = {("edsr", None): "EDSR", ("nlsn", "nlsa"): "NLSN", ("enlcn", "enlca"): "ENLCN"}
+_QUANTITIES = {"psnr": ("dB", 2), "ssim": ("", 4)}
+
+
+def row(setting: Setting) -> str:
+    """Label of a setting: the paper's name where it has one, else network and attention."""
+    run = setting.first
+    if run.control:
+        return CONTROLS[run.control]
+    if run.method:
+        return run.method
+    name = run.config["network"]["name"]
+    default = name if run.attention is None else f"{name} with {run.attention}"
+    return _ROWS.get((name, run.attention), default)
+
+
+def build(runs: list[Run], preset: str) -> pd.DataFrame:
+    """All cells of Table 1 at every scale that was measured or published."""
+    settings = by_row(group(runs), row)
+    sets = list(published.SETS) + [name for name in datasets(settings.values()) if name not in published.SETS]
+    scales = sorted({scale for _, scale in settings} | {2, 4})
+    names = [name for name, _ in settings if name not in published.methods()]
+    rows = [*_first(names, "bicubic"), *published.methods(), *(n for n in names if n not in CONTROLS.values())]
+    rows = [*dict.fromkeys([*rows, *_first(names, CONTROLS["hr"])])]
+    return frame(
+        cell
+        for scale in scales
+        for name in rows
+        for dataset in sets
+        for cell in _cells(name, scale, dataset, settings, preset)
+    )
+
+
+def _first(names: list[str], name: str) -> list[str]:
+    return [name] if name in names else []
+
+
+def _cells(
+    name: str, scale: int, dataset: str, settings: dict[tuple[str, int], Setting], preset: str
+) -> Iterator[Cell]:
+    setting = settings.get((name, scale))
+    there = setting is not None and dataset in setting.datasets
+    kind = "control" if name in CONTROLS.values() else "network"
+    for quantity, (unit, _) in _QUANTITIES.items():
+        known: dict[str, Any] = {
+            "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset,
+            "quantity": quantity, "unit": unit, **paper(published.table1_figure(name, scale, dataset, quantity)),
+        }  # fmt: skip
+        if setting is not None and there:
+            if setting.first.method:
+                known["note"] = _weights_note(setting, known["published"], quantity, dataset)
+            yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+        else:
+            yield Cell(**known, note=_why_not(setting, name, scale, dataset))
+    # what others trained to the end is not compared with what was trained here, perhaps at a toy scale
+    if setting is None or not there or setting.first.method:
+        return
+    said = {"published_status": "unknown", "published_note": "the paper's table has no bicubic row"}
+    for other, quantity in (("bicubic", "psnr_over_bicubic"), ("EDSR", "psnr_over_edsr")):
+        yardstick = settings.get((other, scale))
+        if yardstick is None or name in CONTROLS.values() or name == other or dataset not in yardstick.datasets:
+            continue
+        known = {
+            "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset, "quantity": quantity,
+            "unit": "dB", **(said if other == "bicubic" else paper(_published_gain(name, other, scale, dataset))),
+        }  # fmt: skip
+        yield measured(known, setting, gain(setting, yardstick, dataset), preset)
+
+
+def _weights_note(setting: Setting, printed: float | None, quantity: str, dataset: str) -> str:
+    """How published weights were measured, and how far from print that is."""
+    lr = "LR that was not rounded" if setting.first.provenance.get("unrounded_lr") else "LR of 8 bits"
+    note = f"published weights, from {lr}"
+    if printed is None or quantity != "psnr":
+        return note
+    difference = round(round(float(setting.values(dataset, quantity).mean()), 2) - printed, 2)
+    return f"{note}, {text(difference, 2, True)} dB from print"
+
+
+def _published_gain(name: str, other: str, scale: int, dataset: str) -> Figure:
+    """Difference of two means that the paper prints: derived, since the paper prints no difference."""
+    pair = [published.table1_figure(method, scale, dataset, "psnr") for method in (name, other)]
+    first, second = (figure.value for figure in pair)
+    if first is None or second is None:
+        return Figure(None, "unknown", pair[0].note or pair[1].note)
+    return Figure(round(first - second, 2), "derived", "difference of the printed means")
+
+
+def _why_not(setting: Setting | None, name: str, scale: int, dataset: str) -> str:
+    if setting is None:
+        return f"no run of {name} at x{scale} among the given runs"
+    return f"{name} x{scale} was not evaluated on {dataset}"
+
+
+def view(table: pd.DataFrame) -> View:
+    """Table 1 for readers: a column a data set, published and measured, marked separately."""
+    sets = list(dict.fromkeys(table["dataset"]))
+    columns, fields = [], []
+    for dataset in sets:
+        part = table[table["dataset"] == dataset]
+        for source, label in (("published", "paper"), ("measured", "measured")):
+            if any(number(value) is not None for value in part[source]):
+                columns.append(Column(label, dataset))
+                fields.append((dataset, source))
+    sections = []
+    for scale in sorted(set(table["scale"])):
+        part = table[table["scale"] == scale]
+        names = [name for name in dict.fromkeys(part["row"]) if _filled(part[part["row"] == name])]
+        cells = [_column(part, names, dataset, source) for dataset, source in fields]
+        rows = [(_label(name), [cell[index] for cell in cells]) for index, name in enumerate(names)]
+        sections.append(Section(f"x{int(scale)}", rows))
+    said, same = banner(table)
+    notes = [
+        "PSNR (dB) / SSIM on luma, a border of as many pixels as the scale cut off; under a measured figure the 95 % "
+        "bootstrap interval of its PSNR over images (and seeds, where there are several).",
+        "Bold: best, underlined: second best, by PSNR, among the published and among the measured networks separately "
+        "(controls and published weights are not ranked).",
+        "bicubic is the floor and the HR image itself the ceiling, through the same evaluator; "
+        "the paper's table has neither.",
+        "LapSRN on B100 x2 stands as printed (31.08); LapSRN's own paper says 31.80.",
+    ]
+    notes += _about_weights(table) + caveats(table)
+    return View("table1", "Table 1: PSNR and SSIM", said, same, columns, sections, notes)
+
+
+EXPLAINED = 0.02
+"""Differences to print beyond so many dB are named and explained."""
+
+
+def _about_weights(table: pd.DataFrame) -> list[str]:
+    """What was measured with published weights, and where it differs from print and why."""
+    psnr = table[table["quantity"] == "psnr"]
+    cells = psnr[[_of_weights(cell) for _, cell in psnr.iterrows()]]
+    if cells.empty:
+        return []
+    names = list(dict.fromkeys(cells["row"]))
+    unrounded = [name for name in names if any("not rounded" in n for n in cells.loc[cells["row"] == name, "note"])]
+    found = [
+        f"{', '.join(names)}: measured with published weights, not trained here"
+        + (
+            f"; {', '.join(unrounded)} from LR that was not rounded to 8 bits, as its authors test."
+            if unrounded
+            else "."
+        )
+    ]
+    apart = []
+    for _, cell in cells.iterrows():
+        printed = number(cell["published"])
+        if printed is None:
+            continue
+        difference = round(round(float(cell["measured"]), 2) - printed, 2)
+        if abs(difference) > EXPLAINED:
+            where = f"{cell['row']} on {cell['dataset']} x{int(cell['scale'])}"
+            apart.append(f"{where} {text(difference, 2, True)} dB")
+    if apart:
+        found.append(
+            f"More than {EXPLAINED} dB from print: {', '.join(apart)}. docs/checks.md measures what is known to make "
+            "such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of Set14 as grey or "
+            "as RGB), and says what they leave unexplained."
+        )
+    return found
+
+
+def _of_weights(cell: Any) -> bool:
+    """Whether a cell was measured with published weights."""
+    return number(cell["measured"]) is not None and str(cell["note"]).startswith("published weights")
+
+
+def _label(name: str) -> str:
+    return {"bicubic": "bicubic (floor)", CONTROLS["hr"]: "HR image (ceiling)"}.get(name, name)
+
+
+def _filled(part: pd.DataFrame) -> bool:
+    return any(number(value) is not None for source in ("published", "measured") for value in part[source])
+
+
+def _column(part: pd.DataFrame, names: list[str], dataset: str, source: str) -> list[Text]:
+    cells = {(str(c["row"]), str(c["quantity"])): c for _, c in part[part["dataset"] == dataset].iterrows()}
+    psnr = [number(cells[name, "psnr"][source]) for name in names]
+    unranked = set(CONTROLS.values())
+    if source == "measured":
+        unranked |= {name for name in names if _of_weights(cells[name, "psnr"])}
+    ranked = [None if name in unranked else value for name, value in zip(names, psnr, strict=True)]
+    found = []
+    for name, value, mark in zip(names, psnr, marks(ranked, 2), strict=True):
+        if value is None:
+            found.append(Text("–" if source == "published" and name in published.methods() else ""))
+            continue
+        ssim = text(number(cells[name, "ssim"][source]), 4)
+        cell = cells[name, "psnr"]
+        detail = span(cell["low"], cell["high"], 2) if source == "measured" else ""
+        found.append(Text(f"{text(value, 2)} / {ssim}", detail, mark))
+    return found

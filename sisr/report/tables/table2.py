@@ -1,0 +1,113 @@
+"""Table 2, the ablation: what each part of ENLCA adds to the backbone without attention."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats
+from sisr.results import published, statistics
+from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.results.runs import Run, Setting, by_row, datasets, group
+from sisr.utils.errors import SisrError
+
+ROWS = {
+    "baseline": "baseline: EDSR, no attention",
+    "ENLA": "+ ENLA (k = 1)",
+    "ENLA + amplification": "+ amplification (k above 1)",
+    "ENLCA": "+ contrastive loss: ENLCA",
+}
+"""Rows as published, and how they are read: each adds one part to the row above."""
+
+
+def row(setting: Setting) -> str | None:
+    """Which row of the ablation a setting is; None for what is none of them."""
+    run = setting.first
+    if run.control:
+        return None
+    if run.attention is None:
+        return "baseline"
+    if run.attention == "enlca" and run.contrastive:
+        return "ENLCA"
+    if run.attention in ("enla", "enlca") and not run.contrastive:
+        return (
+            "ENLA" if float(run.options.get("k", 1 if run.attention == "enla" else 6)) == 1 else "ENLA + amplification"
+        )
+    return None
+
+
+def build(runs: list[Run], preset: str) -> pd.DataFrame:
+    """All cells of Table 2. Raises SisrError where the baseline was not measured."""
+    settings = by_row(group(runs), row)
+    scales = sorted({scale for _, scale in settings})
+    for scale in scales or [0]:
+        if ("baseline", scale) not in settings:
+            where = f" at x{scale}" if scale else ""
+            raise SisrError(f"Table 2 needs a run without attention as its baseline{where}; add one to --runs.")
+    return frame(cell for scale in scales for cell in _scale(scale, settings, preset))
+
+
+def _scale(scale: int, settings: dict[tuple[str, int], Setting], preset: str) -> Iterator[Cell]:
+    baseline = settings["baseline", scale]
+    for dataset in datasets([baseline]):
+        for name in ROWS:
+            setting = settings.get((name, scale))
+            for quantity, unit in (("psnr", "dB"), ("psnr_difference", "dB"), ("ssim", "")):
+                known: dict[str, Any] = {
+                    "table": "table2", "row": name, "kind": "network", "scale": scale, "dataset": dataset,
+                    "quantity": quantity, "unit": unit,
+                }  # fmt: skip
+                if quantity != "ssim":
+                    known |= paper(published.figure("table2", name, quantity))
+                if setting is None or dataset not in setting.datasets:
+                    yield Cell(**known, note=f"no run of this setting was evaluated on {dataset} at x{scale}")
+                elif quantity == "psnr_difference" and name == "baseline":
+                    yield Cell(**known, note="the baseline itself")
+                elif quantity == "psnr_difference":
+                    yield measured(known, setting, gain(setting, baseline, dataset), preset)
+                else:
+                    yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+
+
+def view(table: pd.DataFrame) -> View:
+    """Table 2 for readers: PSNR and the paired difference to the baseline, beside the paper's difference."""
+    sets = list(dict.fromkeys(table["dataset"]))
+    columns = [Column("difference to baseline, dB", "paper")]
+    for dataset in sets:
+        columns += [Column("PSNR, dB", dataset), Column("difference to baseline, dB", dataset)]
+    sections = []
+    for scale in sorted(set(table["scale"])):
+        part = table[table["scale"] == scale]
+        rows = []
+        for name, label in ROWS.items():
+            cells = {(c["dataset"], c["quantity"]): c for _, c in part[part["row"] == name].iterrows()}
+            texts = [_published(name)]
+            for dataset in sets:
+                for quantity, sign, digits in (("psnr", False, 2), ("psnr_difference", True, 3)):
+                    texts.append(_text(cells.get((dataset, quantity)), digits, sign))
+            rows.append((label, texts))
+        sections.append(Section(f"x{int(scale)}", rows))
+    said, same = banner(table)
+    notes = [
+        "Differences are paired: the mean over images of the row's PSNR minus the baseline's on the same image, with a "
+        "95 % bootstrap interval; an interval that holds zero means that this measurement does not tell the two apart.",
+        "The paper's data set, backbone and absolute figures of Table 2 are not known to this suite, "
+        "so only its differences stand here.",
+    ]
+    notes += caveats(table)
+    return View("table2", "Table 2: what each part of ENLCA adds", said, same, columns, sections, notes)
+
+
+def _published(name: str) -> Text:
+    figure = published.figure("table2", name, "psnr_difference")
+    if name == "baseline":
+        return Text("0")
+    return Text("", figure.note) if figure.value is None else Text(text(figure.value, 2, sign=True))
+
+
+def _text(cell: Any, digits: int, sign: bool) -> Text:
+    value = None if cell is None else number(cell["measured"])
+    if cell is None or value is None:
+        baseline = cell is not None and cell["row"] == "baseline" and sign
+        return Text("0") if baseline else Text("", "" if cell is None else cell["note"])
+    return Text(text(value, digits, sign), span(cell["low"], cell["high"], digits, sign))

@@ -1,0 +1,300 @@
+"""What the tables are computed from: runs, grouped into settings, and their per-image rows."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sisr.results import published
+from sisr.utils.errors import SisrError
+from sisr.utils.files import read_run_json
+
+CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
+"""Controls that go through the evaluator like a network, and the row they make."""
+TRAINED_HERE = ("EDSR", "NLSN", "ENLCN")
+WEIGHTS = {name.lower(): name for name in (*published.methods(), "VDSR") if name not in TRAINED_HERE}
+"""Methods whose published weights may be measured: name in `evaluation/<name>-x<scale>`, and the row it makes."""
+PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
+"""LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network, published weights, or a control, with the folder of its per-image rows."""
+
+    id: str
+    config: dict[str, Any]
+    """`config.json`; empty for a control and for published weights."""
+    provenance: dict[str, Any]
+    evaluation: Path
+
+    @property
+    def control(self) -> str | None:
+        """`bicubic`, `hr`, or None for a network."""
+        name = self.id.rsplit("-x", 1)[0]
+        return name if not self.config and name in CONTROLS else None
+
+    @property
+    def method(self) -> str | None:
+        """Row of the method whose published weights were measured; None for what was trained here and for controls."""
+        return None if self.config else WEIGHTS.get(self.id.rsplit("-x", 1)[0])
+
+    @property
+    def scale(self) -> int:
+        """Enlargement factor."""
+        return int(self.config["network"]["scale"]) if self.config else int(self.id.rsplit("-x", 1)[1])
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training; 0 for a control."""
+        return int(self.config.get("seed", 0))
+
+    @property
+    def attention(self) -> str | None:
+        """Registered name of the attention, None for the plain backbone."""
+        name: str | None = self.config["network"].get("attention") if self.config else None
+        return name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the attention."""
+        return dict(self.config["network"].get("attention_options") or {}) if self.config else {}
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether an auxiliary loss was trained with."""
+        return bool(self.config and self.config["training"].get("contrastive_weight", 0) > 0)
+
+    @cached_property
+    def setting(self) -> str:
+        """Everything that was set, but the seed: runs that share it are one setting."""
+        rest = {key: value for key, value in self.config.items() if key != "seed"}
+        return json.dumps(rest, sort_keys=True) if rest else self.id
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """Per-image rows of every data set this run was evaluated on at its scale."""
+        ending = f"_x{self.scale}.csv"
+        return {file.name.removesuffix(ending): file for file in sorted(self.evaluation.glob(f"*{ending}"))}
+
+    def protocol(self, dataset: str) -> str:
+        """How PSNR and SSIM were measured (`P1 …`); blank where the evaluation does not say.
+
+        Raises SisrError where other weights were evaluated than the run holds now.
+        """
+        file = self.files[dataset].with_suffix(".json")
+        how = read_run_json(file) if file.is_file() else {}
+        evaluated, held = how.get("weights_sha256"), self.provenance.get("weights_sha256")
+        if evaluated and held and evaluated != held:
+            raise SisrError(f"{self.id} was trained again after it was evaluated on {dataset}; evaluate it again.")
+        source = how.get("lr") or {}
+        made = ", ".join(str(part) for part in (source.get("from"), source.get("boundary")) if part)
+        grey = "" if how.get("greyscale", "as-is") == "as-is" else f", greyscale as {how['greyscale']}"
+        return f"{how['protocol']}{f', LR from {made}' if made else ''}{grey}" if "protocol" in how else ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in their seed only."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """Any of the runs: what is not the seed is the same in all."""
+        return self.runs[0]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets that every seed was evaluated on."""
+        return [name for name in self.first.files if all(name in run.files for run in self.runs)]
+
+    def values(self, dataset: str, quantity: str) -> NDArray[np.float64]:
+        """Matrix (seeds, images) of `psnr` (dB) or `ssim`, images in order of their names.
+
+        Raises SisrError where the seeds were not evaluated on the same images.
+        """
+        columns = [image_rows(run.files[dataset]).set_index("image")[quantity].sort_index() for run in self.runs]
+        for run, column in zip(self.runs, columns, strict=True):
+            if list(column.index) != list(columns[0].index):
+                raise SisrError(
+                    f"{run.id} and {self.first.id} were not evaluated on the same images of {dataset}; "
+                    "evaluate both again."
+                )
+        return np.stack([column.to_numpy(dtype=np.float64) for column in columns])
+
+    def protocol(self, dataset: str) -> str:
+        """How this setting was measured, the same for all seeds. Raises SisrError where it was not."""
+        found = list(dict.fromkeys(run.protocol(dataset) for run in self.runs))
+        if len(found) > 1:
+            raise SisrError(f"{self.first.id} and its other seeds were measured in two ways ({'; '.join(found)}).")
+        return found[0]
+
+    def images(self, dataset: str) -> list[str]:
+        """Names of the images of a data set, sorted."""
+        return sorted(image_rows(self.first.files[dataset])["image"])
+
+
+def image_rows(file: Path) -> pd.DataFrame:
+    """Per-image rows of one evaluation (image, psnr, ssim, …). Raises SisrError where they cannot be used."""
+    try:
+        frame = pd.read_csv(file, dtype={"image": str})
+    except (OSError, ValueError) as error:
+        raise SisrError(f"{file} cannot be read as an evaluation ({error}); evaluate again.") from error
+    missing = {"image", "psnr", "ssim"} - set(frame.columns)
+    if missing or frame.empty:
+        lack = f"the column {min(missing)}" if missing else "any row"
+        raise SisrError(f"{file} lacks {lack}; evaluate again.")
+    if frame["image"].duplicated().any() or frame[["psnr", "ssim"]].isna().any(axis=None):
+        raise SisrError(f"{file} names an image twice or holds a figure that is not a number; evaluate again.")
+    return frame
+
+
+def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
+    """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
+
+    weights: whether published weights that were measured at these scales (`WEIGHTS`) come along, too, or are left out.
+
+    Raises SisrError with one sentence where a run or its evaluation is missing.
+    """
+    if not results.is_dir():
+        raise SisrError(f"there is no results folder {results}; name the folder of a preset, such as results/quick.")
+    evaluated = results / "evaluation"
+    names = list(dict.fromkeys(ids)) if ids else sorted(p.name for p in evaluated.glob("*") if p.is_dir())
+    runs = [_load(results, name) for name in names]
+    scales = {run.scale for run in runs}
+    for other in (*CONTROLS, *WEIGHTS):
+        for scale in sorted(scales):
+            name = f"{other}-x{scale}"
+            if name not in names and (evaluated / name).is_dir():
+                runs.append(_load(results, name))
+    runs = [run for run in runs if weights or run.method is None]
+    if not any(run.config or run.method for run in runs):
+        raise SisrError(
+            f"{evaluated} holds no evaluated run; train and evaluate first (python -m sisr evaluate --help)."
+        )
+    return runs
+
+
+def _load(results: Path, name: str) -> Run:
+    evaluation, folder = results / "evaluation" / name, results / "runs" / name
+    if not evaluation.is_dir():
+        raise SisrError(
+            f"there is no evaluation of {name} at {evaluation}; run python -m sisr evaluate {folder} first."
+        )
+    control, _, scale = name.rpartition("-x")
+    if control in CONTROLS and scale.isdigit():
+        return Run(name, {}, {}, evaluation)
+    if control in WEIGHTS and scale.isdigit() and not folder.exists():
+        return _weights(Run(name, {}, {}, evaluation))
+    run = Run(name, read_run_json(folder / "config.json"), read_run_json(folder / "provenance.json"), evaluation)
+    if not run.files:
+        raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
+    return run
+
+
+def _weights(run: Run) -> Run:
+    """Published weights, with their origin from the files beside the rows."""
+    if not run.files:
+        raise SisrError(f"{run.evaluation} holds no file <set>_x{run.scale}.csv; evaluate {run.id} again.")
+    known: dict[str, Any] = {}
+    for dataset, file in run.files.items():
+        facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
+        if facts.get("network", run.id.rsplit("-x", 1)[0]) != run.id.rsplit("-x", 1)[0]:
+            raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
+        origin: dict[str, Any] = {
+            key: facts[key] for key in ("weights_sha256", "device", "torch", "unrounded_lr") if key in facts
+        }
+        if known and origin.get("weights_sha256") != known.get("weights_sha256"):
+            raise SisrError(f"{run.id} was evaluated on {dataset} with other weights than before; evaluate it again.")
+        if known and origin.get("unrounded_lr") != known.get("unrounded_lr"):
+            raise SisrError(f"{run.id} was evaluated on {dataset} from other LR than before; evaluate it again.")
+        known = known or origin
+    return replace(run, provenance=known)
+
+
+def group(runs: Iterable[Run]) -> list[Setting]:
+    """Runs grouped into settings: all seeds of the same configuration together, in order of their seeds."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.setting, []).append(run)
+    return [Setting(tuple(sorted(group_, key=lambda run: run.seed))) for group_ in found.values()]
+
+
+def by_row(settings: Iterable[Setting], row: Callable[[Setting], str | None]) -> dict[tuple[str, int], Setting]:
+    """Settings by (row, scale); those whose row is None are left out. Raises SisrError where two want the same row."""
+    found: dict[tuple[str, int], Setting] = {}
+    for setting in settings:
+        name = row(setting)
+        if name is None:
+            continue
+        key = (name, setting.first.scale)
+        if key in found:
+            raise SisrError(
+                f"{found[key].first.id} and {setting.first.id} are different settings of the same row {name} "
+                f"at x{key[1]}; name one of them with --runs."
+            )
+        found[key] = setting
+    same_protocol(found.values())
+    return found
+
+
+def same_protocol(settings: Iterable[Setting]) -> None:
+    """Raise SisrError where settings were measured on the same images in different ways: no table mixes them."""
+    seen: dict[tuple[str, int], tuple[str, Setting]] = {}
+    for setting in settings:
+        for dataset in setting.datasets:
+            how = setting.protocol(dataset)
+            known, other = seen.setdefault((dataset, setting.first.scale), (how, setting))
+            if how and known and how != known:
+                raise SisrError(
+                    f"{other.first.id} was measured on {dataset} by {known}, but {setting.first.id} by {how}; "
+                    "evaluate both in the same way."
+                )
+
+
+def datasets(settings: Iterable[Setting]) -> list[str]:
+    """All evaluated data sets: the paper's in its order, then the others by name."""
+    names = {name for setting in settings for name in setting.datasets}
+    return [name for name in published.SETS if name in names] + sorted(names - set(published.SETS))
+
+
+def training(run: Run) -> str:
+    """How much training a run is, in words: `300 steps, batch 8, 24x24 LR patches, 4 blocks of 32 channels, …`."""
+    if not run.config:
+        return ""
+    setting, network = run.config["training"], run.config["network"]
+    patch = setting["patch"]
+    return (
+        f"{setting['steps']:,} steps, batch {setting['batch']}, {patch}x{patch} LR patches, "
+        f"{network['blocks']} blocks of {network['channels']} channels, "
+        f"trained on {' and '.join(run.config['data']['train'])}, "
+        f"{_percent(share(run))} of the paper's training pixels"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
+def share(run: Run) -> float:
+    """LR pixels seen in training as a percentage of the paper's at x4."""
+    setting = run.config["training"]
+    return 100 * float(setting["steps"] * setting["batch"] * setting["patch"] ** 2) / PAPER_PIXELS
+
+
+def comparable(run: Run) -> bool:
+    """Whether a run is at the paper's scale: 32 blocks of 256 channels, 10⁶ steps of batch 16, on DIV2K."""
+    setting, network = run.config["training"], run.config["network"]
+    return bool(
+        network["blocks"] >= 32
+        and network["channels"] >= 256
+        and setting["steps"] * setting["batch"] >= 16_000_000
+        and any("DIV2K" in name for name in run.config["data"]["train"])
+    )

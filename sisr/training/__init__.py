@@ -1,0 +1,1 @@
+"""How a network is trained: `train`, and what it uses: `checkpoint`, `distributed`, `divergence`, `monitor`."""

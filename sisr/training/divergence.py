@@ -1,0 +1,78 @@
+"""Noticing a loss that is not finite or explodes, without waiting for the GPU at every step."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sisr.config.run import Training
+from sisr.data.patches import PatchSampler
+from sisr.training.distributed import Group
+from sisr.utils.files import atomic_write
+
+LIMIT = 1.0
+"""An L1 loss above this, after it has been below, is an explosion: the values of an image lie in [0, 1], so a black
+picture has a smaller one."""
+_NONE = 2**62
+
+
+@dataclass
+class Diverged(Exception):  # noqa: N818  (it is caught and tried again)
+    """The loss of a step is not finite, or has exploded."""
+
+    step: int
+    """Counted from 1."""
+    losses: list[float]
+    """Loss, L1 and contrastive loss of the step."""
+    learning_rate: float
+    images: list[str]
+    """That the patches of the step's batch came from."""
+
+    def __str__(self) -> str:
+        what = "exploded" if all(abs(value) < float("inf") for value in self.losses) else "is not finite"
+        return f"the loss {what} at step {self.step} (images of the batch: {', '.join(self.images)})."
+
+    def record(self, folder: Path) -> None:
+        """Write `diverged.json` into the folder of a run."""
+        loss, l1, contrastive = (value if abs(value) < float("inf") else str(value) for value in self.losses)
+        content = {
+            "step": self.step,
+            "loss": loss,
+            "l1": l1,
+            "contrastive": contrastive,
+            "learning_rate": self.learning_rate,
+            "images": self.images,
+        }
+        with atomic_write(folder / "diverged.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+class Watch:
+    """Remembers, on the device, the first bad step and its losses."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.first = torch.full((), _NONE, dtype=torch.int64, device=device)
+        self.losses = torch.zeros(3, device=device)
+        self.learned = torch.zeros((), dtype=torch.bool, device=device)
+
+    def see(self, step: int, losses: Tensor) -> None:
+        """Losses of a step: (3,), the L1 loss the second of them."""
+        with torch.no_grad():
+            bad = ~torch.isfinite(losses).all() | (self.learned & (losses[1] > LIMIT))
+            new = bad & (self.first == _NONE)
+            self.first = torch.where(new, step, self.first)
+            self.losses = torch.where(new, losses, self.losses)
+            self.learned |= losses[1] <= LIMIT
+
+    def check(self, step: int, group: Group, model: nn.Module, sampler: PatchSampler, settings: Training) -> None:
+        """Raise Diverged, on every process, where any saw a bad step, or a weight is not finite after `step`."""
+        first = int(group.least(self.first.clone()))
+        if first == _NONE:
+            norms = torch.stack(torch._foreach_norm([parameter.detach() for parameter in model.parameters()]))
+            if bool(torch.isfinite(norms).all()):
+                return
+            first, self.losses = step, torch.full_like(self.losses, float("nan"))
+        losses = group.mean(self.losses.clone()).tolist()
+        raise Diverged(first + 1, losses, settings.learning_rate_at(first), sampler.names(first))

@@ -1,0 +1,1 @@
+"""Used everywhere, and independent of super-resolution: `errors`, `files`, `provenance`, `gpus`, `memory`."""

@@ -1,0 +1,54 @@
+"""Files that are either complete or absent."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sisr.utils.errors import SisrError
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on error removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the suffix is kept: pandas, numpy and matplotlib choose the format by it
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_run_json(file: Path) -> dict[str, Any]:
+    """A JSON file of a run's folder: its configuration or provenance.
+
+    Raises:
+        SisrError: it is missing or no JSON.
+    """
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise SisrError(f"there is no {file}; train this run first, or leave it out of --runs.") from error
+    except ValueError as error:
+        raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
+    return content

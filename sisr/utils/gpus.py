@@ -1,0 +1,141 @@
+"""A GPU of its own for every process, on machines with several: claimed by a lock that dies with the process.
+
+`claim` is called before CUDA starts and sets CUDA_VISIBLE_DEVICES. A lock (flock) is freed by the kernel however the
+process ends, so nothing is left to clean up after a crash. Within what CUDA_VISIBLE_DEVICES already allows (a
+scheduler's choice, or the user's), GPUs are told apart by their UUID, whatever their number is called there.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sisr.utils.errors import UsageError
+
+HELP = "auto (default): a GPU that no other run uses, or the CPU without one; cpu, cuda (as auto), cuda:1 (that one) …"
+"""What `--device` of every command says."""
+RUNS = "SISR_RUNS_PER_GPU"
+"""Environment variable: how many processes may share a GPU. Where it is set, a process waits until one is free."""
+LOCKS = "SISR_GPU_LOCKS"
+"""Environment variable: the folder of the lock files, /tmp if unset: one for all users of a machine."""
+CLAIMED = "SISR_GPU"
+"""Environment variable: UUID of the GPU that this process, or the one that started it, has claimed."""
+_held: list[int] = []  # file descriptors: a lock lasts as long as its file is open
+
+
+def visible() -> list[tuple[str, str]]:
+    """GPUs that this process may use, as (its name for CUDA_VISIBLE_DEVICES, its UUID); empty without NVIDIA's driver.
+
+    A GPU that is divided (MIG) counts as its parts.
+    """
+    try:
+        command = ["nvidia-smi", "--list-gpus"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    whole: list[str] = []
+    parts: dict[str, list[str]] = {}
+    for uuid in re.findall(r"UUID: ([\w-]+)", told):
+        if uuid.startswith("MIG") and whole:
+            parts[whole[-1]].append(uuid)
+        else:
+            whole.append(uuid)
+            parts[uuid] = []
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return [(uuid, uuid) for gpu in whole for uuid in parts[gpu] or [gpu]]
+    known = [*whole, *(uuid for gpu in whole for uuid in parts[gpu])]
+    allowed = []
+    for name in filter(None, asked.replace(" ", "").split(",")):
+        if name.isdecimal():
+            found = whole[int(name) : int(name) + 1]
+        else:
+            found = [uuid for uuid in known if uuid.startswith(name)][:1]  # CUDA takes the beginning of a UUID, too
+        if not found:
+            break  # as CUDA does: what follows an unknown name is not seen
+        allowed.append((name, found[0]))
+    return allowed
+
+
+def slots() -> int:
+    """How many runs this machine's GPUs take at once: one a GPU, or as many as `SISR_RUNS_PER_GPU` says."""
+    return len(visible()) * _runs_per_gpu()
+
+
+def claim(device: str) -> None:
+    """Choose a GPU that no other process of this suite uses, and let CUDA see only that one.
+
+    Does nothing for another device than "auto" and "cuda", without GPU, in a process of torchrun (which counts them
+    itself), and if this process or the one that started it has claimed one before. If all are in use, a process waits
+    where `SISR_RUNS_PER_GPU` is set, as it is in jobs of the pipeline, and says so in one line; otherwise it shares
+    the first one and says that.
+
+    Args:
+        device: as on the command line: `auto`, `cpu`, `cuda`, `cuda:1` …
+
+    Raises:
+        UsageError: `SISR_RUNS_PER_GPU` is no number above 0, or the lock files' folder cannot be written.
+    """
+    if device not in ("auto", "cuda") or "LOCAL_RANK" in os.environ or CLAIMED in os.environ:
+        return
+    gpus = visible()
+    if not gpus:
+        return
+    runs = _runs_per_gpu()
+    told = False
+    while True:
+        for run in range(runs):
+            for name, uuid in gpus:
+                if _lock(uuid, run):
+                    os.environ.update({"CUDA_VISIBLE_DEVICES": name, CLAIMED: uuid})
+                    return
+        if RUNS not in os.environ:
+            which = "the GPU is" if len(gpus) == 1 else f"all {len(gpus)} GPUs are"
+            print(f"{which} in use by other runs; sharing the first.", file=sys.stderr, flush=True)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[0][0]
+            return
+        if not told:
+            print(f"waiting for a GPU: {len(gpus)} of {len(gpus)} in use by other runs.", file=sys.stderr, flush=True)
+            told = True
+        time.sleep(1)
+
+
+def _runs_per_gpu() -> int:
+    value = os.environ.get(RUNS, "1")
+    if not value.isdecimal() or int(value) < 1:
+        raise UsageError(f"{RUNS} is {value!r}; it must be a whole number above 0.")
+    return int(value)
+
+
+if sys.platform == "win32":
+
+    def _lock(uuid: str, run: int) -> bool:
+        """There is no flock on Windows: every process takes the first GPU."""
+        return True
+
+else:
+    import fcntl
+
+    def _lock(uuid: str, run: int) -> bool:
+        """Try to lock one place on a GPU for the rest of this process's life."""
+        path = Path(os.environ.get(LOCKS, "/tmp")) / f"sisr-gpu-{uuid}-{run}.lock"
+        try:
+            handle = _open(path)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be opened ({error.strerror}); set {LOCKS} to another folder.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        _held.append(handle)
+        return True
+
+    def _open(path: Path) -> int:
+        """The lock file, made if it is not there. In /tmp, no user may create over, or needs to write, another's."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
+        except FileExistsError:
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

@@ -1,0 +1,152 @@
+"""The pipeline itself: what it plans, makes, leaves alone, refuses, and how it goes on after being killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import checkout as checkouts
+from tests.helpers.checkout import SNAKEMAKE, planned, snakemake
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the repository without data and results."""
+    folder = checkouts.copy(tmp_path_factory.mktemp("checkout"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("preset", "runs", "scales"), [("quick", 23, 2), ("mini", 28, 1), ("paper", 23, 2)])
+def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, scales: int) -> None:
+    told = snakemake(checkout, "-n", "--configfile", f"config/{preset}.yaml")
+    assert told.returncode == 0, told.stderr
+    plan = planned(told.stdout + told.stderr)
+    assert plan["train"] == plan["evaluate"] == runs
+    assert plan["evaluate_control"] == 2 * scales  # bicubic and HR
+    assert plan["table"] == plan["notebook"] == 4
+    assert plan["complexity"] == 1
+    assert (plan["attention_figure"], plan["crops_figure"]) == (2, 1)
+
+
+def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
+    """The default preset is not merged into the one that was asked for."""
+    told = snakemake(checkout, "-n", "-p", "--workflow-profile", "none", "--configfile", "config/paper.yaml")
+    said = told.stdout + told.stderr
+    assert "results/paper" in said
+    assert "results/quick" not in said
+    assert "photographs" not in said
+    assert "--initialisation" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("k_sweep={k: [0, 6]}", "k_sweep.k.0 is 0; it must be above 0."),
+        ("table4={m: [0]}", "table4.m.0 is 0; it must be at least 1."),
+        ("table4={attention: [nal]}", "there is no attention 'nal'; did you mean 'nla'?"),
+        ("table1={scales: [7]}", "photographs is there at x2, x3, x4, not at x7; choose one of these scales."),
+        ("trainings={steps: 1}", "the configuration has an unknown key 'trainings'; did you mean 'training'?"),
+        ("data={folders: {mine: workflow}}", "data.folders.mine is workflow, which holds no images"),
+    ],
+)
+def test_wrong_configuration_is_one_sentence(checkout: Path, change: str, said: str) -> None:
+    told = snakemake(checkout, "-n", "--config", change)
+    assert told.returncode == 1
+    # two lines of Snakemake's own come before
+    own = ("Config file", "Using workflow specific profile")
+    lines = [line for line in told.stderr.splitlines() if not line.startswith(own)]
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
+
+
+@pytest.fixture(scope="module")
+def finished(checkout: Path) -> Path:
+    """The checkout after its tiny pipeline was killed once and then run to the end."""
+    command = [SNAKEMAKE, "--cores", "2", "--configfile", "config/tiny.yaml"]
+    process = subprocess.Popen(
+        command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and len(list(checkout.glob("results/tiny/runs/*/weights.safetensors"))) < 2:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {file: file.stat().st_mtime_ns for file in checkout.glob("results/tiny/runs/*/weights.safetensors")}
+    assert len(done) >= 2
+
+    assert list((checkout / ".snakemake" / "locks").iterdir())
+    unlock = [sys.executable, "workflow/scripts/unlock_stale.py"]
+    said = subprocess.run(unlock, cwd=checkout, capture_output=True, text=True, check=True).stdout
+    assert "going on where it was" in said
+    told = snakemake(checkout, "--cores", "2", "--configfile", "config/tiny.yaml")
+    assert told.returncode == 0, told.stdout + told.stderr
+    (checkout / "ending.txt").write_text(told.stdout)
+    # what was complete was not made again; the one that was being finished may have been
+    kept = [file for file, time_ in done.items() if file.stat().st_mtime_ns == time_]
+    assert len(kept) >= len(done) - 2
+    return checkout
+
+
+@pytest.mark.slow
+def test_pipeline_makes_tables_figures_and_notebooks(finished: Path) -> None:
+    results, ending = finished / "results" / "tiny", finished / "ending.txt"
+    for name in ("table1", "table2", "table4", "k_sweep"):
+        for file in (f"tables/{name}.html", f"figures/{name}.png", f"notebooks/{name}.html"):
+            assert (results / file).stat().st_size > 0
+        assert "tiny" in (results / "tables" / f"{name}.md").read_text()
+    for name in ("figure1", "figure5", "figure7"):
+        assert (results / "figures" / f"{name}.png").stat().st_size > 0
+    # what a person reads at the end
+    summary = (results / "summary.txt").read_text()
+    for shown in ("Table 1", "Table 2", "Table 4", "k-sweep", "figures/k_sweep.png", "notebooks/table1.html"):
+        assert shown in summary
+    assert summary in ending.read_text()
+
+
+@pytest.mark.slow
+def test_second_call_has_nothing_to_do(finished: Path) -> None:
+    told = snakemake(finished, "--cores", "2", "--configfile", "config/tiny.yaml")
+    assert told.returncode == 0
+    assert "Nothing to be done" in told.stdout + told.stderr
+
+
+@pytest.mark.slow
+def test_one_more_k_plans_one_more_run_and_what_depends_on_it(finished: Path) -> None:
+    told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--config", "k_sweep={k: [1, 6, 3]}")
+    plan = planned(told.stdout + told.stderr)
+    analysis = {"analyse": 1, "analysis_notebook": 1}  # of every run of the sweep
+    shown = {"table": 1, "notebook": 1, "summary": 1, "attention_figure": 1, "all": 1}  # Figure 7 shows every k
+    assert plan == {"train": 1, "evaluate": 1, **analysis, **shown, "total": 9}
+
+
+@pytest.mark.slow
+def test_targets_until_and_forcerun(finished: Path) -> None:
+    told = snakemake(finished, "-n", "table2", "--configfile", "config/tiny.yaml", "--forcerun", "evaluate")
+    plan = planned(told.stdout + told.stderr)
+    # four variants; controls are evaluated by another rule
+    assert plan["evaluate"] == 4
+    assert plan["table"] == plan["notebook"] == 1
+    assert "train" not in plan
+    told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--forceall", "--until", "train")
+    plan = planned(told.stdout + told.stderr)
+    assert plan["train"] == 7
+    assert not {"evaluate", "table", "notebook"} & set(plan)
+
+
+@pytest.mark.slow
+def test_sets_that_are_present_are_evaluated(finished: Path) -> None:
+    shutil.copytree(finished / "data" / "photographs-test" / "HR", finished / "data" / "Set5" / "HR")
+    try:
+        told = snakemake(finished, "-n", "table2", "--configfile", "config/tiny.yaml")
+        assert (
+            "data/prepared/Set5/x2" in told.stdout + told.stderr or planned(told.stdout + told.stderr)["prepare"] == 2
+        )
+    finally:
+        shutil.rmtree(finished / "data" / "Set5")
