@@ -37,11 +37,6 @@ rule comparison_table:
             caption="../report/compare_table.rst",
         ),
         md=RESULTS / "tables/compare.md",
-        html=report(
-            RESULTS / "tables/compare.html",
-            category="compare",
-            caption="../report/compare_table.rst",
-        ),
     log:
         RESULTS / "logs/comparison/table.log",
     conda:
@@ -62,7 +57,7 @@ rule comparison_summary:
         rules.comparison_table.output.csv,
         # the paths of these stand in it
         RESULTS / "comparison.html",
-        RESULTS / "notebooks/compare.html",
+        RESULTS / "notebooks/compare.ipynb",
     output:
         RESULTS / "comparison/summary.txt",
     log:
@@ -80,10 +75,10 @@ rule comparison_summary:
 
 rule compare:
     input:
-        RESULTS / "tables/compare.html",
+        RESULTS / "tables/compare.csv",
         RESULTS / "comparison/summary.txt",
         RESULTS / "comparison.html",
-        RESULTS / "notebooks/compare.html",
+        RESULTS / "notebooks/compare.ipynb",
 
 
 rule comparison_figures:
@@ -158,16 +153,10 @@ rule comparison_notebook:
     input:
         source="notebooks/compare.ipynb",
         csv=RESULTS / "tables/compare.csv",
-        html=RESULTS / "tables/compare.html",
         figures=rules.comparison_figures.output,
         crops=rules.comparison_crops.output.png,
     output:
-        notebook=RESULTS / "notebooks/compare.ipynb",
-        html=report(
-            RESULTS / "notebooks/compare.html",
-            category="compare",
-            caption="../report/compare_notebook.rst",
-        ),
+        RESULTS / "notebooks/compare.ipynb",
     log:
         RESULTS / "logs/comparison/notebook.log",
     conda:
@@ -178,8 +167,7 @@ rule comparison_notebook:
     params:
         results=RESULTS,
     shell:
-        "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
-        " --results {params.results} > {log} 2>&1"
+        "python -m sisr notebook {input.source} {output} --results {params.results} > {log} 2>&1"
 
 
 rule comparison_page:
