@@ -9,9 +9,11 @@ model = models.load("weights.safetensors")     # or the authors' ENLCAx4.pt
 from models import attention, edsr, lapsrn, srmdnf, vdsr  # noqa: F401  (networks sign into the registry)
 from models.attention._switches import auxiliary_loss, redraw, set_auxiliary_loss
 from models.registry import available, create, register
+from models.warm_start import Started, start_from
 from models.weights import load, save
 
 __all__ = [
+    "Started",
     "attention",
     "auxiliary_loss",
     "available",
@@ -21,4 +23,5 @@ __all__ = [
     "register",
     "save",
     "set_auxiliary_loss",
+    "start_from",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models import attention as mechanisms
 from models.initialisation import start_as_interpolation
 from models.registry import register
+from models.warm_start import Gated
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code of EDSR and its descendants
 INITIALISATIONS = ("pytorch", "interpolation")
@@ -41,6 +42,7 @@ class EDSR(nn.Module):
         attention_options: its options; it has `channels` channels.
         slots: numbers of residual blocks before each attention; None: at the start and after every eighth block.
         initialisation: "pytorch", or "interpolation": see `models.initialisation`.
+        gated: each attention stands behind a learned gate: see `models.warm_start`.
     """
 
     config: dict[str, Any]
@@ -56,6 +58,7 @@ class EDSR(nn.Module):
         attention_options: dict[str, Any] | None,
         slots: Sequence[int] | None,
         initialisation: str,
+        gated: bool = False,
     ) -> None:
         super().__init__()
         self.scale = scale
@@ -68,7 +71,8 @@ class EDSR(nn.Module):
         if attention is not None:
             mechanisms._registry.find(attention)  # a wrong name is told, with or without slots
             for slot in chosen:
-                self.attention[str(slot)] = mechanisms.create(attention, channels, **(attention_options or {}))
+                module = mechanisms.create(attention, channels, **(attention_options or {}))
+                self.attention[str(slot)] = Gated(module) if gated else module
         self.body_end = nn.Conv2d(channels, channels, 3, padding=1)
         self.upsampler = _upsampler(scale, channels)
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
@@ -122,9 +126,10 @@ def _build(
     attention_options: dict[str, Any] | None,
     slots: Sequence[int] | None,
     initialisation: str,
+    gated: bool,
 ) -> EDSR:
-    network = EDSR(scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
-    modules = list(network.attention.values())
+    network = EDSR(scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated)
+    modules = [module.module if gated else module for module in network.attention.values()]
     resolved = getattr(modules[0], "options", {}) if modules else dict(attention_options or {})
     config = {
         "name": name,
@@ -136,7 +141,7 @@ def _build(
         "attention_options": resolved,
         "slots": list(default_slots(blocks) if slots is None else slots),
         "initialisation": initialisation,
-    }
+    } | ({"gated": True} if gated else {})
     network.config = json.loads(json.dumps(config))  # lists for tuples: equal to what a file gives back
     return network
 
@@ -152,9 +157,12 @@ def edsr(
     attention_options: dict[str, Any] | None = None,
     slots: Sequence[int] | None = None,
     initialisation: str = "pytorch",
+    gated: bool = False,
 ) -> EDSR:
     """EDSR without attention: the baseline. Options as in `EDSR`."""
-    return _build("edsr", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
+    return _build(
+        "edsr", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated
+    )
 
 
 @register
@@ -168,9 +176,12 @@ def enlcn(
     attention_options: dict[str, Any] | None = None,
     slots: Sequence[int] | None = None,
     initialisation: str = "pytorch",
+    gated: bool = False,
 ) -> EDSR:
     """ENLCN (arXiv 2201.03794): EDSR with ENLCA before the first and after every eighth block. Options as in `EDSR`."""
-    return _build("enlcn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
+    return _build(
+        "enlcn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated
+    )
 
 
 @register
@@ -184,6 +195,9 @@ def nlsn(
     attention_options: dict[str, Any] | None = None,
     slots: Sequence[int] | None = None,
     initialisation: str = "pytorch",
+    gated: bool = False,
 ) -> EDSR:
     """NLSN (Mei et al., CVPR 2021): EDSR with non-local sparse attention in the same slots. Options as in `EDSR`."""
-    return _build("nlsn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation)
+    return _build(
+        "nlsn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated
+    )

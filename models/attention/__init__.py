@@ -11,6 +11,7 @@ from models.attention import (  # noqa: F401  (each signs into the registry)
     enla,
     enlca,
     identity,
+    mean_pooling,
     nla,
     nlsa,
     shifted_window,

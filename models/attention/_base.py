@@ -81,6 +81,12 @@ class Attention(nn.Module):
         self.last_auxiliary_loss = self.auxiliary_loss(query, key) if wanted else None
         return torch.add(x, out.transpose(1, 2).reshape(B, C, H, W).to(x.dtype), alpha=self.residual_scale)
 
+    def start_as_identity(self) -> None:
+        """Zero the values, so that the module returns its input: for a module inserted into a trained network."""
+        nn.init.zeros_(self.value.weight)
+        assert self.value.bias is not None
+        nn.init.zeros_(self.value.bias)
+
     def _normalise(self, x: Tensor, k: float) -> Tensor:
         """(B, N, C) → the same, each pixel's vector of length √k; the norm is taken in float32 or better."""
         precise = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -55,6 +55,11 @@ class Channel(Attention):
         out = values @ weights.transpose(-1, -2)  # (B, heads, N, C / heads)
         return self.output(out.transpose(1, 2).flatten(2))
 
+    def start_as_identity(self) -> None:
+        """Zero the output's projection, so that the module returns its input."""
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, one head after the other, channels first as in the paper."""
         outs = []

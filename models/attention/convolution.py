@@ -27,6 +27,12 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.add(x, self.convolution(x), alpha=self.residual_scale)
 
+    def start_as_identity(self) -> None:
+        """Zero the convolution, so that the module returns its input."""
+        nn.init.zeros_(self.convolution.weight)
+        assert self.convolution.bias is not None
+        nn.init.zeros_(self.convolution.bias)
+
     def reference(self, x: Tensor) -> Tensor:
         """The same, written out as a product with all shifted copies of the image."""
         kernel = self.convolution.kernel_size[0]

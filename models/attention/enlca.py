@@ -3,6 +3,7 @@
 "Efficient Non-Local Contrastive Attention for Image Super-Resolution" (AAAI 2022, arXiv 2201.03794).
 """
 
+import torch
 from torch import Tensor
 
 from models.attention._registry import register
@@ -19,6 +20,8 @@ class ENLCA(ENLA):
             Paper: n1 = 2 %, so (0, 0.02). Released code: (0, 15).
         irrelevant: ranks of those to be pushed away. Paper: from n2 = 8 % on, (0.08, 0.10). Released: (50, 65).
         margin: b of the loss (paper: 1).
+        contrastive_rows: random queries of each step that the loss is computed over, None for all N. An unbiased
+            estimate of the loss and of its gradient at `contrastive_rows` / N of the cost.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class ENLCA(ENLA):
         relevant: Range = (0, 0.02),
         irrelevant: Range = (0.08, 0.10),
         margin: float = 1.0,
+        contrastive_rows: int | None = None,
         reduction: int = 4,
         residual_scale: float = 0.1,
         embedding_kernel: int = 1,
@@ -53,6 +57,13 @@ class ENLCA(ENLA):
         self.relevant = check_range("relevant", relevant)
         self.irrelevant = check_range("irrelevant", irrelevant)
         self.margin = float(margin)
+        if contrastive_rows is not None and contrastive_rows < 1:
+            raise ValueError(f"contrastive_rows must be at least 1, or None for all queries, not {contrastive_rows}")
+        self.contrastive_rows = contrastive_rows
 
     def auxiliary_loss(self, query: Tensor, key: Tensor) -> Tensor:
+        if self.contrastive_rows is not None and self.contrastive_rows < query.shape[1]:
+            # drawn on the CPU: the same rows on every device
+            rows = torch.randperm(query.shape[1])[: self.contrastive_rows].to(query.device)
+            query = query.index_select(1, rows)
         return contrastive_loss(query, key, self.relevant, self.irrelevant, self.margin)

@@ -11,7 +11,7 @@ from sisr.config.run import Run
 
 NETWORKS = {"enlca": "enlcn", "nlsa": "nlsn"}
 """Networks that are named by their attention, as the tables have them; any other attention sits in `edsr`."""
-PAPER = ("convolution", "enla", "enlca", "nla", "nlsa", "none")
+PAPER = ("convolution", "enla", "enlca", "mean_pooling", "nla", "nlsa", "none")
 """Mechanisms of the paper's tables. Their files are no input of a training, or a comma in one would retrain everything;
 any other mechanism is one that somebody works on, and its file is."""
 

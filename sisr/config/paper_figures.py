@@ -12,7 +12,7 @@ from sisr.config.run import Run
 IMAGES = {"Set5": ("butterfly", "138,154"), "photographs-test": ("astronaut", "128,370")}
 """Images of Figures 1 and 7, and the marked pixel in HR: the paper's butterfly (on a vein of its wing; the paper's own
 pixel is not known), or else the edge of the astronaut's mission patch."""
-_WITHOUT_MAP = {None, "none", "convolution", "channel"}
+_WITHOUT_MAP = {None, "none", "convolution", "channel", "mean_pooling"}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ Only the standard library, PyYAML and jsonschema are imported, so that the workf
 
 import ast
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,16 @@ from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training
 from sisr.config.schema import check_schema, from_command_line, nearest
 from sisr.utils.errors import UsageError
+from sisr.utils.files import sha256
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
 # mechanisms that have no auxiliary loss, and those that have a random projection: what a run's configuration
 # does not depend on is left out of it, so that changing it retrains nothing
-_WITHOUT_PROJECTION = {None, "channel", "convolution", "nla", "nlsa", "shifted_window", "top_k"}
+_WITHOUT_PROJECTION = {None, "channel", "convolution", "mean_pooling", "nla", "nlsa", "shifted_window", "top_k"}
 _WITHOUT_LOSS = _WITHOUT_PROJECTION | {"enla"}
 _SCALES = (2, 3, 4)
+BACKBONE = "backbone"
 _ROOT = Path(__file__).parents[2]
 
 
@@ -44,12 +46,21 @@ class Plan:
     """Mechanisms of Table 4, as `python -m sisr complexity` takes them: `enlca:m=128`."""
     comparison: Comparison | None = None
     """Mechanisms to compare, where some were named."""
+    backbones: tuple[Run, ...] = ()
+    """Runs that the others continue from, one a scale."""
+    start_files: dict[str, Path] = field(default_factory=dict)
+    """Weights files that runs continue from, by `training.start_from`."""
 
     @property
     def runs(self) -> dict[str, Run]:
-        """All runs by their id; one that several tables share is there once."""
+        """All runs by their id, each once, the backbones first."""
         compared = () if self.comparison is None else self.comparison.runs.values()
-        return {run.id: run for runs in (*self.experiments.values(), *compared) for run in runs}
+        return {run.id: run for runs in (self.backbones, *self.experiments.values(), *compared) for run in runs}
+
+    def start(self, run: Run, runs: Path) -> Path | None:
+        """Folder below `runs`, or file, of the weights that a run continues from; None for one from scratch."""
+        start = run.training.start_from
+        return self.start_files.get(start, runs / start) if start else None
 
 
 def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
@@ -65,6 +76,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     config = from_command_line(copy.deepcopy(config))
     check_schema(config)
     _check_attention(config)
+    start_files = _start_files(config, root)
     comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
     train, test = _data_sets(config, root)
     _check_scales(config, (*train, *test, *config["data"].get("validate", [])), comparison)
@@ -74,8 +86,12 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
         "table4": tuple(_table4(config)),
         "k_sweep": tuple(_k_sweep(config)),
     }
+    compared = comparison.runs.values() if comparison else ()
+    runs = [run for listed in (*experiments.values(), *compared) for run in listed]
     return Plan(
         preset=config["preset"],
+        backbones=tuple(_backbones(config, runs)),
+        start_files=start_files,
         experiments=experiments,
         train=train,
         test=test,
@@ -108,6 +124,10 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
         training |= {"contrastive_weight": 0.0, "contrastive_start": 0}
     if attention in _WITHOUT_PROJECTION:
         training["redraw_every"] = 0
+    if training.get("start_from") == BACKBONE:
+        training["start_from"] = _backbone(config, scale).id
+    if attention is None or not training.get("start_from"):
+        training["inserted_rate"] = 1.0
     network = dict(config["network"])
     slots = network.pop("slots", None)
     if attention is not None:
@@ -125,6 +145,33 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
         train=tuple(config["data"]["train"]),
         seed=seed,
     )
+
+
+def _backbone(config: dict[str, Any], scale: int) -> Run:
+    """The network without attention that all runs of a scale continue from."""
+    backbone = config[BACKBONE]
+    training = {**config["training"], "start_from": "", **backbone["training"]}
+    return _run({**config, "training": training}, backbone.get("seed", 0), scale, "edsr", None)
+
+
+def _backbones(config: dict[str, Any], runs: Iterable[Run]) -> Iterator[Run]:
+    if config["training"].get("start_from") == BACKBONE:
+        yield from (_backbone(config, scale) for scale in sorted({run.network.scale for run in runs}))
+
+
+def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
+    """Put the digest of a weights file in the place of its path; the path by its digest."""
+    start = config["training"].get("start_from", "")
+    if start == BACKBONE and BACKBONE not in config:
+        raise UsageError("training.start_from is backbone, but the preset has no section `backbone`; add one.")
+    if BACKBONE in config and start != BACKBONE:
+        raise UsageError("the preset has a section `backbone` that no run uses; set training.start_from: backbone.")
+    if start in ("", BACKBONE):
+        return {}
+    if not (root / start).is_file():
+        raise UsageError(f"training.start_from is {start}, which is not a weights file.")
+    config["training"]["start_from"] = f"sha256:{sha256(root / start)}"
+    return {config["training"]["start_from"]: Path(start)}
 
 
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sisr.utils.errors import UsageError
 
 PRECISIONS = ("float32", "bfloat16")
 INITIALISATIONS = ("pytorch", "interpolation")
+SCHEDULES = ("halving", "cosine")
 
 
 def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any) -> Any:
@@ -106,11 +107,32 @@ class Training:
         later=True,
         default=0.0,
     )
+    schedule: str = _setting(
+        "learning rate over the steps: halving (every halve_every steps) or cosine (to zero at the last step)",
+        paper="halving",
+        later=True,
+        default="halving",
+    )
+    start_from: str = _setting(
+        "trained weights to continue from: id of a run, or sha256: and the digest of a weights file",
+        paper="none",
+        later=True,
+        default="",
+    )
+    inserted_rate: float = _setting(
+        "factor on the learning rate of the weights that start_from does not provide",
+        paper="none",
+        later=True,
+        default=1.0,
+    )
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon")
+        _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon", "inserted_rate")
         _not_negative(self, "contrastive_weight", "contrastive_start", "redraw_every")
         _one_of(self, "precision", PRECISIONS)
+        _one_of(self, "schedule", SCHEDULES)
+        if self.inserted_rate != 1 and not self.start_from:
+            raise UsageError("inserted_rate needs start_from: without it every weight is new.")
         if self.accumulate < 1 or self.batch % self.accumulate:
             raise UsageError(
                 f"a batch of {self.batch} does not divide into {self.accumulate} equal parts; choose a divisor for "
@@ -121,7 +143,13 @@ class Training:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1.")
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of one step (counted from 0): halved every `halve_every` steps."""
+        """Learning rate of one step (counted from 0), by the schedule.
+
+        halving: halved every `halve_every` steps. cosine: (1 + cos(π · step / steps)) / 2 of the first one, without
+        warm restarts (Loshchilov and Hutter, "SGDR", ICLR 2017).
+        """
+        if self.schedule == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
         return self.learning_rate * 0.5 ** (step // self.halve_every)
 
 
@@ -181,13 +209,16 @@ class Run:
         except (KeyError, TypeError) as error:
             raise UsageError(f"this is not the configuration of a run: {error}.") from error
 
-    def arguments(self) -> list[str]:
-        """The words after `python -m sisr train` that make exactly this run."""
-        words: list[str] = []
+    def arguments(self, start: str = "") -> list[str]:
+        """The words after `python -m sisr train` that make exactly this run.
+
+        start: path of the run or weights file behind `training.start_from`, where there is one.
+        """
+        words = ["--start-from", start] if self.training.start_from else []
         for part in (self.network, self.training):
             for setting in fields(part):
                 value = getattr(part, setting.name)
-                if value == _default(setting) and setting.name != "name":
+                if setting.name == "start_from" or (value == _default(setting) and setting.name != "name"):
                     continue  # None is always a default
                 words += _words(flag(setting.name), value)
         return [*words, "--train", *self.train, "--seed", str(self.seed)]

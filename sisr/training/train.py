@@ -31,6 +31,7 @@ from sisr.training.checkpoint import Checkpoints, Progress
 from sisr.training.divergence import Diverged, Watch
 from sisr.training.energy import EnergyMeter
 from sisr.training.monitor import COLUMNS, Monitor, Validation
+from sisr.training.warm_start import check_start, record_of, warm_start
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
 from sisr.utils.provenance import peak_memory, provenance
@@ -43,6 +44,7 @@ def train(
     run: Run,
     output: Path,
     *,
+    start: Path | None = None,
     data: Path = Path("data/prepared"),
     device: str = "auto",
     threads: int | None = None,
@@ -59,6 +61,7 @@ def train(
     Args:
         run: the resolved configuration.
         output: folder of the run.
+        start: folder of the finished run, or weights file, that `training.start_from` names.
         data: folder of the prepared sets, `<set>/hr` and `<set>/x<scale>` in it.
         device: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:<index>`.
         threads: CPU threads; None leaves torch's choice.
@@ -71,16 +74,18 @@ def train(
         The content of `provenance.json`.
 
     Raises:
-        SisrError: data missing or too small, a checkpoint of another configuration, a loss that diverges twice.
+        SisrError: data missing or too small, weights to start from that are missing or are not the named ones, a
+            checkpoint of another configuration, a loss that diverges twice.
         SystemExit: with status 143, after SIGTERM and a last checkpoint.
     """
     if threads:
         torch.set_num_threads(threads)
+    check_start(run, start)
     with distributed.join(device) as (group, place), _stop_requested() as stop:
         for last_try in (False, True):
             try:
                 return _train(
-                    run, output, data, group, place, stop, checkpoint_seconds, validate, tensorboard=tensorboard
+                    run, output, start, data, group, place, stop, checkpoint_seconds, validate, tensorboard=tensorboard
                 )
             except Diverged as failure:
                 if group.leads:
@@ -98,6 +103,7 @@ def train(
 def _train(
     run: Run,
     output: Path,
+    start: Path | None,
     data: Path,
     group: distributed.Group,
     place: torch.device,
@@ -112,7 +118,9 @@ def _train(
 
     # network: the same on every process, since the seed is
     torch.manual_seed(run.seed)
-    model = create_network(run).to(place).train()
+    model = create_network(run)
+    started = warm_start(model, start) if start else None
+    model = model.to(place).train()
     code = own_code(run)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -130,11 +138,11 @@ def _train(
     final = ema.module if ema else model
 
     optimizer = torch.optim.Adam(
-        model.parameters(),
+        _parameter_groups(model, started, settings.inserted_rate),
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
-        fused=place.type == "cuda",
+        fused=place.type in ("cpu", "cuda"),
     )
 
     checkpoints = Checkpoints(output, run)
@@ -144,7 +152,7 @@ def _train(
     log_every = max(1, settings.steps // _LOG_LINES)
     sums = torch.tensor(state.sums, device=place, dtype=torch.float64)  # of each process's own parts
     watch, meter, joules = Watch(place), EnergyMeter(place), state.joules
-    started, last_checkpoint = time.perf_counter() - state.seconds, time.perf_counter()
+    began, last_checkpoint = time.perf_counter() - state.seconds, time.perf_counter()
     monitor = Monitor(
         run.id,
         settings.steps,
@@ -156,7 +164,7 @@ def _train(
     with monitor:
         for step in range(state.step, settings.steps):
             for parameters in optimizer.param_groups:
-                parameters["lr"] = settings.learning_rate_at(step)
+                parameters["lr"] = settings.learning_rate_at(step) * parameters.get("rate", 1.0)
             contrastive_on = settings.contrastive_weight > 0 and step >= settings.contrastive_start
             models.set_auxiliary_loss(model, contrastive_on)
             if settings.redraw_every and step and step % settings.redraw_every == 0:
@@ -195,12 +203,12 @@ def _train(
             if logging:
                 means = group.mean(sums.clone()) / (step + 1 - (int(state.rows[-1][0]) if state.rows else 0))
                 psnr = monitor.validate(final, step + 1)
-                seconds = round(time.perf_counter() - started, 3)
+                seconds = round(time.perf_counter() - began, 3)
                 state.rows.append([step + 1, *means.tolist(), settings.learning_rate_at(step), psnr, seconds])
                 sums.zero_()
                 monitor.report(dict(zip(COLUMNS, state.rows[-1], strict=True)))
             if saving:
-                state.step, state.seconds = step + 1, time.perf_counter() - started
+                state.step, state.seconds = step + 1, time.perf_counter() - began
                 state.sums, state.joules = group.mean(sums.clone()).tolist(), _more(joules, meter.joules())
                 if group.leads:
                     checkpoints.save(model, optimizer, state, ema.module if ema else None)
@@ -209,7 +217,7 @@ def _train(
                 if group.leads:
                     print(f"stopped at step {state.step}; the same command goes on from there.", file=sys.stderr)
                 raise SystemExit(128 + signal.SIGTERM)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - began
 
     models.set_auxiliary_loss(final, False)
     record: dict[str, Any] = {
@@ -221,8 +229,9 @@ def _train(
         "energy_joules": _more(joules, meter.joules()),
         "processes": group.size,
         "images_too_small": sampler.left_out,
+        **record_of(run, start, started),
         "compiled": forward is not model,
-        "optimizer": "fused Adam" if place.type == "cuda" else "Adam",
+        "optimizer": "fused Adam" if place.type in ("cpu", "cuda") else "Adam",
         **provenance(place),
     }
     if group.leads:
@@ -243,6 +252,17 @@ def create_network(run: Run) -> nn.Module:
         return models.create(run.network.name, scale=run.network.scale, **run.network.options())
     except (ValueError, TypeError) as error:
         raise SisrError(str(error)) from error
+
+
+def _parameter_groups(model: nn.Module, started: models.Started | None, rate: float) -> list[dict[str, Any]]:
+    """Adam's groups: one, or the weights that were taken from a trained network, and the new ones with their rate."""
+    if started is None or rate == 1:
+        return [{"params": list(model.parameters())}]
+    new = set(started.new)
+    groups: dict[float, list[nn.Parameter]] = {1.0: [], rate: []}
+    for name, parameter in model.named_parameters():
+        groups[rate if name in new else 1.0].append(parameter)
+    return [{"params": parameters, "rate": factor} for factor, parameters in groups.items() if parameters]
 
 
 def _prepared(names: Sequence[str], data: Path, scale: int, *, quiet: bool) -> list[PairedStore]:

@@ -1,6 +1,7 @@
 """Runs and their ids; presets and what is said of a wrong one."""
 
 import copy
+import hashlib
 import math
 import shlex
 from pathlib import Path
@@ -258,3 +259,50 @@ def test_attention_names_read_from_source_are_the_registered_ones() -> None:
 def test_settings_out_of_range_are_refused(value: float) -> None:
     with pytest.raises(UsageError, match=r"learning_rate is .*; it must be above 0"):
         Training(learning_rate=value)
+
+
+def test_all_runs_of_a_preset_continue_from_its_backbone() -> None:
+    made = plan(preset("laptop"), ROOT)
+    (backbone,) = made.backbones
+    assert next(iter(made.runs)) == backbone.id
+    assert backbone.network.attention is None
+    assert (backbone.training.start_from, backbone.training.inserted_rate) == ("", 1.0)
+    for runs in made.experiments.values():
+        for run in runs:
+            assert run.training.start_from == backbone.id
+            # the baseline has no inserted weights, and does not depend on their rate
+            assert run.training.inserted_rate == (1.0 if run.network.attention is None else 10.0)
+            assert made.start(run, Path("runs")) == Path("runs", backbone.id)
+    assert made.start(backbone, Path("runs")) is None
+    longer = preset("laptop")
+    longer["backbone"]["training"]["steps"] += 1
+    assert not {run.id for run in made.runs.values()} & set(plan(longer, ROOT).runs)
+
+
+def test_weights_file_to_start_from_enters_the_id_by_its_content(tmp_path: Path) -> None:
+    ids = []
+    for content in (b"one", b"other"):
+        (tmp_path / "weights.safetensors").write_bytes(content)
+        config = preset("quick")
+        config["training"]["start_from"] = "weights.safetensors"
+        made = plan(config, tmp_path)
+        run = made.experiments["table2"][0]
+        assert run.training.start_from == "sha256:" + hashlib.sha256(content).hexdigest()
+        assert made.start(run, Path("runs")) == Path("weights.safetensors")
+        ids.append(run.id)
+    assert len(set(ids)) == 2
+
+
+def test_backbone_that_cannot_work_is_refused(tmp_path: Path) -> None:
+    config = preset("laptop")
+    del config["backbone"]
+    with pytest.raises(UsageError, match="has no section `backbone`"):
+        plan(config, ROOT)
+    config = preset("laptop")
+    del config["training"]["start_from"]
+    with pytest.raises(UsageError, match="a section `backbone` that no run uses"):
+        plan(config, ROOT)
+    config = preset("quick")
+    config["training"]["start_from"] = "nothing.safetensors"
+    with pytest.raises(UsageError, match="which is not a weights file"):
+        plan(config, tmp_path)

@@ -203,3 +203,35 @@ def test_networks_without_a_loss_have_none():
     models.set_auxiliary_loss(model, True)
     model(torch.rand(1, 3, 6, 6))
     assert models.auxiliary_loss(model) is None
+
+
+def test_sampled_rows_are_an_unbiased_estimate(monkeypatch):
+    """Over all blocks of a partition of the rows, value and gradients average to those of all rows."""
+    N, rows = 60, 12
+    torch.manual_seed(0)
+    options = {"margin": 6.0, "relevant": (0, 5), "irrelevant": (20, 30)}
+    sampled = models.attention.create("enlca", 16, contrastive_rows=rows, **options)
+    whole = models.attention.create("enlca", 16, **options)
+    query, key = tokens(2, N, dtype=torch.float64)
+    order = torch.randperm(N)
+    estimates = []
+    for block in order.split(rows):
+        monkeypatch.setattr(torch, "randperm", lambda n, block=block: torch.cat([block, block.new_zeros(n - rows)]))
+        estimates.append(value_and_gradients(sampled.auxiliary_loss, query, key))
+    exact = value_and_gradients(whole.auxiliary_loss, query, key)
+    assert exact[0] > 0
+    for parts, value in zip(zip(*estimates, strict=True), exact, strict=True):
+        assert relative(torch.stack(parts).mean(0), value) < 1e-12
+
+
+def test_sampled_rows_differ_from_step_to_step_and_not_within_one():
+    options = {"margin": 6.0, "relevant": (0, 5), "irrelevant": (20, 30)}
+    module = models.attention.create("enlca", 16, contrastive_rows=4, **options)
+    query, key = tokens(1, 60)
+    losses = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        losses.append(module.auxiliary_loss(query, key).item())
+    assert losses[0] == losses[1] != losses[2]
+    with pytest.raises(ValueError, match="contrastive_rows must be at least 1"):
+        models.attention.create("enlca", 16, contrastive_rows=0)

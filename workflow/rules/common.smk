@@ -84,7 +84,16 @@ def training_stores(wildcards):
 
 
 def training_arguments(wildcards):
-    return shlex.join(PLAN.runs[wildcards.run].arguments())
+    run = PLAN.runs[wildcards.run]
+    return shlex.join(run.arguments(str(PLAN.start(run, RESULTS / "runs"))))
+
+
+def training_start(wildcards):
+    """Weights that a run continues from."""
+    start = PLAN.start(PLAN.runs[wildcards.run], RESULTS / "runs")
+    if start is None:
+        return []
+    return [start] if start.suffix else [start / "weights.safetensors", start / "config.json"]
 
 
 def run_scale(wildcards):

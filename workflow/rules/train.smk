@@ -5,6 +5,7 @@ rule train:
     input:
         training_stores,
         training_code,
+        training_start,
     output:
         RESULTS / "runs/{run}/config.json",
         RESULTS / "runs/{run}/weights.safetensors",

@@ -32,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
             options: dict[str, Any] = {"dest": name, "default": default, "help": text.replace("%", "%%")}
             if hint is bool:
                 options["action"] = argparse.BooleanOptionalAction
+            elif name == "start_from":
+                options |= {"type": Path, "metavar": "RUN_OR_FILE", "default": None}
             elif name == "slots":
                 options |= {"type": int, "nargs": "+", "metavar": "N"}
             elif name == "attention_options":
@@ -74,6 +76,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     record = train(
         resolved,
         args.output,
+        start=args.start_from,
         data=args.data,
         device=args.device,
         threads=args.threads,
@@ -97,6 +100,11 @@ def run_from(args: argparse.Namespace) -> Run:
     network["attention"] = None if network["attention"] in (None, "none") else network["attention"]
     network["attention_options"] = dict(map(_option, network["attention_options"]))
     training = {setting.name: values[setting.name] for setting in fields(Training)}
+    training["start_from"] = ""
+    if args.start_from:
+        from sisr.training.warm_start import identity
+
+        training["start_from"] = identity(args.start_from)
     return Run(network=Network(**network), training=Training(**training), train=tuple(args.train), seed=args.seed)
 
 
