@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -235,6 +236,14 @@ def test_page_answers_and_tells_where_it_comes_from(results: Path) -> None:
     before = text
     page.write(results)
     assert (results / page.NAME).read_text() == before
+
+
+def test_templates_are_installed_with_the_package() -> None:
+    root, folder = Path(__file__).parents[2], Path(page.__file__).parent
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {file for pattern in declared["sisr.comparison"] for file in folder.glob(pattern)}
+    assert installed == set((folder / "templates").iterdir())
+    assert {file.name for file in installed} >= {"page.html.j2", "page.css", "page.js"}
 
 
 def test_labels_are_text_and_never_markup(tmp_path: Path) -> None:
