@@ -9,7 +9,12 @@ from torch import Tensor, nn
 class Attention(nn.Module):
     """Base class of a non-local mechanism; a subclass writes `attend`, and `auxiliary_loss` if it has a loss.
 
-    It may also write `weights_of`, so that pictures show where it looks: see `models.attention._maps`.
+    It may also write `weights_of`, so that pictures show where it looks: see `models.attention._maps`, and
+    `paper_flops(tokens, channels, out_channels) -> (operations, formula)`, so that tables show its operations by the
+    convention of the ENLCA paper's Table 4: two operations a multiply-add; only the attention core, without the
+    embeddings that make query, key and value; exp, division and normalisation are free. `tokens` are the N pixels,
+    `channels` c those of query and key, `out_channels` c_out those of the value. With N = 100·100 and c = c_out = 64
+    this gives 0.66 GFLOP for ENLCA with 128 random features, as printed in the paper.
 
     (B, channels, H, W) → (B, channels, H, W): `x + residual_scale * attend(query, key, value)`.
 

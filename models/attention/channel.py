@@ -60,6 +60,12 @@ class Channel(Attention):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """By the paper's convention (see `Attention`); the formula is this suite's."""
+        products = tokens * channels * out_channels / self.heads
+        formula = f"our own count, not the paper's: 2(2N·c·c_out/heads + N·c_out²), heads = {self.heads}"
+        return 2 * (2 * products + tokens * out_channels * out_channels), formula
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, one head after the other, channels first as in the paper."""
         outs = []

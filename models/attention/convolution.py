@@ -33,6 +33,11 @@ class Convolution(nn.Module):
         assert self.convolution.bias is not None
         nn.init.zeros_(self.convolution.bias)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """As the paper counts (see `Attention`)."""
+        kernel = self.convolution.kernel_size[0]
+        return 2 * kernel**2 * channels * out_channels * tokens, f"2·kernel²·c·c_out·N, kernel = {kernel}"
+
     def reference(self, x: Tensor) -> Tensor:
         """The same, written out as a product with all shifted copies of the image."""
         kernel = self.convolution.kernel_size[0]

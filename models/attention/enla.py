@@ -85,6 +85,11 @@ class ENLA(Attention):
             from models.attention.enla_triton import fused_attention as core
         return core(query, key, value, self.projection, self.amplification, self.epsilon)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """As the paper counts (see `Attention`): F·Q and F·K, φ(K)ᵀV and φ(Q) times it, the normaliser."""
+        flops = 2 * (2 * self.m * tokens * channels + 2 * self.m * tokens * out_channels + self.m * tokens)
+        return flops, f"2(2mNc + 2mNc_out + mN), m = {self.m}"
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The formulas as they stand in the paper and in the released code, feature maps and all."""
         return reference_attention(query, key, value, self.projection, self.epsilon)

@@ -41,6 +41,10 @@ class MeanPooling(nn.Module):
         assert self.value.bias is not None
         nn.init.zeros_(self.value.bias)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """By the paper's convention (see `Attention`); the formula is this suite's."""
+        return tokens * channels + 2 * channels * out_channels, "our own count, not the paper's: N·c + 2·c·c_out"
+
     def reference(self, x: Tensor) -> Tensor:
         """The same as attention with equal weights: softmax of an N x N matrix of zeros, times the values."""
         B, C, H, W = x.shape

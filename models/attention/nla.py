@@ -48,6 +48,10 @@ class NLA(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         return exact_attention(query, key, value)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """As the paper counts (see `Attention`): both products of the N x N matrix."""
+        return 2 * (tokens * tokens * channels + tokens * tokens * out_channels), "2(N²c + N²c_out)"
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, with the whole matrix of N x N weights."""
         return torch.softmax(query @ key.transpose(1, 2), dim=-1) @ value

@@ -97,10 +97,14 @@ class NLSA(Attention):
         outs, evidences = zip(*(_chunk_attention(*group) for group in groups), strict=True)
         return _put_back(outs, undo), _put_back(evidences, undo)
 
+    def _buckets(self, tokens: int) -> int:
+        """As many as chunks, made even."""
+        return min(tokens // self.chunk + tokens // self.chunk % 2, MOST_BUCKETS)
+
     def hash_codes(self, query: Tensor) -> Tensor:
         """(B, N, C) → bucket numbers (B, rounds, N): the index of the nearest of ± random directions."""
         N, C = query.shape[1:]
-        buckets = min(N // self.chunk + N // self.chunk % 2, MOST_BUCKETS)
+        buckets = self._buckets(N)
         half = max(buckets // 2, 1)
         if self.training:
             rotations = torch.randn(C, self.rounds, half, device=query.device, dtype=query.dtype)
@@ -108,6 +112,16 @@ class NLSA(Attention):
             rotations = self.rotations[..., :half].to(query.dtype)
         rotated = (query.detach() @ rotations.flatten(1)).unflatten(2, (self.rounds, half))
         return torch.cat([rotated, -rotated], dim=-1).argmax(dim=-1).transpose(1, 2)
+
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """By the paper's convention (see `Attention`); the formula is this suite's."""
+        buckets = self._buckets(tokens)
+        met = 3 * self.chunk if self.chunk < tokens else tokens  # a pixel meets its chunk and both neighbours
+        attention = 2 * tokens * met * (channels + out_channels)
+        hashing = 2 * tokens * channels * max(buckets // 2, 1)  # a product with buckets/2 directions
+        formula = "our own count, not the paper's: r(2N·3·chunk·(c + c_out) + 2Nc·buckets/2)"
+        options = f"r = {self.rounds}, chunk = {self.chunk}, buckets = {buckets}"
+        return self.rounds * (attention + hashing), f"{formula}, {options}"
 
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, one image, one round and one chunk after the other."""

@@ -67,6 +67,12 @@ class ShiftedWindow(Attention):
         out = torch.softmax(logits, dim=-1).to(values.dtype) @ values
         return self._image(out, size, shift)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """By the paper's convention (see `Attention`) for whole windows; the formula is this suite's."""
+        met = self.window**2
+        formula = f"our own count, not the paper's: 2N·window²(c + c_out), window² = {met}"
+        return 2 * tokens * met * (channels + out_channels), formula
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, one window after the other, without rolling or filling up: windows at the border are smaller."""
         H, W = size

@@ -66,6 +66,12 @@ class TopK(Attention):
                 outs.append(_weighted_sum(*_best(part, key, self.keys), value))
         return torch.cat(outs, dim=1)
 
+    def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
+        """By the paper's convention (see `Attention`); the formula is this suite's."""
+        keys = min(self.keys, tokens)
+        formula = f"our own count, not the paper's: 2(N²c + N·keys·c_out), keys = {keys}"
+        return 2 * (tokens * tokens * channels + tokens * keys * out_channels), formula
+
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, with the whole matrix of N x N scores, as the papers write it."""
         scores = query @ key.transpose(1, 2)

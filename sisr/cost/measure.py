@@ -4,10 +4,6 @@ import copy
 import inspect
 import json
 import logging
-import os
-import statistics
-import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +18,12 @@ from torch import Tensor, nn
 import models
 from models.attention import _registry, _switches
 from sisr.config import specs
-from sisr.cost import op_counters, paper_flops
+from sisr.cost import op_counters
+from sisr.cost.timing import peak_memory, quartiles, seconds_of
 from sisr.utils.errors import UsageError
 from sisr.utils.files import atomic_write
 from sisr.utils.memory import is_shortage
+from sisr.utils.provenance import device_name
 
 COLUMNS = (
     "spec", "kind", "channels", "height", "width", "parameters", "fvcore_gmacs", "core_gmacs", "torch_gflops",
@@ -84,14 +82,10 @@ def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
             name: value for name, value in counted.items() if f"aten::{name}" not in op_counters.OPERATIONS
         }
         core, c, c_out = _core(subject)
-        times = _times(lambda: module(example), seconds, example.device)
+        low, median, high = quartiles(seconds_of(lambda: module(example), example.device, seconds))
         memory = peak_memory(lambda: module(example), example.device)
         flops = _torch_flops(lambda: module(example))
-    paper, convention = None, "the paper's convention is for one mechanism, not for a network"
-    if subject.kind == "mechanism":
-        pixels = example.shape[-2] * example.shape[-1]
-        paper, convention = paper_flops.gflops(subject.name, c, c_out, pixels, subject.options)
-    median, low, high = _quartiles(times)
+    paper, convention = paper_gflops(subject, c, c_out)
     return {
         "spec": subject.spec,
         "kind": subject.kind,
@@ -111,7 +105,7 @@ def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
         "seconds_low": low,
         "seconds_high": high,
         "peak_memory_bytes": memory,
-        "device": _device_name(example.device),
+        "device": device_name(example.device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -124,14 +118,27 @@ def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
     """
     step = gradient_step(subject)
     try:
-        times = _times(step, seconds, subject.input.device)
+        low, median, high = quartiles(seconds_of(step, subject.input.device, seconds))
         memory = peak_memory(step, subject.input.device)
     except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
         return dict.fromkeys(TRAINING)
-    median, low, high = _quartiles(times)
     return dict(zip(TRAINING, (median, low, high, memory), strict=True))
+
+
+def paper_gflops(subject: Subject, channels: int, out_channels: int) -> tuple[float | None, str]:
+    """(GFLOP, formula) by the paper's convention, or (None, the reason why there is none).
+
+    The mechanism has the formula, in `paper_flops`; channels and out_channels are those of query and key, and of value.
+    """
+    if subject.kind == "network":
+        return None, "the paper's convention is for one mechanism, not for a network"
+    if not hasattr(subject.module, "paper_flops"):
+        return None, f"the paper has no formula for {subject.name}"
+    tokens = subject.input.shape[-2] * subject.input.shape[-1]
+    flops, formula = subject.module.paper_flops(tokens, channels, out_channels)  # type: ignore[operator]
+    return flops / 1e9, f"{formula}, c = {channels}, c_out = {out_channels}, N = {tokens}"
 
 
 def gradient_step(subject: Subject) -> Callable[[], None]:
@@ -150,12 +157,6 @@ def gradient_step(subject: Subject) -> Callable[[], None]:
         (loss if auxiliary is None else loss + auxiliary).backward()
 
     return step
-
-
-def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:
-    """Median, first and third quartile."""
-    low, _, high = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else [times[0]] * 3
-    return statistics.median(times), low, high
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -215,61 +216,6 @@ def _torch_flops(forward: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def _times(forward: Callable[[], Any], seconds: float, device: torch.device) -> list[float]:
-    """Seconds of each repeated forward, after two that are not counted: at least 3, at most 200."""
-    for _ in range(2):
-        forward()
-    times: list[float] = []
-    while len(times) < 3 or (sum(times) < seconds and len(times) < 200):
-        _synchronise(device)
-        start = time.perf_counter()
-        forward()
-        _synchronise(device)
-        times.append(time.perf_counter() - start)
-    return times
-
-
-def peak_memory(forward: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that torch's allocator held at most during one forward, beyond what it held before (weights, input).
-
-    On a GPU from the allocator's own peak. On the CPU torch keeps no peak, so the profiler records every allocation
-    and the running sum has one; temporaries inside an operator are seen, workspaces that oneDNN and MKL allocate
-    themselves are not. The process's resident size would be worse: memory that was freed earlier stays in it.
-    """
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        forward()
-        torch.cuda.synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device) - before)
-    from torch.profiler import ProfilerActivity, profile
-
-    with _without_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        forward()
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text())["traceEvents"]
-    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
-    held = peak = 0
-    for _, change in changes:
-        held += change
-        peak = max(peak, held)
-    return peak
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _device_name(device: torch.device) -> str:
-    from sisr.utils.provenance import device_name
-
-    return device_name(device)
-
-
 def _sorted(counts: dict[str, Any]) -> dict[str, Any]:
     """Largest first."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
@@ -289,16 +235,3 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-@contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Without what the profiler's C++ part writes to stderr on starting and stopping; it has no switch for that."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -1,15 +1,14 @@
 """Downloading a file from one of several addresses: resumed, retried, checked, and only then given its name."""
 
 import errno
-import fcntl
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import requests
+from filelock import FileLock
 from tqdm import tqdm
 
 from sisr.data.archives import check_space
@@ -62,7 +61,7 @@ def download(
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
+    with FileLock(target.with_name(f".{target.name}.lock")):
         if target.is_file() and (md5 is None or md5_of(target) == md5):
             return target
         reasons = []
@@ -79,14 +78,6 @@ def md5_of(path: Path) -> str:
     """MD5 of a file, as 32 hexadecimal digits; for comparison with published checksums only."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock of this file."""
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _from_address(

@@ -1,1 +1,1 @@
-"""A preset on one machine without Snakemake: what is to be made, many commands at once, within a limited time."""
+"""A preset on one machine without Snakemake: several commands at once, with a time limit."""

@@ -1,10 +1,10 @@
-"""A preset on one machine without Snakemake: its commands in order, many at once, within a limited time.
+"""From a preset to the commands that make its experiments, in order.
 
-What is made lies where the pipeline puts it, so that `snakemake` and `python -m sisr tables` go on from it.
+All files are where the pipeline puts them, so that `snakemake` and `python -m sisr tables` continue from them.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,7 +74,7 @@ def _change(config: dict[str, Any], change: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where everything lies."""
+    """Where everything is."""
 
     results: Path
     data: Path = Path("data")
@@ -84,12 +84,8 @@ class Places:
         """Folder of the prepared sets."""
         return self.data / "prepared"
 
-    def stores(self, name: str, scale: int) -> tuple[Path, ...]:
-        """What stands on the disk once a set is prepared."""
-        return tuple(self.prepared / name / store / "index.json" for store in ("hr", f"x{scale}"))
-
     def trained(self, run: Run) -> tuple[Path, ...]:
-        """What stands on the disk once a run is trained; the last one is written last."""
+        """Files of a trained run; the last one is written last."""
         files = ("config.json", "train.csv", "weights.safetensors", "provenance.json")
         return tuple(self.results / "runs" / run.id / file for file in files)
 
@@ -112,65 +108,50 @@ class Launch:
 
     @cached_property
     def plan(self) -> Plan:
-        """The runs of every experiment; test sets that are wanted if present are looked for where the data is."""
+        """The runs of every experiment; sets of `test_if_present` are looked for where the data is."""
         config = copy.deepcopy(self.config)
-        wanted = config["data"].pop("test_if_present", [])
-        there = [name for name in wanted if (self.places.data / name / "HR").is_dir()]
-        config["data"]["test"] = list(dict.fromkeys((*config["data"]["test"], *there)))
+        present = [
+            name for name in config["data"].pop("test_if_present", []) if (self.places.data / name / "HR").is_dir()
+        ]
+        config["data"]["test"] = list(dict.fromkeys((*config["data"]["test"], *present)))
         return plan(config)
 
     def jobs(self) -> list[Job]:
-        """All commands, in order."""
-        plan_ = self.plan
-        runs = [run for name in self.experiments for run in plan_.experiments[name]]
-        scales = sorted({run.network.scale for run in runs})
-        jobs = self._data(plan_, scales)
+        """All commands, in order; what two experiments share is made in the first one."""
+        scales = sorted({run.network.scale for name in self.experiments for run in self.plan.experiments[name]})
+        jobs = {job.name: job for job in self._data(scales)}
         for stage, name in enumerate(self.experiments):
-            known = {job.name for job in jobs}
-            jobs += [job for job in self._experiment(plan_, stage, name) if job.name not in known]
-        return jobs
+            for job in self._experiment(name, stage):
+                jobs.setdefault(job.name, job)
+        return list(jobs.values())
 
     def members(self) -> dict[str, list[str]]:
-        """For each experiment the names of all trainings and evaluations that it needs, shared ones, too."""
-        found = {}
-        for name in self.experiments:
-            jobs = self._experiment(self.plan, 0, name)
-            found[name] = [job.name for job in jobs if job.kind in ("train", "evaluate")]
-        return found
+        """For each experiment, the names of all training runs and evaluations that it needs, shared ones too."""
+        kinds = ("train", "evaluate")
+        return {name: [j.name for j in self._experiment(name, 0) if j.kind in kinds] for name in self.experiments}
 
-    def _data(self, plan_: Plan, scales: Sequence[int]) -> list[Job]:
-        jobs: list[Job] = []
-        folders = self.config["data"].get("folders", {})
-        watched = self.config["data"].get("validate", [])
-        for name in dict.fromkeys((*plan_.train, *plan_.test, *watched)):
-            data, logs = self.places.data, self.places.results / "logs"
+    def _job(self, kind: str, name: str, words: Sequence[Any], makes: Sequence[Path], **options: Any) -> Job:
+        log = self.places.results / "logs" / kind / f"{name.replace(' ', '_')}.log"
+        options = {"log": log, **options}
+        return Job(name=f"{kind} {name}", kind=kind, words=[kind, *map(str, words)], makes=tuple(makes), **options)
+
+    def _data(self, scales: Sequence[int]) -> Iterator[Job]:
+        """Every set fetched, one after another (one archive holds several sets), and prepared at all scales."""
+        data, folders = self.places.data, self.config["data"].get("folders", {})
+        fetched: tuple[str, ...] = ()
+        for name in dict.fromkeys((*self.plan.train, *self.plan.test, *self.config["data"].get("validate", []))):
             needs: tuple[str, ...] = ()
             if name not in folders:
                 verified = data / "verified" / f"{name}.json"
-                words = ["fetch", name, "--data", str(data), "--json", *self._origin(name)]
-                before = tuple(job.name for job in jobs if job.kind == "fetch")[-1:]  # one archive holds several sets
-                log = logs / "fetch" / f"{name}.log"
-                fetch = Job(
-                    name=f"fetch {name}", kind="fetch", words=words, makes=(verified,), log=log, capture=verified,
-                    after=before,
-                )  # fmt: skip
-                jobs.append(fetch)
-                needs = (fetch.name,)
+                words = [name, "--data", data, "--json", *self._origin(name)]
+                fetch = self._job("fetch", name, words, [verified], capture=verified, after=fetched)
+                fetched = needs = (fetch.name,)
+                yield fetch
             for store in ("hr", *(f"x{scale}" for scale in scales)):
                 target = self.places.prepared / name / store
-                words = ["prepare", str(folders.get(name, name)), "--scale", store.removeprefix("x")]
-                words += ["--output", str(target), "--data", str(data)]
-                jobs.append(
-                    Job(
-                        name=f"prepare {name} {store}",
-                        kind="prepare",
-                        words=words,
-                        needs=needs,
-                        makes=(target / "index.json", target / "pixels.bin"),
-                        log=logs / "prepare" / f"{name}_{store}.log",
-                    )
-                )
-        return jobs
+                words = [folders.get(name, name), "--scale", store.removeprefix("x"), "--output", target]
+                makes = [target / "index.json", target / "pixels.bin"]
+                yield self._job("prepare", f"{name} {store}", [*words, "--data", data], makes, needs=needs)
 
     def _origin(self, name: str) -> list[str]:
         """`--from` for a set that is not there yet and does not come with scikit-image."""
@@ -180,88 +161,73 @@ class Launch:
             return []
         return ["--from", str(self.origin)]
 
-    def _experiment(self, plan_: Plan, stage: int, name: str) -> list[Job]:
-        runs = list({run.id: run for run in plan_.experiments[name]}.values())
-        trainings = [self._train(run, stage) for run in runs]
-        evaluations = [self._evaluate(plan_, run.id, run.network.scale, stage, True) for run in runs]
+    def _experiment(self, name: str, stage: int) -> list[Job]:
+        """Its training runs, evaluations, costs and table; evaluations first, so that a trained network is measured."""
+        runs = list({run.id: run for run in self.plan.experiments[name]}.values())
+        jobs = [self._evaluate(run.id, run.network.scale, trained=True) for run in runs]
         for scale in sorted({run.network.scale for run in runs}):
-            evaluations += [
-                self._evaluate(plan_, f"{kind}-x{scale}", scale, stage, False) for kind in ("bicubic", "hr")
-            ]
-        # a network is measured as soon as it is trained
-        jobs = [*evaluations, *trainings]
-        cost = self.places.results / "complexity" / "table4.csv"
-        logs = self.places.results / "logs"
-        if name == "table4":
-            size = map(str, self.config["table4"].get("size", [100, 100]))
-            words = ["complexity", *plan_.mechanisms, "--channels", "64", "--size", *size, "--device", self.device]
-            jobs.append(
-                Job(
-                    name="complexity table4",
-                    kind="complexity",
-                    words=[*words, "--output", str(cost)],
-                    makes=(cost,),
-                    log=logs / "complexity" / "table4.log",
-                    stage=stage,
-                    alone=True,
-                    optional=True,
-                    after=tuple(job.name for job in jobs),
-                )
-            )
-        jobs.append(self._table(plan_, name, runs, stage, jobs))
+            jobs += [self._evaluate(f"{control}-x{scale}", scale, trained=False) for control in ("bicubic", "hr")]
+        jobs += [self._train(run) for run in runs]
+        cost = [self.places.results / "complexity" / "table4.csv"] if name == "table4" else []
+        if cost:
+            words = [*self.plan.mechanisms, "--channels", 64, "--size", *self.config["table4"].get("size", [100, 100])]
+            words += ["--device", self.device, "--output", *cost]
+            before = tuple(job.name for job in jobs)
+            jobs.append(self._job("complexity", "table4", words, cost, alone=True, optional=True, after=before))
+        jobs.append(self._table(name, runs, cost, tuple(job.name for job in jobs)))
+        for job in jobs:
+            job.stage = stage
         return jobs
 
-    def _table(self, plan_: Plan, name: str, runs: Sequence[Run], stage: int, before: Sequence[Job]) -> Job:
-        rows = {run.id: self.places.evaluated(run.id, plan_.test, run.network.scale) for run in runs}
-        cost = self.places.results / "complexity" / "table4.csv"
+    def _table(self, name: str, runs: Sequence[Run], cost: Sequence[Path], after: tuple[str, ...]) -> Job:
+        """The table of all runs that are evaluated by then; made again when more of them are."""
+        rows = {run.id: self.places.evaluated(run.id, self.plan.test, run.network.scale) for run in runs}
 
         def evaluated() -> list[str]:
-            ids = [run for run, files in rows.items() if all(file.exists() for file in files)]
-            return ["--runs", *ids, *(["--complexity", str(cost)] if name == "table4" else [])]
+            complete = [run for run, files in rows.items() if all(file.exists() for file in files)]
+            return ["--runs", *complete, *(word for file in cost for word in ("--complexity", str(file)))]
 
-        return Job(
-            name=f"tables {name}", kind="tables", words=["tables", name, "--results", str(self.places.results)],
-            late_words=evaluated, makes=(self.places.results / "tables" / f"{name}.csv",),
-            sources=(*(file for files in rows.values() for file in files), *([cost] if name == "table4" else [])),
-            log=self.places.results / "logs" / "tables" / f"{name}.log", stage=stage, optional=True,
-            after=tuple(job.name for job in before),
-        )  # fmt: skip
+        words, makes = [name, "--results", self.places.results], [self.places.results / "tables" / f"{name}.csv"]
+        sources = (*(file for files in rows.values() for file in files), *cost)
+        return self._job(
+            "tables", name, words, makes, late_words=evaluated, sources=sources, optional=True, after=after
+        )
 
-    def _train(self, run: Run, stage: int) -> Job:
-        stores = [f"prepare {name} {store}" for name in run.train for store in ("hr", f"x{run.network.scale}")]
-        words = ["train", *run.arguments(), "--output", str(self.places.results / "runs" / run.id)]
-        words += ["--data", str(self.places.prepared), "--device", self.device, "--threads", str(self.threads)]
-        watched = self.config["data"].get("validate", [])
-        words += ["--validate", *watched] if watched else []
-        return Job(
-            name=f"train {run.id}", kind="train", words=words, makes=self.places.trained(run), stage=stage,
-            log=self.places.results / "logs" / "train" / f"{run.id}.log", needs=tuple(stores),
-            key=f"{run.network.attention or run.network.name} x{run.network.scale}", steps=run.training.steps,
-        )  # fmt: skip
+    def _train(self, run: Run) -> Job:
+        makes = self.places.trained(run)
+        words = [*run.arguments(), "--output", makes[0].parent, "--data", self.places.prepared]
+        words += ["--device", self.device, "--threads", self.threads]
+        if validate := self.config["data"].get("validate"):
+            words += ["--validate", *validate]
+        needs = self._stores(run.train, run.network.scale)
+        key = f"{run.network.attention or run.network.name} x{run.network.scale}"
+        return self._job("train", run.id, words, makes, needs=needs, key=key, steps=run.training.steps)
 
-    def _evaluate(self, plan_: Plan, name: str, scale: int, stage: int, trained: bool) -> Job:
-        folder = self.places.results
-        what = str(folder / "runs" / name) if trained else name.rpartition("-x")[0]
-        words = ["evaluate", what, "--data", *(str(self.places.prepared / one) for one in plan_.test)]
-        words += ["--scale", str(scale), "--output-dir", str(folder / "evaluation" / name)]
-        words += ["--device", self.device, "--greyscale", self.config.get("greyscale", "as-is")]
-        stores = [f"prepare {one} {store}" for one in plan_.test for store in ("hr", f"x{scale}")]
-        return Job(
-            name=f"evaluate {name}", kind="evaluate", words=words, stage=stage,
-            makes=self.places.evaluated(name, plan_.test, scale),
-            log=folder / "logs" / "evaluate" / f"{name}_x{scale}.log",
-            needs=(*([f"train {name}"] if trained else []), *stores),
-        )  # fmt: skip
+    def _evaluate(self, name: str, scale: int, trained: bool) -> Job:
+        """A trained run, or a control: `bicubic-x4`."""
+        folder, sets = self.places.results, self.plan.test
+        what = folder / "runs" / name if trained else name.rpartition("-x")[0]
+        words = [what, "--data", *(self.places.prepared / one for one in sets), "--scale", scale]
+        words += ["--output-dir", folder / "evaluation" / name, "--device", self.device]
+        words += ["--greyscale", self.config.get("greyscale", "as-is")]
+        needs = (*([f"train {name}"] if trained else []), *self._stores(sets, scale))
+        log = folder / "logs" / "evaluate" / f"{name}_x{scale}.log"
+        return self._job("evaluate", name, words, self.places.evaluated(name, sets, scale), needs=needs, log=log)
+
+    @staticmethod
+    def _stores(sets: Sequence[str], scale: int) -> tuple[str, ...]:
+        """Names of the jobs that prepare these sets."""
+        return tuple(f"prepare {name} {store}" for name in sets for store in ("hr", f"x{scale}"))
 
 
-def order(asked: Sequence[str] | None, config: dict[str, Any]) -> tuple[str, ...]:
-    """The experiments to make, in order.
+def order(names: Sequence[str] | None, config: dict[str, Any]) -> tuple[str, ...]:
+    """The experiments to make, in order; by default those of `ORDER` that the preset has.
 
     Raises:
-        UsageError: one that is asked for is none of the preset's.
+        UsageError: the preset has no such experiment.
     """
-    names = [name for name in (*ORDER, "compare") if name in config]
-    for name in asked or ():
-        if name not in names:
-            raise UsageError(f"there is no experiment {name!r} in this preset; {nearest(name, names)}")
-    return tuple(dict.fromkeys(asked)) if asked else tuple(name for name in names if name in ORDER)
+    known = [name for name in (*ORDER, "compare") if name in config]
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"there is no experiment {name!r} in this preset; {nearest(name, known)}")
+    return tuple(dict.fromkeys(names or (name for name in known if name in ORDER)))

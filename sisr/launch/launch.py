@@ -1,26 +1,30 @@
-"""Carrying out a launch: as many commands at once as the machine takes, stopped in time."""
+"""`launch`: the commands of a preset side by side on this machine, stopped in order when the time limit is reached."""
 
-import fcntl
+import math
 import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import yaml
+from filelock import FileLock, Timeout
 
 from sisr.config.schema import can_check
 from sisr.launch.jobs import Launch
 from sisr.launch.pool import Pool
-from sisr.launch.progress import Report
+from sisr.launch.progress import Progress
 from sisr.utils import gpus
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import atomic_write
+
+OWNER = "SISR_LAUNCH"
+"""Environment variable of all commands that a launch starts: the folder of its results."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +39,29 @@ class Machine:
 
 
 def machine(config: dict[str, Any], device: str, jobs: int | None = None, threads: int | None = None) -> Machine:
-    """What this machine takes at once.
+    """How many commands this machine runs at once.
 
     Args:
-        config: the preset; `runs_per_gpu` and `threads_per_run` are its wishes.
+        config: the preset; `runs_per_gpu` and `threads_per_run` are its preferred values.
         device: auto, cpu or cuda.
-        jobs, threads: what the user wants instead.
+        jobs, threads: override the preset's.
     """
     cores = os.cpu_count() or 1
-    wanted = int(config.get("threads_per_run", 1))
-    found = [] if device == "cpu" else gpus.visible()
-    slots = jobs or (len(found) * int(config.get("runs_per_gpu", 1)) if found else max(1, cores // wanted))
-    own = threads or max(1, min(wanted, cores // slots))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(own)}
-    if found:
-        environment[gpus.RUNS] = str(ceil(slots / len(found)))
-    return Machine(slots, own, environment)
+    preferred = int(config.get("threads_per_run", 1))
+    devices = [] if device == "cpu" else gpus.visible()
+    slots = jobs or (len(devices) * int(config.get("runs_per_gpu", 1)) if devices else max(1, cores // preferred))
+    each = threads or max(1, min(preferred, cores // slots))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(each)}
+    if devices:
+        environment[gpus.RUNS] = str(math.ceil(slots / len(devices)))
+    return Machine(slots, each, environment)
 
 
 def launch(
     work: Launch,
     on: Machine,
     *,
-    minutes: float | None = None,
+    minutes: float = math.inf,
     grace: float = 60.0,
     every: float = 30.0,
     quiet: bool = False,
@@ -68,9 +72,9 @@ def launch(
     Args:
         work: what is to be made.
         on: what runs at once.
-        minutes: how long this call may take; None for as long as it needs.
-        grace: seconds of this time that are kept back for checkpoints; what has not ended then is killed.
-        every: seconds between two lines on how far it is.
+        minutes: time limit of this call.
+        grace: seconds of this time that are kept for checkpoints; what still runs after it is killed.
+        every: seconds between two progress lines where there is no terminal.
         quiet: print nothing.
         plan_only: start nothing.
 
@@ -78,54 +82,55 @@ def launch(
         The content of `launch.json`.
 
     Raises:
-        SisrError: another launch is at work on these results.
-        KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once all that ran has stopped.
+        SisrError: another launch works on these results.
+        KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once everything has stopped.
     """
-    started = time.monotonic()
-    if minutes is not None and 60 * minutes <= grace:
+    if 60 * minutes <= grace:
         raise UsageError(f"{minutes:g} minutes are over before anything starts; --grace keeps {grace:g} seconds back.")
+    end = time.monotonic() + 60 * minutes
     results = work.places.results
-    report = Report(results, work.members(), on.slots, quiet=quiet, every=every)
+    progress = Progress(results, work.members(), on.slots, quiet=quiet, every=every)
     if not can_check():
-        report.say("jsonschema is not installed: the preset is taken without a check of its keys")
-    end = None if minutes is None else started + 60 * minutes
+        progress.say("jsonschema is not installed: the keys of the preset are not checked")
     pool = Pool(
         work.jobs(),
         on.slots,
-        environment=on.environment,
-        stop_at=None if end is None else end - grace,
+        environment={**on.environment, OWNER: str(results.resolve())},
+        stop_at=end - grace,
         kill_at=end,
-        tell=report.tell,
-        watch=report.watch,
+        tell=progress.tell,
+        watch=progress.watch,
     )
-    report.plan(pool, minutes)
+    progress.plan(pool, minutes)
     if plan_only:
-        return report.summary(pool)
-    with _only_one(results) as handle, _signals(pool) as received:
+        return progress.summary(pool)
+    with _only_one(results), _signals(pool) as received:
         with atomic_write(results / "preset.yaml") as temporary:
             temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
-        pool.keep_open = (handle,)
         pool.run()
-        report.save(pool)
-        if received == [signal.SIGINT]:
-            raise KeyboardInterrupt
+        progress.save(pool)
         if received:
-            raise SystemExit(128 + received[0])
-    summary = report.summary(pool)
-    report.end(summary, pool, results == Path("results") / str(work.config["preset"]))
+            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+    summary = progress.summary(pool)
+    progress.end(summary, notebooks=results == Path("results") / str(work.config["preset"]))
     return summary
 
 
 @contextmanager
-def _only_one(results: Path) -> Iterator[int]:
-    """Hold the lock of a results folder; what was started from here holds it, too, should this process be killed."""
+def _only_one(results: Path) -> Iterator[None]:
+    """Hold the lock of a results folder; refused while anything that an earlier, killed launch started still runs."""
     results.mkdir(parents=True, exist_ok=True)
-    with (results / "launch.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SisrError(f"another launch, or what it started, is at work on {results}; wait or end it.") from error
-        yield file.fileno()
+    busy = f"another launch, or what it started, is at work on {results}; wait or end it."
+    try:
+        lock = FileLock(results / "launch.lock").acquire(blocking=False)
+    except Timeout as error:
+        raise SisrError(busy) from error
+    with lock:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # other users' processes
+                if process.environ().get(OWNER) == str(results.resolve()):
+                    raise SisrError(busy)
+        yield
 
 
 @contextmanager
@@ -133,14 +138,12 @@ def _signals(pool: Pool) -> Iterator[list[int]]:
     """SIGINT and SIGTERM stop the pool; a second one kills what has not stopped yet."""
     received: list[int] = []
 
-    def remember(number: int, frame: FrameType | None) -> None:
-        if received:
-            pool.kill_at = time.monotonic()
-        else:
-            received.append(number)
-            pool.stop()
+    def stop(number: int, frame: FrameType | None) -> None:
+        pool.kill_at = time.monotonic() if received else pool.kill_at
+        received.append(number)
+        pool.stop()
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:

@@ -1,10 +1,14 @@
-"""What `python -m sisr launch` says: the plan, how far it is, how long it will take, and what went wrong."""
+"""What `python -m sisr launch` prints, and the file `launch.json`, which says the same to programs."""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
+from math import isinf
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+from tqdm import tqdm
 
 from sisr.launch.pool import DONE, FAILED, RUNNING, STOPPED, Job, Pool
 from sisr.utils.files import atomic_write
@@ -12,16 +16,15 @@ from sisr.utils.files import atomic_write
 STATUS = "launch.json"
 
 
-class Report:
-    """Follows a pool, and writes `launch.json` into the folder of the results.
+class Progress:
+    """Follows a pool: a progress bar in a terminal, else a line now and then; `launch.json` in the results.
 
     Args:
         results: folder of the results.
-        experiments: their names in the order of the stages, each with the names of all jobs that it needs, those that
-            belong to an experiment before it, too.
+        experiments: for each experiment, the names of all training runs and evaluations that it needs, shared ones too.
         slots: how many commands run at once.
         quiet: print nothing.
-        every: seconds between two lines on how far it is.
+        every: seconds between two lines where there is no terminal.
     """
 
     def __init__(
@@ -35,157 +38,129 @@ class Report:
     ) -> None:
         self.file, self.experiments, self.slots = results / STATUS, experiments, slots
         self.quiet, self.every = quiet, every
-        before = json.loads(self.file.read_text()) if self.file.is_file() else {}
-        self.rates: dict[str, float] = before.get("steps_per_second", {})
-        """Measured steps a second of one training, beside others, by kind; those of earlier calls, too."""
-        self.steps: dict[str, int] = before.get("stopped_at", {})
-        """How far trainings had come that were stopped."""
-        self.evaluation_seconds: float | None = before.get("evaluation_seconds")
-        self._told = time.monotonic()
+        earlier = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        self.rates: dict[str, float] = earlier.get("steps_per_second", {})
+        """Measured steps per second of one training run, by kind; earlier calls included."""
+        self.steps: dict[str, int] = earlier.get("stopped_at", {})
+        """Steps done by training runs that are not complete."""
+        self.bar: tqdm[Any] | None = None
+        self._printed = time.monotonic()
 
     def say(self, line: str) -> None:
         """One line, with the time of day."""
         if not self.quiet:
-            print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+            tqdm.write(f"{time.strftime('%H:%M:%S')}  {line}")
 
-    def remaining(self, jobs: Sequence[Job]) -> float | None:
-        """Seconds that the trainings and evaluations of these jobs will take; None before any speed is known."""
-        seconds = 0.0
-        for job in jobs:
-            if job.ended and job.state != STOPPED:
-                continue
-            if job.steps:
-                rate = job.rate or self.rates.get(job.key) or _mean(self.rates.values())
-                if rate is None:
-                    return None
-                seconds += (job.steps - self.reached(job)) / rate
-            elif job.kind == "evaluate":
-                seconds += self.evaluation_seconds or 0.0
-        return seconds / self.slots
-
-    def reached(self, job: Job) -> int:
-        """Steps that a training has behind it."""
-        return max(job.step, self.steps.get(job.name, 0))
-
-    def plan(self, pool: Pool, minutes: float | None) -> None:
-        """What is there and what is to be made."""
+    def plan(self, pool: Pool, minutes: float) -> None:
+        """What exists and what is to be made."""
         jobs = list(pool.jobs.values())
-        data = [job for job in jobs if job.kind in ("fetch", "prepare") and job.state != DONE]
-        if data:
-            self.say(f"data: {len(data)} steps to do, {', '.join(dict.fromkeys(job.words[1] for job in data))}")
-        for name, members in self.experiments.items():
-            self.say(self._line(name, [pool.jobs[member] for member in members]))
-        left = self.remaining(jobs)
-        how = "no speed is known yet; it is told once it is" if left is None else f"about {duration(left)} left"
-        limit = "" if minutes is None else f"; this call takes {minutes:g} minutes at most"
-        self.say(f"{how}, {self.slots} at once{limit}")
-
-    def _line(self, name: str, jobs: Sequence[Job]) -> str:
-        trainings, evaluations = ([job for job in jobs if job.kind == kind] for kind in ("train", "evaluate"))
-        words = [f"{name}: {len(trainings)} networks, {sum(job.state == DONE for job in trainings)} of them trained"]
-        words.append(f"{sum(job.state == DONE for job in evaluations)} of {len(evaluations)} evaluations done")
-        if begun := [self.reached(job) for job in trainings if job.state != DONE and self.reached(job)]:
-            words.append(f"{len(begun)} begun, at step {', '.join(f'{step:,}' for step in begun)}")
-        return ", ".join(words)
+        if data := [job.words[1] for job in jobs if job.kind in ("fetch", "prepare") and job.state != DONE]:
+            self.say(f"data: {len(data)} steps to do, {', '.join(dict.fromkeys(data))}")
+        for name, count in self.summary(pool)["experiments"].items():
+            self.say(
+                f"{name}: {count['to_be_trained']} networks, {count['trained']} of them trained, "
+                f"{count['evaluated']} of {count['to_be_evaluated']} evaluations done"
+            )
+        limit = "" if isinf(minutes) else f"; time limit {minutes:g} minutes"
+        self.say(f"{self._time_left(jobs)}, {self.slots} at once{limit}")
 
     def tell(self, job: Job) -> None:
-        """A job has just started or ended."""
-        if job.state == DONE and job.steps:
-            if job.rate:
-                self.rates[job.key] = job.rate
-            self.steps.pop(job.name, None)
-            self.say(f"done: {job.name}, {job.steps:,} steps" + (f", {job.rate:.3g} steps/s" if job.rate else ""))
-        elif job.state == DONE:
-            if job.kind == "evaluate":
-                self.evaluation_seconds = job.seconds
-            self.say(f"done: {job.name}" + (f", {job.makes[0].with_suffix('.html')}" if job.kind == "tables" else ""))
-        elif job.state == STOPPED:
-            self.steps[job.name] = self.reached(job)
-            at = f" at step {self.reached(job):,} of {job.steps:,}" if job.steps else ""
-            self.say(f"stopped: {job.name}{at}")
-        elif job.state == FAILED and job.optional:
-            self.say(f"left for later: {job.name} ({job.reason}); see {job.log}")
+        """Print that a job has ended."""
+        if job.state in (DONE, STOPPED):
+            self._remember(job)
+            at = f" at step {job.step:,} of {job.steps:,}" if job.steps else ""
+            page = f", {job.makes[0].with_suffix('.html')}" if job.kind == "tables" and job.state == DONE else ""
+            self.say(f"{job.state}: {job.name}{at}{page}")
         elif job.state == FAILED:
-            self.say(f"FAILED: {job.name} ({job.reason}); see {job.log}. The others go on.")
+            self.say(f"{'left for later' if job.optional else 'FAILED'}: {job.name} ({job.reason}); see {job.log}")
 
     def watch(self, pool: Pool) -> None:
-        """About every second: keep `launch.json` up to date, and say from time to time how far it is."""
+        """Keep `launch.json` and the progress bar up to date."""
         self.save(pool)
-        if time.monotonic() - self._told < self.every:
-            return
-        self._told = time.monotonic()
-        jobs = list(pool.jobs.values())
-        running = [self._running(job) for job in pool.running]
-        stage = min((job.stage for job in jobs if not job.ended), default=len(self.experiments) - 1)
-        left = [self.remaining([job for job in jobs if job.stage <= stage]), self.remaining(jobs)]
-        told = f"; about {duration(left[0])} left of {list(self.experiments)[stage]}, {duration(left[1])} of all"
-        self.say(f"running: {', '.join(running)}{told if None not in left else ''}")
+        jobs = [job for job in pool.jobs.values() if job.steps]
+        if self.bar is None:
+            disable = True if self.quiet else None  # None: only in a terminal
+            total, done = sum(job.steps for job in jobs), sum(map(self._done, jobs))
+            self.bar = tqdm(total=total, initial=done, unit="step", disable=disable, leave=False, dynamic_ncols=True)
+        self.bar.n = sum(map(self._done, jobs))
+        self.bar.set_postfix_str(f"{len(pool.running)} running")
+        if self.bar.disable and time.monotonic() - self._printed >= self.every:
+            self._printed = time.monotonic()
+            at = [f" {self._done(job):,}/{job.steps:,}" if job.steps else "" for job in pool.running]
+            names = [job.name + step for job, step in zip(pool.running, at, strict=True)]
+            self.say(f"running: {', '.join(names)}; {self._time_left(jobs)}")
 
-    def end(self, summary: dict[str, Any], pool: Pool, usual_place: bool) -> None:
-        """The last lines: what is complete, and how it goes on."""
-        for name, counts in summary["experiments"].items():
-            done = f"{counts['trained']} of {counts['to_be_trained']} networks trained"
-            self.say(f"{name}: {'complete' if counts['complete'] else 'not complete'}, {done}")
+    def end(self, summary: dict[str, Any], notebooks: bool) -> None:
+        """The last lines: what is complete, and how to continue."""
+        if self.bar is not None:
+            self.bar.close()
+        for name, count in summary["experiments"].items():
+            state = "complete" if count["complete"] else "not complete"
+            self.say(f"{name}: {state}, {count['trained']} of {count['to_be_trained']} networks trained")
         if not summary["complete"] and not summary["failed"]:
-            self.say(f"the time is over; the same call goes on ({duration(summary['remaining_seconds'])} are left)")
-        elif summary["complete"] and usual_place:
+            self.say("time limit reached; rerun the command to resume")
+        elif summary["complete"] and notebooks:
             preset = self.file.with_name("preset.yaml")
-            self.say(f"the notebooks are made by: snakemake --cores 4 --configfile {preset}")
-
-    def _running(self, job: Job) -> str:
-        if not job.steps:
-            return job.name
-        speed = f" ({job.rate:.3g}/s)" if job.rate else ""
-        return f"{job.name.removeprefix('train ')} {self.reached(job):,}/{job.steps:,}{speed}"
+            self.say(f"to make the notebooks: snakemake --cores 4 --configfile {preset}")
 
     def save(self, pool: Pool) -> None:
         """Write `launch.json`."""
         for job in pool.running:
-            if job.rate:
-                self.rates[job.key] = job.rate
-            if job.steps:
-                self.steps[job.name] = self.reached(job)
+            self._remember(job)
         with atomic_write(self.file) as temporary:
             temporary.write_text(json.dumps(self.summary(pool), indent=2) + "\n")
 
     def summary(self, pool: Pool) -> dict[str, Any]:
-        """What came of a pool, for machines."""
+        """The content of `launch.json`."""
         jobs = list(pool.jobs.values())
+        failed = [job for job in jobs if job.state == FAILED]
+        experiments = {}
+        for name, members in self.experiments.items():
+            trained, evaluated = (
+                [pool.jobs[n].state == DONE for n in members if pool.jobs[n].kind == kind]
+                for kind in ("train", "evaluate")
+            )
+            experiments[name] = {
+                "to_be_trained": len(trained),
+                "trained": sum(trained),
+                "to_be_evaluated": len(evaluated),
+                "evaluated": sum(evaluated),
+                "complete": all(trained) and all(evaluated),
+            }
         return {
             "complete": all(job.state == DONE or job.optional for job in jobs),
-            "experiments": {
-                name: self._counts([pool.jobs[member] for member in members])
-                for name, members in self.experiments.items()
-            },
+            "experiments": experiments,
             "running": [job.name for job in jobs if job.state == RUNNING],
-            "failed": {job.name: job.reason for job in jobs if job.state == FAILED and not job.optional},
-            "left_for_later": {job.name: job.reason for job in jobs if job.state == FAILED and job.optional},
-            "remaining_seconds": self.remaining(jobs),
+            "failed": {job.name: job.reason for job in failed if not job.optional},
+            "left_for_later": {job.name: job.reason for job in failed if job.optional},
+            "remaining_seconds": self._remaining(jobs),
             "steps_per_second": self.rates,
-            "evaluation_seconds": self.evaluation_seconds,
             "stopped_at": self.steps,
             "at_once": self.slots,
         }
 
-    @staticmethod
-    def _counts(jobs: Sequence[Job]) -> Mapping[str, int | bool]:
-        counts: dict[str, int | bool] = {}
-        for kind, word in (("train", "trained"), ("evaluate", "evaluated")):
-            own = [job for job in jobs if job.kind == kind]
-            counts |= {f"to_be_{word}": len(own), word: sum(job.state == DONE for job in own)}
-        counts["complete"] = all(job.state == DONE for job in jobs if job.kind in ("train", "evaluate"))
-        return counts
+    def _remember(self, job: Job) -> None:
+        if job.rate:
+            self.rates[job.key] = job.rate
+        if job.steps:
+            self.steps[job.name] = self._done(job)
+        if job.state == DONE:
+            self.steps.pop(job.name, None)
 
+    def _done(self, job: Job) -> int:
+        """Steps that a training run has done."""
+        return max(job.step, self.steps.get(job.name, 0))
 
-def _mean(values: Any) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
+    def _remaining(self, jobs: Sequence[Job]) -> float | None:
+        """Seconds of training that are left; None before any speed is measured."""
+        if not self.rates:
+            return None
+        mean = fmean(self.rates.values())
+        left = [job for job in jobs if job.steps and job.state not in (DONE, FAILED)]
+        return sum((job.steps - self._done(job)) / self.rates.get(job.key, mean) for job in left) / self.slots
 
-
-def duration(seconds: float | None) -> str:
-    """`40 s`, `12 min` or `3.5 h`."""
-    if seconds is None:
-        return "an unknown time"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    def _time_left(self, jobs: Sequence[Job]) -> str:
+        seconds = self._remaining(jobs)
+        return (
+            "speed not measured yet" if seconds is None else f"about {tqdm.format_interval(seconds)} of training left"
+        )

@@ -4,7 +4,7 @@ import json
 import pickle
 import sys
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ class Progress:
     """What `train.csv` will hold."""
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Loss, L1 and contrastive loss summed since the last row."""
-    joules: float | None = None
-    """Energy that the GPU has taken, where its driver tells."""
 
 
 class Checkpoints:
@@ -90,7 +88,8 @@ class Checkpoints:
             optimizer.load_state_dict(content["optimizer"])
             if ema is not None:
                 ema.load_state_dict(content["ema"])
-            progress = Progress(**content["progress"])
+            saved = content["progress"]  # version 0.1 also saved the energy
+            progress = Progress(**{item.name: saved[item.name] for item in fields(Progress)})
             if not quiet:
                 print(f"going on at step {progress.step}.", file=sys.stderr)
             return progress

@@ -44,6 +44,18 @@ class Validation:
                 self.names.append(name)
                 self.pairs.append((lr[top:bottom, left:right], hr[top * s : bottom * s, left * s : right * s]))
 
+    @classmethod
+    def of(cls, names: Sequence[str], data: Path, scale: int, *, quiet: bool) -> "Validation":
+        """Validation on those of the sets that are prepared; a missing one is no reason to stop a training run."""
+        sets = []
+        for name in names:
+            try:
+                sets.append(PairedStore(data / name, scale))
+            except SisrError as error:
+                if not quiet:
+                    print(f"no validation on {name}: {error}", file=sys.stderr)
+        return cls(sets)
+
     def __bool__(self) -> bool:
         return bool(self.pairs)
 

@@ -1,14 +1,13 @@
 """Training, from top to bottom: data, network, optimiser, loop, checkpoint.
 
 Everything random in step t (patches, flips, random projection, hash rotations) is a function of the seed and t, so a
-run that was killed goes on from its checkpoint and, on the CPU, ends with the same weights to the bit. Started by
+run that was killed resumes from its checkpoint and, on the CPU, ends with the same weights to the bit. Started by
 torchrun, several processes share each batch of the same run (`sisr.training.distributed`).
 """
 
 import json
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,16 +26,15 @@ from sisr.config.run import Run
 from sisr.data.patches import PatchSampler
 from sisr.data.store import PairedStore
 from sisr.training import distributed
-from sisr.training.checkpoint import Checkpoints, Progress
-from sisr.training.divergence import Diverged, Watch
-from sisr.training.energy import EnergyMeter
-from sisr.training.monitor import COLUMNS, Monitor, Validation
+from sisr.training.checkpoint import Progress
+from sisr.training.divergence import Diverged
+from sisr.training.monitor import COLUMNS, Validation
+from sisr.training.observer import Observer
 from sisr.training.warm_start import check_start, record_of, warm_start
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
 from sisr.utils.provenance import peak_memory, provenance
 
-_LOG_LINES = 50  # rows of train.csv over a whole run
 _REDRAW = 1  # keeps the seeds of projections apart from those of steps
 
 
@@ -54,9 +52,9 @@ def train(
 ) -> dict[str, Any]:
     """Train one run and write `config.json`, `weights.safetensors`, `train.csv`, `provenance.json` into `output`.
 
-    A checkpoint in `output` is gone on from; it is removed when the run is complete. A loss that is not finite, or
-    that explodes, sends the run back to its last checkpoint once; the second time `diverged.json` tells the step and
-    the images of its batch.
+    Training resumes from a checkpoint in `output`, which is removed when the run is complete. A loss that is not
+    finite, or that explodes, sends the run back to its last checkpoint once; the second time `diverged.json` names the
+    step and the images of its batch.
 
     Args:
         run: the resolved configuration.
@@ -66,7 +64,7 @@ def train(
         device: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:<index>`.
         threads: CPU threads; None leaves torch's choice.
         checkpoint_seconds: time between two checkpoints.
-        validate: sets whose first images are enlarged now and then, to show their PSNR; nothing depends on it. One
+        validate: sets whose first images are upscaled now and then, to show their PSNR; nothing depends on it. One
             that is not prepared is left out.
         tensorboard: also write event files into `output/tensorboard`.
 
@@ -81,11 +79,11 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     check_start(run, start)
-    with distributed.join(device) as (group, place), _stop_requested() as stop:
+    with distributed.join(device) as (group, where), _stop_requested() as stop:
         for last_try in (False, True):
             try:
                 return _train(
-                    run, output, start, data, group, place, stop, checkpoint_seconds, validate, tensorboard=tensorboard
+                    run, output, start, data, group, where, stop, checkpoint_seconds, validate, tensorboard=tensorboard
                 )
             except Diverged as failure:
                 if group.leads:
@@ -106,7 +104,7 @@ def _train(
     start: Path | None,
     data: Path,
     group: distributed.Group,
-    place: torch.device,
+    device: torch.device,
     stop: list[int],
     checkpoint_seconds: float,
     validate: Sequence[str],
@@ -115,54 +113,51 @@ def _train(
 ) -> dict[str, Any]:
     settings, scale = run.training, run.network.scale
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
 
     # network: the same on every process, since the seed is
     torch.manual_seed(run.seed)
     model = create_network(run)
     started = warm_start(model, start) if start else None
-    model = model.to(place).train()
+    model = model.to(device).train().to(memory_format=layout)
     code = own_code(run)
-    if settings.channels_last:
-        model = model.to(memory_format=torch.channels_last)
 
     # data: each process cuts its own part of the batch
     sets = [PairedStore(data / name, scale) for name in run.train]
     sampler = PatchSampler(
-        sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=place, quiet=not group.leads
+        sets, patch=settings.patch, batch=settings.batch, seed=run.seed, device=device, quiet=not group.leads
     )
     parts = group.parts(settings.batch, settings.accumulate)
-    validation = Validation(_prepared(validate, data, scale, quiet=not group.leads))
 
-    # warm-up: the average forgets the first weights even in a short run
-    ema = ModelEmaV3(model, settings.ema_decay, use_warmup=True, exclude_buffers=True) if settings.ema_decay else None
-    final = ema.module if ema else model
-
+    # optimiser; the moving average starts with a warm-up, so that it forgets the first weights even in a short run
     optimizer = torch.optim.Adam(
         _parameter_groups(model, started, settings.inserted_rate),
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
-        fused=place.type in ("cpu", "cuda"),
+        fused=device.type in ("cpu", "cuda"),
+    )
+    ema = ModelEmaV3(model, settings.ema_decay, use_warmup=True, exclude_buffers=True) if settings.ema_decay else None
+
+    observer = Observer(
+        run,
+        output,
+        group,
+        model=model,
+        ema=ema.module if ema else None,
+        optimizer=optimizer,
+        sampler=sampler,
+        validation=Validation.of(validate, data, scale, quiet=not group.leads),
+        stop=stop,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+    )
+    forward = (
+        _compiled(model, run, len(range(*parts[0].indices(settings.batch))), device) if settings.compile else model
     )
 
-    checkpoints = Checkpoints(output, run)
-    state = checkpoints.restore(model, optimizer, ema.module if ema else None, quiet=not group.leads)
-    forward = _compiled(model, run, len(range(*parts[0].indices(settings.batch))), place) if settings.compile else model
-
-    log_every = max(1, settings.steps // _LOG_LINES)
-    sums = torch.tensor(state.sums, device=place, dtype=torch.float64)  # of each process's own parts
-    watch, meter, joules = Watch(place), EnergyMeter(place), state.joules
-    began, last_checkpoint = time.perf_counter() - state.seconds, time.perf_counter()
-    monitor = Monitor(
-        run.id,
-        settings.steps,
-        state.step,
-        validation=validation,
-        tensorboard=output / "tensorboard" if tensorboard else None,
-        quiet=not group.leads,
-    )
-    with monitor:
-        for step in range(state.step, settings.steps):
+    with observer:
+        for step in range(observer.state.step, settings.steps):
             for parameters in optimizer.param_groups:
                 parameters["lr"] = settings.learning_rate_at(step) * parameters.get("rate", 1.0)
             contrastive_on = settings.contrastive_weight > 0 and step >= settings.contrastive_start
@@ -171,72 +166,44 @@ def _train(
                 models.redraw(model, torch.Generator().manual_seed(_seed(run.seed, step, _REDRAW)))
 
             optimizer.zero_grad(set_to_none=True)
-            losses = torch.zeros(3, device=place)
+            losses = torch.zeros(3, device=device)  # total, L1, contrastive
             for part in parts:
-                torch.manual_seed(_seed(run.seed, step))  # every part of the batch draws the same hash rotations
+                torch.manual_seed(_seed(run.seed, step))  # every part of the batch draws the same random numbers
                 # (part, 3, patch, patch), (part, 3, patch·scale, patch·scale)
                 lr, hr = (pixels.float() / 255 for pixels in sampler(step, part))
-                if settings.channels_last:
-                    lr = lr.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(place.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                    sr = forward(lr)
+                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                    sr = forward(lr.contiguous(memory_format=layout))
                 l1 = F.l1_loss(sr.float(), hr)
                 contrastive = models.auxiliary_loss(model) if contrastive_on else None
                 loss = l1 if contrastive is None else l1 + settings.contrastive_weight * contrastive
                 (loss / len(parts)).backward()
                 with torch.no_grad():
-                    seen = [loss, l1, torch.zeros_like(l1) if contrastive is None else contrastive]
-                    losses += torch.stack(seen).float() / len(parts)
+                    values = [loss, l1, torch.zeros_like(l1) if contrastive is None else contrastive]
+                    losses += torch.stack(values).float() / len(parts)
             group.average_gradients(model.parameters())
             optimizer.step()
             if ema:
                 ema.update(model, step + 1)
-            sums += losses.double()
-            watch.see(step, losses)
 
-            monitor.advance()
-            logging = (step + 1) % log_every == 0 or step + 1 == settings.steps
-            due = group.leads and time.perf_counter() - last_checkpoint > checkpoint_seconds
-            stopping, saving = group.any(bool(stop), bool(stop) or due)
-            if logging or saving:
-                watch.check(step, group, model, sampler, settings)
-            if logging:
-                means = group.mean(sums.clone()) / (step + 1 - (int(state.rows[-1][0]) if state.rows else 0))
-                psnr = monitor.validate(final, step + 1)
-                seconds = round(time.perf_counter() - began, 3)
-                state.rows.append([step + 1, *means.tolist(), settings.learning_rate_at(step), psnr, seconds])
-                sums.zero_()
-                monitor.report(dict(zip(COLUMNS, state.rows[-1], strict=True)))
-            if saving:
-                state.step, state.seconds = step + 1, time.perf_counter() - began
-                state.sums, state.joules = group.mean(sums.clone()).tolist(), _more(joules, meter.joules())
-                if group.leads:
-                    checkpoints.save(model, optimizer, state, ema.module if ema else None)
-                last_checkpoint = time.perf_counter()
-            if stopping:
-                if group.leads:
-                    print(f"stopped at step {state.step}; the same command goes on from there.", file=sys.stderr)
-                raise SystemExit(128 + signal.SIGTERM)
-    seconds = time.perf_counter() - began
+            observer.after_step(step, losses)  # curve, validation, divergence, checkpoint, request to stop
 
-    models.set_auxiliary_loss(final, False)
+    seconds = observer.seconds()
     record: dict[str, Any] = {
         **code,
         "seed": run.seed,
         "wall_seconds": round(seconds, 3),
         "steps_per_second": round(settings.steps / seconds, 3),
-        "peak_memory_bytes": peak_memory(place),
-        "energy_joules": _more(joules, meter.joules()),
+        "peak_memory_bytes": peak_memory(device),
         "processes": group.size,
         "images_too_small": sampler.left_out,
         **record_of(run, start, started),
         "compiled": forward is not model,
-        "optimizer": "fused Adam" if place.type in ("cpu", "cuda") else "Adam",
-        **provenance(place),
+        "optimizer": "fused Adam" if device.type in ("cpu", "cuda") else "Adam",
+        **provenance(device),
     }
     if group.leads:
-        record = _finish(output, run, final, state, record)
-        checkpoints.remove()
+        record = _finish(output, run, observer.final, observer.state, record)
+        observer.checkpoints.remove()
     return record
 
 
@@ -265,33 +232,21 @@ def _parameter_groups(model: nn.Module, started: models.Started | None, rate: fl
     return [{"params": parameters, "rate": factor} for factor, parameters in groups.items() if parameters]
 
 
-def _prepared(names: Sequence[str], data: Path, scale: int, *, quiet: bool) -> list[PairedStore]:
-    """Those of the sets that are prepared: watching is not worth stopping a training for."""
-    found = []
-    for name in names:
-        try:
-            found.append(PairedStore(data / name, scale))
-        except SisrError as error:
-            if not quiet:
-                print(f"no validation on {name}: {error}", file=sys.stderr)
-    return found
-
-
-def _compiled(model: nn.Module, run: Run, batch: int, place: torch.device) -> Any:
+def _compiled(model: nn.Module, run: Run, batch: int, device: torch.device) -> Any:
     """The network compiled, tried out on a batch of zeros; the network as it is where no compiler works."""
     settings = run.training
     compiled = torch.compile(model)
-    lr = torch.zeros(batch, 3, settings.patch, settings.patch, device=place)
+    lr = torch.zeros(batch, 3, settings.patch, settings.patch, device=device)
     if settings.channels_last:
         lr = lr.contiguous(memory_format=torch.channels_last)
     try:
-        with torch.autocast(place.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             sr = compiled(lr)
         sr.float().sum().backward()
     except (RuntimeError, OSError, ImportError) as error:  # every error of torch.compile is a RuntimeError
-        told = str(error).strip().splitlines()
+        message = str(error).strip().splitlines()
         print(
-            f"torch.compile does not work here ({told[0] if told else type(error).__name__}); going on without it.",
+            f"torch.compile does not work here ({message[0] if message else type(error).__name__}); it is not used.",
             file=sys.stderr,
         )
         return model
@@ -306,11 +261,6 @@ def _seed(*numbers: int) -> int:
     for byte in ",".join(map(str, numbers)).encode():
         value = (value ^ byte) * 0x100000001B3 % 2**64
     return value >> 1
-
-
-def _more(before: float | None, now: float | None) -> float | None:
-    """Energy of the processes before and of this one; None where no driver tells."""
-    return None if now is None else round((before or 0.0) + now, 1)
 
 
 @contextmanager
@@ -329,6 +279,7 @@ def _stop_requested() -> Iterator[list[int]]:
 
 
 def _finish(output: Path, run: Run, model: nn.Module, state: Progress, record: dict[str, Any]) -> dict[str, Any]:
+    models.set_auxiliary_loss(model, False)
     with atomic_write(output / "config.json") as temporary:
         temporary.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
     with atomic_write(output / "train.csv") as temporary:

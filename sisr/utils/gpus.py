@@ -1,8 +1,9 @@
-"""A GPU of its own for every process, on machines with several: claimed by a lock that dies with the process.
+"""One GPU for each process, on machines with several: claimed by a lock that ends with the process.
 
-`claim` is called before CUDA starts and sets CUDA_VISIBLE_DEVICES. A lock (flock) is freed by the kernel however the
-process ends, so nothing is left to clean up after a crash. Within what CUDA_VISIBLE_DEVICES already allows (a
-scheduler's choice, or the user's), GPUs are told apart by their UUID, whatever their number is called there.
+`claim` is called before CUDA starts and sets CUDA_VISIBLE_DEVICES. The kernel frees a lock (flock) however the process
+ends, so nothing is left to clean up after a crash. Within what CUDA_VISIBLE_DEVICES already allows (a scheduler's
+choice, or the user's), GPUs are identified by their UUID. All users of a machine share the lock files; the package
+filelock refuses those of other users in a folder such as /tmp, so flock is called here.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from sisr.utils.errors import UsageError
 
 HELP = "auto (default): a GPU that no other run uses, or the CPU without one; cpu, cuda (as auto), cuda:1 (that one) …"
-"""What `--device` of every command says."""
+"""Help text of `--device` of every command."""
 RUNS = "SISR_RUNS_PER_GPU"
 """Environment variable: how many processes may share a GPU. Where it is set, a process waits until one is free."""
 LOCKS = "SISR_GPU_LOCKS"

@@ -1,21 +1,25 @@
-"""How much memory a network will need for an image, foreseen from small images, and how much there is."""
+"""How much memory a network needs for an image, estimated from small images, and how much is available."""
 
-import os
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sisr.utils import cgroups
-
 _PROBES = (16, 32, 48)
 _MARGIN = 1.5
 """Workspaces inside an operator (cuDNN, im2col) are not seen by the count."""
+# control groups, versions 2 and 1: file of the limit, of the use, and what in memory.stat can be reclaimed
+_CGROUP_FILES = (
+    ("memory.max", "memory.current", ("inactive_file ", "active_file ")),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file ", "total_active_file ")),
+)
 
 
 class _LiveBytes(TorchDispatchMode):
@@ -72,18 +76,43 @@ _FITS: "weakref.WeakKeyDictionary[nn.Module, tuple[float, float]]" = weakref.Wea
 
 
 def available(device: torch.device) -> int:
-    """Bytes that can be had on a device now; of the machine's memory a tenth is left to others."""
+    """Available bytes of a device; a tenth of the machine's memory is left to other processes."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    if (left := cgroups.room()) is not None:  # a container, or a job of a cluster, may have less than the machine
+    free = psutil.virtual_memory().available
+    if (left := cgroup_available()) is not None:  # a container, or a job of a cluster, may have less than the machine
         free = min(free, left)
     return int(0.9 * free)
+
+
+def cgroup_available(root: Path = Path("/")) -> int | None:
+    """Bytes left under the tightest limit of this process's control groups and their parents; None without a limit.
+
+    Both versions of Linux's control groups are read: a container sees its own at the root of their file system, a job
+    of Slurm finds its own in /proc/self/cgroup. psutil reads neither.
+    """
+    groups, paths = root / "sys" / "fs" / "cgroup", {"": "/", "memory": "/"}
+    with suppress(OSError, ValueError):
+        for line in (root / "proc" / "self" / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths |= {name: path for name in controllers.split(",") if name in paths}
+    left = []
+    for top, path, files in zip((groups, groups / "memory"), paths.values(), _CGROUP_FILES, strict=True):
+        group = top / path.strip("/")
+        while group != top.parent:
+            left.append(_left_in_group(group, *files))
+            group = group.parent
+    return min((free for free in left if free is not None), default=None)
+
+
+def _left_in_group(group: Path, limit: str, use: str, reclaimable: tuple[str, str]) -> int | None:
+    try:
+        total, used = (int((group / file).read_text()) for file in (limit, use))
+        stat = (group / "memory.stat").read_text().splitlines()
+        return total - used + sum(int(line.split()[1]) for line in stat if line.startswith(reclaimable))
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return None
 
 
 def fitting_tile(model: nn.Module, height: int, width: int, overlap: int, device: torch.device) -> int | None:

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from models import attention
 from sisr.cli import main
 from sisr.config import specs
-from sisr.cost import measure, op_counters, paper_flops
+from sisr.cost import measure, op_counters
+from sisr.cost.timing import peak_memory, quartiles, take_turns
 from sisr.utils.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -90,21 +92,22 @@ def test_what_is_not_counted_is_listed() -> None:
     ],
 )
 def test_the_papers_convention_to_the_printed_digit(name: str, options: dict[str, int], printed: str) -> None:
-    found, _ = paper_flops.gflops(name, 64, 64, N, options)
-    assert f"{found:.2f}" == printed
+    flops, _ = attention.create(name, 64, **options).paper_flops(N, 64, 64)
+    assert f"{flops / 1e9:.2f}" == printed
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 4, 8])
 def test_nlsa_is_our_own_count_and_says_so(rounds: int) -> None:
-    found, formula = paper_flops.gflops("nlsa", 64, 64, N, {"rounds": rounds, "chunk": 144})
+    flops, formula = attention.create("nlsa", 64, rounds=rounds, chunk=144).paper_flops(N, 64, 64)
     # every pixel meets 3·144 others: 2·10000·432·(64+64) = 1.10592e9; 10000 // 144 = 69, made even 70 buckets, of which
     # half are directions: 2·10000·64·35 = 0.0448e9
-    assert found == pytest.approx(rounds * (1.10592 + 0.0448))
+    assert flops / 1e9 == pytest.approx(rounds * (1.10592 + 0.0448))
     assert "not the paper's" in formula
 
 
 def test_a_mechanism_that_the_paper_does_not_have_is_blank_with_a_reason() -> None:
-    assert paper_flops.gflops("mine", 64, 64, N, {}) == (None, "the paper has no formula for mine")
+    subject = measure.build("none", 64, (8, 8), 64, CPU)
+    assert measure.paper_gflops(subject, 64, 64) == (None, "the paper has no formula for none")
 
 
 def row(spec: str, channels: int = 64, size: tuple[int, int] = (20, 30), embedding: int = 64) -> dict[str, Any]:
@@ -184,6 +187,17 @@ def test_enlcn_at_the_papers_size() -> None:
     assert sum(p.numel() for p in subject.module.parameters() if p.requires_grad) == 43_583_363
 
 
+def test_calls_take_turns_and_the_rounds_after_the_warm_up_are_timed() -> None:
+    order: list[str] = []
+    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    times = take_turns(calls, CPU, rounds=4, warm_up=3)
+    assert order == ["a", "b"] * 7
+    assert [len(values) for values in times.values()] == [4, 4]
+    assert all(len(values) == 3 for values in take_turns(calls, CPU, seconds=0).values())  # the fewest
+    assert quartiles([4.0, 1.0, 2.0, 3.0, 5.0]) == (2.0, 3.0, 4.0)
+    assert quartiles([7.0]) == (7.0, 7.0, 7.0)
+
+
 def test_peak_memory_is_the_most_that_is_held_at_once() -> None:
     start = torch.zeros(250_000)  # 1 MB, there before
 
@@ -193,7 +207,7 @@ def test_peak_memory_is_the_most_that_is_held_at_once() -> None:
         del first
         return second[:10].clone()
 
-    peak = measure.peak_memory(forward, CPU)
+    peak = peak_memory(forward, CPU)
     assert 3_000_000 <= peak < 3_010_000
 
 

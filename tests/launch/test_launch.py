@@ -14,7 +14,7 @@ import yaml
 from sisr.cli import main
 from sisr.config.run import Run
 from sisr.launch.jobs import Launch, Places, order, read_preset
-from sisr.launch.launch import launch, machine
+from sisr.launch.launch import OWNER, launch, machine
 from sisr.launch.pool import DONE, FAILED, STOPPED, WAITING, Job, Pool
 from sisr.utils.errors import SisrError, UsageError
 from tests.helpers.checkout import copy, planned, snakemake
@@ -89,7 +89,7 @@ def test_time_over_asks_to_stop_and_kills_what_does_not(tmp_path: Path) -> None:
     polite = """
 import signal
 def stop(number, frame):
-    print('stopped at step 7; the same command goes on from there.', flush=True)
+    print('stopped at step 7; the same command resumes from there.', flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
 print('step 5 of 9: loss 1, 2.5 steps/s', flush=True)
@@ -172,6 +172,20 @@ def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
         other.kill()
 
 
+def test_nothing_is_launched_while_what_a_killed_launch_started_still_runs(tmp_path: Path) -> None:
+    config = read_preset(ROOT / "config" / "quick.yaml", ["preset=left"])
+    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        env=ENVIRONMENT | {OWNER: str(tmp_path.resolve())},
+    ) as left:
+        with pytest.raises(SisrError, match="another launch, or what it started, is at work"):
+            launch(work, machine(config, "cpu", 1), quiet=True)
+        left.kill()
+    assert not (tmp_path / "preset.yaml").exists()
+
+
 def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["launch", str(ROOT / "config" / "quick.yaml"), "--data", str(tmp_path / "data"), "--output", str(tmp_path)]
     words += ["--from", str(tmp_path / "nowhere"), "--set", "data.train=[T91]", "--set", "data.test=[Set5]"]
@@ -211,7 +225,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content["training"] |= {"steps": 240, "halve_every": 80, "contrastive_start": 30, "redraw_every": 50}
     preset.write_text(yaml.safe_dump(content))
     said, status = call(folder, "--minutes", "0.05", "--grace", "1.5")
-    assert "the time is over" in said
+    assert "time limit reached" in said
     assert not status["complete"]
     logs = folder / "results" / "tiny" / "logs" / "train"
     with subprocess.Popen(LAUNCH, cwd=folder, stdout=subprocess.PIPE, text=True) as process:

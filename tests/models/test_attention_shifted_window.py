@@ -111,12 +111,12 @@ def test_operations_are_those_of_the_formula(height, width):
 
 
 def test_memory_grows_with_the_pixels_and_not_with_their_square():
-    measure = pytest.importorskip("sisr.cost.measure")
+    timing = pytest.importorskip("sisr.cost.timing")
     module = attention.create("shifted_window", 16).eval()
     held = []
     with torch.no_grad():
         for x in (torch.rand(1, 16, 32, 32), torch.rand(1, 16, 64, 64)):
-            held.append(measure.peak_memory(functools.partial(module, x), torch.device("cpu")))
+            held.append(timing.peak_memory(functools.partial(module, x), torch.device("cpu")))
     assert held[1] < 4.5 * held[0]
 
 

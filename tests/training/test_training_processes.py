@@ -120,7 +120,7 @@ def test_terminated_processes_save_together_and_go_on(prepared: Path, tmp_path: 
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert said.count("the same command goes on from there") == 1
+    assert said.count("the same command resumes from there") == 1
     [stopped] = re.findall(r"stopped at step (\d+)", said)
     network = create_network(run)
     restored = Checkpoints(tmp_path / "run", run).restore(network, torch.optim.Adam(network.parameters()))

@@ -99,7 +99,7 @@ def test_terminated_run_goes_on_bit_for_bit(prepared: Path, whole: Path, tmp_pat
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, said
-    assert "the same command goes on from there" in said
+    assert "the same command resumes from there" in said
 
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
@@ -162,6 +162,14 @@ def test_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path: Path, monkeyp
     assert "\n" not in str(error.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.previous.pt", "checkpoint.pt"]
     assert checkpoints.restore(network, optimizer).step == 2
+
+
+def test_checkpoint_of_version_0_1_is_read(tmp_path: Path) -> None:
+    """It also held the energy that the GPU had used."""
+    checkpoints, network, optimizer = some_checkpoints(tmp_path)
+    content = torch.load(checkpoints.last, weights_only=True)
+    torch.save(content | {"progress": content["progress"] | {"joules": None}}, checkpoints.last)
+    assert checkpoints.restore(network, optimizer) == Progress(step=2)
 
 
 def test_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

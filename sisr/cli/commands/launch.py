@@ -1,10 +1,11 @@
 """`python -m sisr launch`: a preset on one machine without Snakemake, within a limited time."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
-HELP = "make the experiments of a preset on one machine: many runs at once, in a limited time, gone on from later"
+HELP = "make the experiments of a preset on one machine: several runs at once, with a time limit, resumed later"
 EXAMPLE = (
     "python -m sisr launch config/mini.yaml --minutes 25 --jobs 4\n"
     "  python -m sisr launch config/mini.yaml --from ~/images --experiments table2 k_sweep --scale-steps 5\n"
@@ -16,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add = parser.add_argument
     add("preset", type=Path, metavar="PRESET", help="preset file, such as config/mini.yaml")
-    add("--minutes", type=float, metavar="N", help="end within this time, with checkpoints (default: no limit)")
+    add("--minutes", type=float, default=math.inf, metavar="N", help="time limit, checkpoints included (default: none)")
     add("--jobs", type=int, metavar="N", help="runs at once (default: runs_per_gpu on each GPU; without, by the cores)")
     add("--experiments", nargs="+", metavar="NAME", help="in this order (default: table2 k_sweep table4 table1)")
     add("--output", type=Path, metavar="DIR", help="folder of the results (default: results/<preset>)")
@@ -45,9 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", choices=["auto", "cpu", "cuda"], help="where to train and evaluate (default: the preset's)")
     add("--threads", type=int, help="CPU threads a command (default: the preset's, if there are cores enough)")
-    add("--grace", type=float, default=60.0, metavar="S", help="seconds of the time kept back for checkpoints [60]")
-    add("--every", type=float, default=30.0, metavar="S", help="seconds between two lines on how far it is [30]")
-    add("--plan", action="store_true", help="show the plan and what is done already, and start nothing")
+    add("--grace", type=float, default=60.0, metavar="S", help="seconds of the time limit kept for checkpoints [60]")
+    add("--every", type=float, default=30.0, metavar="S", help="seconds between two progress lines in a log [30]")
+    add("--plan", action="store_true", help="show the plan and what is done; start nothing")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sisr.utils import cgroups
+from sisr.utils.memory import cgroup_available
 
 GB = 10**9
 NAMES = {
@@ -27,16 +27,16 @@ def process(root: Path, lines: str) -> None:
 
 
 def test_no_limit(tmp_path: Path) -> None:
-    assert cgroups.room(tmp_path) is None
+    assert cgroup_available(tmp_path) is None
     process(tmp_path, "0::/user.slice\n")
     group(tmp_path / "sys/fs/cgroup/user.slice", 2, "max", GB)
-    assert cgroups.room(tmp_path) is None
+    assert cgroup_available(tmp_path) is None
 
 
 def test_container_sees_its_limit_at_the_root(tmp_path: Path) -> None:
     process(tmp_path, "0::/\n")
     group(tmp_path / "sys/fs/cgroup", 2, 8 * GB, 3 * GB, cached=GB)  # the cache is given back
-    assert cgroups.room(tmp_path) == 6 * GB
+    assert cgroup_available(tmp_path) == 6 * GB
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_job_of_slurm_has_what_its_job_has(tmp_path: Path, version: int, lines: 
     group(tmp_path / top / "slurm/job_7", version, 8 * GB, 2 * GB)
     group(tmp_path / top / "slurm/job_7/step_0/task_0", version, unlimited, 2 * GB)
     group(tmp_path / top / "slurm/job_8", version, GB, GB)
-    assert cgroups.room(tmp_path) == 6 * GB
+    assert cgroup_available(tmp_path) == 6 * GB
 
 
 def test_a_file_that_is_not_as_expected_is_no_limit(tmp_path: Path) -> None:
     process(tmp_path, "nonsense\n")
     group(tmp_path / "sys/fs/cgroup", 2, "much", GB)
-    assert cgroups.room(tmp_path) is None
+    assert cgroup_available(tmp_path) is None
