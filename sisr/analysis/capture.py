@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.evaluation.inference import to_tensor
 from sisr.results.runs import Run
@@ -45,9 +46,9 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
     """
     found = []
     for name in dict.fromkeys(ids):
-        folder = results / "runs" / name
+        folder = Results(results).run(name)
         config, provenance = (read_run_json(folder / file) for file in ("config.json", "provenance.json"))
-        run = Run(name, config, provenance, results / "evaluation" / name)
+        run = Run(name, config, provenance, Results(results).evaluation(name))
         if run.scale != scale:
             raise UsageError(f"{name} enlarges x{run.scale}, not x{scale}; leave it out or give its --scale.")
         if run.attention in ("enla", "enlca", "nla"):

@@ -16,7 +16,7 @@ FEW = 8
 """Features that `AttendedRow.few_error` keeps."""
 
 
-def findings(tables: dict[str, pd.DataFrame]) -> list[str]:
+def describe_analysis(tables: dict[str, pd.DataFrame]) -> list[str]:
     """Sentences about `kernel`, `error` and `attended`, in the order of the figure's panels."""
     return [
         *_kernel(tables["kernel"]),

@@ -7,8 +7,9 @@ import pandas as pd
 from IPython.display import HTML, Image, Markdown
 
 from sisr.analysis import rows
-from sisr.analysis.findings import findings as sentences
+from sisr.analysis.findings import describe_analysis as sentences
 from sisr.analysis.summary import labels, mean, select
+from sisr.config.layout import Results
 from sisr.report.notebook_cells import bullets, html_table, image
 from sisr.report.tables.view import banner
 from sisr.results.cells import span, text
@@ -33,7 +34,7 @@ def what_was_run(results: str) -> Markdown:
 
 def figure(results: str) -> Image:
     """The figure."""
-    return image(Path(results) / "figures" / f"{NAME}.png", f"analyse --results {results}")
+    return image(Results(Path(results)).figure(NAME), f"analyse --results {results}")
 
 
 def findings(results: str) -> Markdown:
@@ -115,7 +116,7 @@ def provenance(results: str) -> HTML:
 
 
 def _tables(results: str) -> dict[str, pd.DataFrame]:
-    return {name: rows.read(name, Path(results) / "analysis") for name in rows.TABLES}
+    return {name: rows.read(name, Results(Path(results)).analysis) for name in rows.TABLES}
 
 
 def _percent(value: float, low: float = float("nan"), high: float = float("nan")) -> str:

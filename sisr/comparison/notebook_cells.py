@@ -5,6 +5,7 @@ from pathlib import Path
 from IPython.display import HTML, Image, Markdown
 
 from sisr.comparison import result, sentences, table_view
+from sisr.config.layout import Results
 from sisr.report.notebook_cells import image
 from sisr.report.tables import render
 
@@ -33,7 +34,7 @@ def figure(name: str, results: str) -> Image | Markdown:
 
     Raises SisrError if it is missing; crops need the test images and may be absent.
     """
-    path = Path(results) / "figures" / f"{name}.png"
+    path = Results(Path(results)).figure(name)
     if name == CROPS and not path.is_file():
         return Markdown(
             f"No crops were made for this comparison (`python -m sisr comparison-crops --results {results} --data …`)."

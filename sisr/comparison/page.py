@@ -18,11 +18,11 @@ from PIL import Image
 
 from sisr.comparison import crops, result, sentences, table_view
 from sisr.comparison.result import Comparison
+from sisr.config.layout import Results
 from sisr.report.tables.view import banner
 from sisr.results.cells import number, span, text
 from sisr.utils.files import atomic_write
 
-NAME = "comparison.html"
 FIGURES = {
     "compare_differences": (
         "Differences",
@@ -61,9 +61,10 @@ def write(results: Path) -> Path:
 
     Raises SisrError where the table is missing; missing costs, figures and crops are left out.
     """
-    with atomic_write(results / NAME) as temporary:
+    path = Results(results).comparison_page
+    with atomic_write(path) as temporary:
         temporary.write_text(page(results), encoding="utf-8")
-    return results / NAME
+    return path
 
 
 def page(results: Path) -> str:
@@ -86,7 +87,7 @@ def context(results: Path) -> Data:
     comparison = result.read(results)
     warning, comparable = banner(comparison.table)
     seeds = number(comparison.cell(comparison.reference, "psnr", comparison.datasets[0])["seeds"])
-    downloads = (results / "tables" / "compare.csv", result.costs_file(results))
+    downloads = (Results(results).table("compare"), Results(results).cost_by_size)
     return {
         "title": f"{_listed(comparison.others)} compared with {comparison.reference}",
         "scale": comparison.scale,
@@ -237,7 +238,7 @@ def _short(value: float) -> str:
 def _figures(comparison: Comparison, results: Path) -> list[Data]:
     figures = []
     for name, (title, caption) in FIGURES.items():
-        path = results / "figures" / f"{name}.png"
+        path = Results(results).figure(name)
         if path.is_file():
             findings = sentences.findings(comparison) if name == "compare_differences" else []
             image = _image(path, " ".join([f"{title}.", *findings]))
@@ -246,7 +247,7 @@ def _figures(comparison: Comparison, results: Path) -> list[Data]:
 
 
 def _scenes(results: Path) -> list[Data]:
-    folder = results / "comparison" / "crops"
+    folder = Results(results).crops
     if not (folder / "index.json").is_file():
         return []
     return [

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.layout import Results
 from sisr.results import cells
 from sisr.results.cells import number
 from sisr.utils.errors import SisrError
@@ -109,7 +110,7 @@ class Comparison:
 
 def read(results: Path) -> Comparison:
     """The comparison that stands in a results folder. Raises SisrError where there is none."""
-    comparison = Comparison(cells.read(results / "tables" / "compare.csv"))
+    comparison = Comparison(cells.read(Results(results).table("compare")))
     if len(comparison.labels) < 2:
         raise SisrError(f"{results}/tables/compare.csv holds fewer than two mechanisms; compare at least two.")
     return comparison
@@ -117,7 +118,7 @@ def read(results: Path) -> Comparison:
 
 def costs_file(results: Path) -> Path:
     """Where time and memory over image size stand."""
-    return results / "comparison" / "cost_by_size.csv"
+    return Results(results).cost_by_size
 
 
 def read_costs(results: Path) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from sisr.report.tables.view import Column, Section, Text, View, banner, caveats
 from sisr.results.cells import number, span, text
 from sisr.results.significance import LEVEL, UNTOLD
 
+NAME = "compare"
+"""Name of the table and of its files."""
 _COSTS = (
     # heading, quantity, factor, decimals
     ("parameters", "parameters", 1.0, 0),
@@ -61,7 +63,7 @@ def view(table: pd.DataFrame) -> View:
                 shown.append(_figure(cells.get((label, "", quantity)), digits, factor))
     said, same = banner(table)
     return View(
-        "compare", f"Comparison of attention mechanisms with {reference}, x{int(table['scale'].dropna().iloc[0])}",
+        NAME, f"Comparison of attention mechanisms with {reference}, x{int(table['scale'].dropna().iloc[0])}",
         said, same, columns, [Section("", list(texts.items()))], _notes(table, reference),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML, Image, Markdown
 
+from sisr.config.layout import Results
 from sisr.report import tables
 from sisr.report.tables import findings as sentences
 from sisr.report.tables import render
@@ -65,7 +66,7 @@ def table(name: str, results: str) -> HTML:
 
 def figure(name: str, results: str) -> Image:
     """The figure `figures/<name>.png`."""
-    return image(Path(results) / "figures" / f"{name}.png", f"tables {name} --results {results}")
+    return image(Results(Path(results)).figure(name), f"tables {name} --results {results}")
 
 
 def findings(name: str, results: str) -> Markdown:

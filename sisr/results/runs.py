@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sisr.config.layout import Results
 from sisr.results import published
 from sisr.utils.errors import SisrError
 from sisr.utils.files import read_run_json
@@ -165,7 +166,7 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
     """
     if not results.is_dir():
         raise SisrError(f"there is no results folder {results}; name the folder of a preset, such as results/quick.")
-    evaluated = results / "evaluation"
+    evaluated = Results(results).evaluations
     names = list(dict.fromkeys(ids)) if ids else sorted(p.name for p in evaluated.glob("*") if p.is_dir())
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
@@ -183,7 +184,7 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
 
 
 def _load(results: Path, name: str) -> Run:
-    evaluation, folder = results / "evaluation" / name, results / "runs" / name
+    evaluation, folder = Results(results).evaluation(name), Results(results).run(name)
     if not evaluation.is_dir():
         raise SisrError(
             f"there is no evaluation of {name} at {evaluation}; run python -m sisr evaluate {folder} first."

@@ -13,11 +13,11 @@ import yaml
 from sisr.cli import main
 from sisr.comparison import select_runs
 from sisr.comparison import table as compare
+from sisr.comparison.table_view import view
 from sisr.config import mechanisms, specs
 from sisr.config.presets import Plan, known_attention, plan
 from sisr.cost import by_size as series
 from sisr.cost import measure
-from sisr.report.tables import view
 from sisr.results import cells
 from sisr.results.runs import load
 from sisr.utils.errors import SisrError, UsageError
@@ -253,9 +253,7 @@ def test_another_recipe_is_told(results: Path) -> None:
     config.write_text(config.read_text().replace('"steps": 300', '"steps": 600'))
     found = {"none": load(results, ids(results, "edsr-x4-s"))[:2], "nla": load(results, [run.id])[:1]}
     table = compare.build(found, [], "none", "tiny")
-    assert any(
-        "nla was trained otherwise than none: steps 600 and not 300" in note for note in view("compare", table).notes
-    )
+    assert any("nla was trained otherwise than none: steps 600 and not 300" in note for note in view(table).notes)
 
 
 def test_costs_of_labels_over_size(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,7 +295,7 @@ def test_costs_of_labels_over_size(own: str, tmp_path: Path, capsys: pytest.Capt
 def test_training_needs_more_memory_than_a_forward() -> None:
     subject = measure.build("enlca:m=16", 16, (12, 12), 16, measure.torch.device("cpu"))
     before = [parameter.grad for parameter in subject.module.parameters()]
-    row, training = measure.measure(subject, 0.001), measure.measure_training(subject, 0.001)
+    row, training = measure.measure_cost(subject, 0.001), measure.measure_training(subject, 0.001)
     assert set(training) == set(measure.TRAINING)
     assert training["training_memory_bytes"] > row["peak_memory_bytes"]
     assert [parameter.grad for parameter in subject.module.parameters()] == before

@@ -64,7 +64,7 @@ def opened(browser: Any, results: Path) -> Any:
     resize(browser, 1280)
     for kind in ("browser", "performance"):
         browser.get_log(kind)
-    browser.get((results / page.NAME).as_uri())
+    browser.get((results / "comparison.html").as_uri())
     return browser
 
 
@@ -222,7 +222,7 @@ def test_print_opens_what_is_folded(opened: Any) -> None:
 
 
 def test_page_answers_and_tells_where_it_comes_from(results: Path) -> None:
-    text = (results / page.NAME).read_text()
+    text = (results / "comparison.html").read_text()
     assert "<title>nlsa and my_attention compared with enlca</title>" in text
     assert "worse on 2 of 2 sets" in text
     assert "On Set14, nlsa is worse than enlca" in text
@@ -235,7 +235,7 @@ def test_page_answers_and_tells_where_it_comes_from(results: Path) -> None:
     assert len(text) < 5_000_000
     before = text
     page.write(results)
-    assert (results / page.NAME).read_text() == before
+    assert (results / "comparison.html").read_text() == before
 
 
 def test_templates_are_installed_with_the_package() -> None:

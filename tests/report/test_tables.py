@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from sisr.cli import main
 from sisr.report import tables
-from sisr.report.tables import findings, k_sweep, render, table4
+from sisr.report.tables import findings, k_sweep, render
 from sisr.report.tables.view import Column, Section, Text, View, banner, marks
+from sisr.results.labels import cost_label
 from sisr.utils.errors import SisrError, UsageError
 from tests.helpers import results_folder
 
@@ -165,7 +166,7 @@ def test_table4_tells_the_papers_figure_from_a_derived_one(results: Path, ids: d
     ],
 )
 def test_rows_of_table4(attention: str, options: dict[str, float], label: str) -> None:
-    assert table4.label(attention, options) == label
+    assert cost_label(attention, options) == label
 
 
 def test_relative_deviation_is_what_the_facts_say() -> None:

@@ -5,7 +5,7 @@ rule fetch:
     output:
         "data/verified/{set}.json",
     log:
-        "results/logs/fetch/{set}.log",
+        SHARED.log("fetch", "{set}"),
     retries: 2
     localrule: True  # nodes of a cluster often have no way out
     conda:
@@ -25,7 +25,7 @@ rule prepare:
         "data/prepared/{set}/{store}/index.json",
         "data/prepared/{set}/{store}/pixels.bin",
     log:
-        "results/logs/prepare/{set}_{store}.log",
+        SHARED.log("prepare", "{set}_{store}"),
     priority: 1  # sets that trainings only watch are there when the first one begins
     conda:
         "../../environment.yml"

@@ -11,6 +11,7 @@ from sisr.config.specs import parse
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
 from sisr.results import published, statistics
 from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.results.labels import cost_label
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
@@ -22,23 +23,10 @@ COLUMNS = (
 """Columns that this table reads of `python -m sisr complexity --output`."""
 
 
-def label(attention: str, options: dict[str, Any]) -> str:
-    """Row of a mechanism: `NLA`, `NLSA-r4`, `ENLCA-m128`, or the name of any other with its options."""
-    match attention:
-        case "convolution" | "nla":
-            return {"nla": "NLA"}.get(attention, attention)
-        case "nlsa":
-            return f"NLSA-r{int(options.get('rounds', 4))}"
-        case "enlca":
-            return f"ENLCA-m{int(options.get('m', 128))}"
-    chosen = [f"{key}={options[key]}" for key in ("m", "rounds") if key in options]
-    return attention + (f" ({', '.join(chosen)})" if chosen else "")
-
-
 def row(setting: Setting) -> str | None:
     """Label of the mechanism in a network's slots; None for a control and for the plain backbone."""
     run = setting.first
-    return None if run.attention is None else label(run.attention, run.options)
+    return None if run.attention is None else cost_label(run.attention, run.options)
 
 
 def build(runs: list[Run], preset: str, complexity: Path) -> pd.DataFrame:
@@ -59,7 +47,7 @@ def read_complexity(file: Path) -> dict[str, dict[str, Any]]:
         raise SisrError(f"{file} lacks the column {min(missing)}; make it again with python -m sisr complexity.")
     rows: dict[str, dict[str, Any]] = {}
     for record in table[table["kind"] == "mechanism"].to_dict("records"):
-        name = label(*parse(str(record["spec"])))
+        name = cost_label(*parse(str(record["spec"])))
         if name in rows:
             raise SisrError(f"{file} holds two rows for {name}; measure each mechanism once.")
         rows[name] = {str(key): value for key, value in record.items()}

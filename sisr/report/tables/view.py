@@ -1,10 +1,13 @@
 """A table as people read it, before it is Markdown, HTML or text for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
+from sisr.config.layout import Results
+from sisr.results.cells import origin
+from sisr.results.runs import Run, Setting
 from sisr.results.statistics import FEW_IMAGES
 
 
@@ -64,6 +67,12 @@ def banner(table: pd.DataFrame) -> tuple[str, bool]:
         "Not comparable with the paper's figures, which come from 32 blocks of 256 channels and about 1,000,000 steps "
         "on DIV2K."
     ), False
+
+
+def training_banner(runs: Iterable[Run | None]) -> tuple[str, bool]:
+    """What must be said of pictures of these runs, and whether they are at the paper's scale; blank without a run."""
+    rows = [origin(Setting((run,)), Results.of(run.evaluation).root.name) for run in runs if run is not None]
+    return banner(pd.DataFrame(rows)) if rows else ("", True)
 
 
 def marks(values: Sequence[float | None], digits: int) -> list[str]:
