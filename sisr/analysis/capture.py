@@ -1,14 +1,14 @@
 """Query, key and value of a trained network's attention modules, caught while it enlarges photographs."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from models.slots import slot_inputs, slots
 from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.evaluation.inference import to_tensor
@@ -77,43 +77,6 @@ def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:
                 run, image, slot, query[0], key[0], value[0], module.k,
                 getattr(module, "projection", None), float(getattr(module, "epsilon", 0.0)),
             )  # fmt: skip
-
-
-def slots(model: nn.Module) -> dict[str, nn.Module]:
-    """The attention modules of a network by their slots, in its order; of other networks, all that can be looked into,
-    by their names."""
-    own = getattr(model, "attention", None)
-    if isinstance(own, nn.ModuleDict):
-        return dict(own.items())
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if hasattr(module, "embed") or hasattr(module, "attention_map")
-    }
-
-
-def slot_inputs(model: nn.Module, modules: dict[str, Any], lr: Tensor) -> dict[str, Tensor]:
-    """What comes into some modules of a network, (B, channels, H, W) each, while it enlarges LR images (B, 3, H, W).
-
-    The network is stopped after the last of them, so what only later slots need is not computed.
-    """
-    found: dict[str, Tensor] = {}
-    with torch.inference_mode(), ExitStack() as hooks:
-        for slot, module in modules.items():
-
-            def keep(module: Any, inputs: tuple[Tensor, ...], slot: str = slot) -> None:
-                found[slot] = inputs[0]
-                if len(found) == len(modules):
-                    raise _EnoughError
-
-            hooks.callback(module.register_forward_pre_hook(keep).remove)
-        with suppress(_EnoughError):
-            model(lr)
-    return found
-
-
-class _EnoughError(Exception):
-    """All that was asked for has been seen."""
 
 
 def _middle(lr: Tensor) -> Tensor:

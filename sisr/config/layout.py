@@ -133,6 +133,21 @@ class Results:
         """The paper's tables as text."""
         return self.root / "summary.txt"
 
+    @property
+    def preset(self) -> Path:
+        """The preset that `launch` made, with all changes."""
+        return self.root / "preset.yaml"
+
+    @property
+    def launch_status(self) -> Path:
+        """What `launch` has finished so far."""
+        return self.root / "launch.json"
+
+    @property
+    def launch_lock(self) -> Path:
+        """Held while `launch` runs."""
+        return self.root / "launch.lock"
+
     def log(self, *names: str) -> Path:
         """Log of one job: its stage, and what it makes."""
         *stage, name = names

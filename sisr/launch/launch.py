@@ -15,6 +15,7 @@ import psutil
 import yaml
 from filelock import FileLock, Timeout
 
+from sisr.config.layout import Results
 from sisr.config.schema import can_check
 from sisr.launch.jobs import Launch
 from sisr.launch.pool import Pool
@@ -88,7 +89,7 @@ def launch(
     if 60 * minutes <= grace:
         raise UsageError(f"{minutes:g} minutes are over before anything starts; --grace keeps {grace:g} seconds back.")
     end = time.monotonic() + 60 * minutes
-    results = work.places.results
+    results = work.results.root
     progress = Progress(results, work.members(), on.slots, quiet=quiet, every=every)
     if not can_check():
         progress.say("jsonschema is not installed: the keys of the preset are not checked")
@@ -105,7 +106,7 @@ def launch(
     if plan_only:
         return progress.summary(pool)
     with _only_one(results), _signals(pool) as received:
-        with atomic_write(results / "preset.yaml") as temporary:
+        with atomic_write(work.results.preset) as temporary:
             temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
         pool.run()
         progress.save(pool)
@@ -122,7 +123,7 @@ def _only_one(results: Path) -> Iterator[None]:
     results.mkdir(parents=True, exist_ok=True)
     busy = f"another launch, or what it started, is at work on {results}; wait or end it."
     try:
-        lock = FileLock(results / "launch.lock").acquire(blocking=False)
+        lock = FileLock(Results(results).launch_lock).acquire(blocking=False)
     except Timeout as error:
         raise SisrError(busy) from error
     with lock:

@@ -10,10 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sisr.config.layout import Results
 from sisr.launch.pool import DONE, FAILED, RUNNING, STOPPED, Job, Pool
 from sisr.utils.files import atomic_write
-
-STATUS = "launch.json"
 
 
 class Progress:
@@ -36,7 +35,7 @@ class Progress:
         quiet: bool = False,
         every: float = 30.0,
     ) -> None:
-        self.file, self.experiments, self.slots = results / STATUS, experiments, slots
+        self.file, self.experiments, self.slots = Results(results).launch_status, experiments, slots
         self.quiet, self.every = quiet, every
         earlier = json.loads(self.file.read_text()) if self.file.is_file() else {}
         self.rates: dict[str, float] = earlier.get("steps_per_second", {})

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from sisr.cli import main
+from sisr.config.layout import Results
 from sisr.config.run import Run
-from sisr.launch.jobs import Launch, Places, order, read_preset
+from sisr.launch.jobs import Launch, order, read_preset
 from sisr.launch.launch import OWNER, launch, machine
 from sisr.launch.pool import DONE, FAILED, STOPPED, WAITING, Job, Pool
 from sisr.utils.errors import SisrError, UsageError
@@ -129,7 +130,7 @@ def test_a_preset_is_changed_and_its_steps_scaled(tmp_path: Path) -> None:
     assert config["data"]["test"] == ["Set5"]
     training = config["training"]
     assert [training[key] for key in ("steps", "halve_every", "contrastive_start", "redraw_every")] == [200, 40, 30, 10]
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=order(None, config))
+    work = Launch(config=config, results=Results(tmp_path), experiments=order(None, config))
     assert work.experiments == ("table2", "k_sweep", "table4", "table1")
     jobs = work.jobs()
     # every run once, in the first experiment that asks for it; nothing is measured before it is trained
@@ -160,7 +161,7 @@ def test_without_jsonschema_a_preset_is_taken_unchecked_and_that_is_said(
 
 def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
     config = read_preset(ROOT / "config" / "quick.yaml", ["preset=twice"])
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",), device="cpu")
     holder = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True)\n"
     with subprocess.Popen(
         [sys.executable, "-c", f"{holder}time.sleep(60)", tmp_path / "launch.lock"], stdout=subprocess.PIPE
@@ -174,7 +175,7 @@ def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_launched_while_what_a_killed_launch_started_still_runs(tmp_path: Path) -> None:
     config = read_preset(ROOT / "config" / "quick.yaml", ["preset=left"])
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",), device="cpu")
     with subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"],
         stdin=subprocess.PIPE,
