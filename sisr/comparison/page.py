@@ -27,7 +27,7 @@ FIGURES = {
     "compare_differences": (
         "Differences",
         "Difference to {reference} on each set, mean over images with its 95 % interval, PSNR on the left and SSIM on "
-        "the right. Where the interval contains zero, the difference may have either sign.",
+        "the right. Filled points are better or worse than the reference after correction for the number of tests.",
     ),
     "compare_pareto": (
         "Gain over cost",
@@ -143,7 +143,7 @@ def _cards(comparison: Comparison) -> list[Data]:
             {
                 "name": dataset,
                 "sentence": sentences.sentence(comparison, label, dataset),
-                "significant": sentences.verdict(comparison, label, dataset)[0].startswith(("better", "worse")),
+                "significant": sentences.significant(sentences.verdict(comparison, label, dataset)),
                 "gain": text(gain.value, 3, sign=True),
                 **{name: x(getattr(gain, name)) for name in ("value", "low", "high")},
             }
@@ -193,15 +193,16 @@ def _quality(comparison: Comparison) -> Data:
 def _quality_cells(comparison: Comparison, label: str, dataset: str, quantity: str, digits: int) -> Iterator[Data]:
     mean = comparison.measured(label, quantity, dataset)
     difference = comparison.measured(label, f"{quantity}_difference", dataset)
-    p = comparison.measured(label, f"{quantity}_p_corrected", dataset)
+    cell = comparison.cell(label, f"{quantity}_difference", dataset)
+    p = None if cell is None else number(cell["p_corrected"])
     for measured, places, sign in ((mean, digits, False), (difference, digits + 1, True)):
         if measured is None:
             yield _cell("reference" if sign and label == comparison.reference else "")
         else:
             ends = span(measured.low, measured.high, places, sign) if measured.low != measured.high else ""
             yield _cell(text(measured.value, places, sign), measured.value, ends)
-    verdict, _ = sentences.verdict(comparison, label, dataset, quantity)
-    yield _cell("", p.value if p else None, f"p {sentences.p_value(p.value)}" if p else "", verdict)
+    verdict = sentences.verdict(comparison, label, dataset, quantity)
+    yield _cell("", p, "" if p is None else f"p {sentences.p_value(p)}", verdict)
 
 
 def _cost(comparison: Comparison) -> Data | None:

@@ -227,7 +227,7 @@ def test_page_answers_and_tells_where_it_comes_from(results: Path) -> None:
     assert "worse on 2 of 2 sets" in text
     assert "On Set14, nlsa is worse than enlca" in text
     assert "preset “quick”: a toy scale" in text
-    assert "Benjamini-Hochberg" in text
+    assert "Benjamini and Hochberg" in text
     for row in result.read(results).table["runs"]:
         assert all(run in text for run in str(row).split() if not run.startswith(("bicubic", "hr-")))
     assert "0123abcd" * 5 in text  # the commit
