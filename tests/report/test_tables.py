@@ -1,6 +1,7 @@
 """Tables recomputed from per-image rows, their origin, and how they are shown."""
 
 import json
+from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from sisr.cli import main
 from sisr.report import tables
@@ -74,7 +76,9 @@ def test_table1_is_the_mean_of_the_rows(results: Path, ids: dict[str, list[str]]
     found = cell(table, row="ENLCN", scale=4, dataset="photographs-test", quantity="psnr")
     values = rows(results, run, "photographs-test", 4)["psnr"]
     assert found["measured"] == pytest.approx(values.mean())
-    assert values.min() <= found["low"] < found["measured"] < found["high"] <= values.max()
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert (found["state"], found["interval"]) == ("trained", "95 %, images only")
     assert (found["images"], found["seeds"], found["runs"]) == (3, 1, run)
     assert "not in the paper" in found["published_note"]
     over = cell(table, row="ENLCN", scale=4, dataset="photographs-test", quantity="psnr_over_bicubic")
@@ -272,20 +276,6 @@ def test_text_in_cells_cannot_break_the_forms() -> None:
     assert line.replace("\\|", "").count("|") == 3
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "images", "expected"),
-    [
-        (-0.1, 0.1, 100, "same"),
-        (0.1, 0.2, 100, "apart"),
-        (-0.2, -0.1, 6, "apart"),
-        (0.1, 0.2, 5, "few"),
-        (None, None, 1, "none"),
-    ],
-)
-def test_verdicts(low: float | None, high: float | None, images: int, expected: str) -> None:
-    assert findings.verdict({"low": low, "high": high, "images": images}) == expected
-
-
 def test_findings_follow_the_rows(tmp_path: Path) -> None:
     folder = tmp_path / "quick"
     plain, whole = results_folder.run("edsr"), results_folder.run("enlcn", 4, "enlca", k=6.0)
@@ -293,12 +283,19 @@ def test_findings_follow_the_rows(tmp_path: Path) -> None:
         results_folder.add(folder, each, gain, {"Set14": 14})
     (sentence,) = findings.findings("table2", tables.build("table2", folder))
     assert "Set14 +0.3" in sentence
-    assert "Distinguishable from zero on Set14" in sentence
+    assert "Inconclusive on Set14" in sentence
     assert "+0.27" in sentence
     reasons = " ".join(findings.reasons(tables.build("table2", folder)))
     assert "300 steps" in reasons
     assert "One seed" in reasons
-    assert "Few images" not in reasons
+    for each, gain in ((plain, 0.5), (whole, 0.8)):
+        for seed in (1, 2):
+            results_folder.add(folder, replace(each, seed=seed), gain, {"Set14": 14})
+    table = tables.build("table2", folder)
+    (sentence,) = findings.findings("table2", table)
+    assert "Better on Set14" in sentence
+    assert "better" in render.markdown(tables.view("table2", table))
+    assert "One seed" not in " ".join(findings.reasons(table))
 
 
 def test_a_missing_thing_is_one_clear_sentence(tmp_path: Path) -> None:
