@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from sisr.cli import main
-from sisr.comparison import making
+from sisr.comparison import making, table_view
 from sisr.report import claims, tables
 from sisr.report.claims import FAILS, HOLDS
+from sisr.report.tables import findings, render
 from sisr.results.power import Spread, enough_images, seeds_needed, smallest_effect, spread
-from sisr.results.significance import INCONCLUSIVE, Sample, difference
+from sisr.results.significance import INCONCLUSIVE, VERDICTS, Sample, difference
 from sisr.utils.errors import SisrError
 from tests.helpers.results_folder import add, evaluate, experiments, make
 
@@ -127,6 +128,19 @@ def test_tables_comparison_and_claims_agree(tmp_path: Path) -> None:
         assert set(verdicts) == {"better" if name == "enla" else verdicts[0]}
         assert name == "enla" or verdicts[0].startswith(("inconclusive", "equivalent", "better by less"))
     assert read["claims"].loc["ENLA", "verdict"] == HOLDS
+    written = {word.split()[0] for table in read.values() for word in table.get("difference_verdict", table["verdict"])
+               if word}  # fmt: skip
+    assert written <= set(VERDICTS)
+    words = "\n".join(
+        [
+            *claims.lines(claims.judge(results), results),
+            *findings.findings("table2", tables.read("table2", results)),
+            render.markdown(tables.view("table2", tables.read("table2", results))),
+            render.markdown(table_view.view(comparison)),
+        ]
+    )
+    for phrase in ("no difference", "cannot be told", "distinguishable", "bootstrap", "by its size"):
+        assert phrase not in words
 
 
 def test_a_table_of_an_earlier_version_names_its_runs(tmp_path: Path) -> None:

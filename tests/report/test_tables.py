@@ -16,9 +16,12 @@ from sisr.cli import main
 from sisr.report import tables
 from sisr.report.tables import findings, k_sweep, render
 from sisr.report.tables.view import Column, Section, Text, View, banner, marks
+from sisr.results.cells import number
 from sisr.results.labels import cost_label
 from sisr.utils.errors import SisrError, UsageError
 from tests.helpers import results_folder
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -396,3 +399,17 @@ def test_command_makes_and_shows(results: Path, ids: dict[str, list[str]], capsy
 def test_wrong_calls(words: list[str], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tables", *words, "--results", str(tmp_path)]) == status
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", tables.NAMES)
+def test_committed_tables_follow_from_the_committed_rows(name: str) -> None:
+    """Means, intervals and verdicts in `results/reference/quick` are those of this version."""
+    reference = ROOT / "results" / "reference" / "quick"
+    committed = tables.read(name, reference)
+    runs = [run for run in dict.fromkeys(" ".join(committed["runs"]).split()) if (reference / "runs" / run).is_dir()]
+    again = tables.build(name, reference, runs)
+    for column in ("row", "quantity", "verdict", "interval", "state", "against", "runs"):
+        assert list(again[column]) == list(committed[column])
+    for column in ("measured", "low", "high", "se_images", "p"):
+        values = [[number(value) or 0.0 for value in table[column]] for table in (again, committed)]
+        assert values[0] == pytest.approx(values[1])

@@ -131,16 +131,16 @@ def _table4(table: pd.DataFrame) -> list[str]:
         found.append(f"{ours} takes {flops:.2f} times the operations of the convolution by the paper's convention.")
     for quantity, label in (("seconds", "time"), ("peak_memory", "peak memory")):
         ratios = [(name, _ratio(cost, name, ours, quantity)) for name in (convolution, "NLSA-r4", "NLA")]
-        told = [f"{name} {ratio:.2g} times" for name, ratio in ratios if ratio is not None]
-        if told:
-            found.append(f"Against the {label} of {ours}: {', '.join(told)}.")
+        parts = [f"{name} {ratio:.2g} times" for name, ratio in ratios if ratio is not None]
+        if parts:
+            found.append(f"Against the {label} of {ours}: {', '.join(parts)}.")
     networks = table[table["kind"] == "network"]
     for scale, dataset, part in _places(networks):
         cells = {c["row"]: c for _, c in _measured(part, "psnr_difference").iterrows()}
-        told = [f"{name} {_figure(cells[name])}" for name in (ours, "NLSA-r4", "NLA") if name in cells]
-        if told:
+        parts = [f"{name} {_figure(cells[name])}" for name in (ours, "NLSA-r4", "NLA") if name in cells]
+        if parts:
             found.append(
-                f"{dataset} x{scale}, PSNR over a convolution in the same slots: {', '.join(told)} dB. "
+                f"{dataset} x{scale}, PSNR over a convolution in the same slots: {', '.join(parts)} dB. "
                 f"{_verdicts(cells.values())}"
             )
     return found or ["Nothing was measured."]
