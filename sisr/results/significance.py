@@ -23,8 +23,9 @@ degrees of freedom) or over training runs alone. The p-value is that of the same
 
 **Training runs.** Where both sides have the same seeds, the runs are pairs, and the variance of training runs is that
 of setting × seed after the means of settings and of seeds are taken out, pooled over all settings of the table that
-have these seeds. This assumes that all settings vary alike. Where the seeds differ, it is Student's pooled variance of
-the two sides. With one seed on either side it is unknown: the interval covers images only, and there is no p-value.
+have these seeds. This assumes that all settings vary alike; docs/compare.md has the error where one does not. Where the
+seeds differ, it is Student's pooled variance of the two sides. With one seed on either side it is unknown: the interval
+covers images only, and there is no p-value.
 """
 
 from collections.abc import Iterable, Sequence
