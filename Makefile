@@ -34,10 +34,11 @@ benchmark: $(ENVIRONMENT)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.imresize
 	$(BIN)/python -m benchmarks.input --output results/benchmarks
 
-lint: $(ENVIRONMENT)  ## check formatting, style, types and the workflow
+lint: $(ENVIRONMENT)  ## check formatting, style, types, imports and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

@@ -27,10 +27,10 @@ include: "workflow/rules/paper_figures.smk"
 rule all:
     default_target: True
     input:
-        RESULTS / "summary.txt",
-        expand(RESULTS / "tables/{name}.html", name=NAMES),
-        expand(RESULTS / "notebooks/{name}.html", name=[*NAMES, "what_enla_computes"]),
-        expand(RESULTS / "figures/{name}.png", name=VISUAL),
+        RESULTS.summary,
+        expand(RESULTS.table("{name}", "html"), name=NAMES),
+        expand(RESULTS.notebook("{name}"), name=[*NAMES, "what_enla_computes"]),
+        expand(RESULTS.figure("{name}"), name=VISUAL),
 
 
 for name in NAMES:
@@ -39,8 +39,8 @@ for name in NAMES:
         name:
             name
         input:
-            f"{RESULTS}/tables/{name}.html",
-            f"{RESULTS}/notebooks/{name}.html",
+            RESULTS.table(name, "html"),
+            RESULTS.notebook(name),
 
 
 for name in VISUAL:
@@ -49,7 +49,7 @@ for name in VISUAL:
         name:
             name
         input:
-            f"{RESULTS}/figures/{name}.png",
+            RESULTS.figure(name),
 
 
 onsuccess:

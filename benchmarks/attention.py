@@ -9,19 +9,19 @@ matrix products with two exp (a lower bound for this precision), exact attention
 128, k = 6), without embeddings. Methods are timed in turn: compare ratios of medians.
 """
 
-import argparse
 import math
-from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.measuring import Call, exponent, machine, median, peak_megabytes, plot, seconds, write_csv
+from benchmarks.common import arguments, compare, machine, report
 from models import attention
 from models.attention._projection import draw_projection
 from models.attention.enla import random_feature_attention, reference_attention
 from models.attention.nla import exact_attention
+from sisr.cost.timing import Call
 
 SIZES = {1024: (32, 32), 2304: (48, 48), 4096: (64, 64), 10_000: (100, 100), 57_600: (180, 320), 230_400: (360, 640)}
 QUICK = (1024, 4096, 10_000)
@@ -59,64 +59,22 @@ def calls(tokens: int, channels: int, m: int, k: float, device: torch.device) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, repeats=15)
     parser.add_argument("--quick", action="store_true", help=f"only {QUICK} tokens")
     parser.add_argument("--tokens", type=int, nargs="+", choices=list(SIZES), help="these numbers of tokens")
-    parser.add_argument("--output", type=Path, help="folder for attention.csv and attention.png")
-    parser.add_argument("--repeats", type=int, default=15, help="maximum number of rounds for each size (default 15)")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--threads", type=int, help="CPU threads; 1 gives stable times on a shared machine")
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-
-    header = machine(args.device)
+    header = machine(args.device, args.threads)
     print(header)
-    rows: list[dict[str, object]] = []
+    parts = []
     with torch.inference_mode():
         for tokens in args.tokens or (QUICK if args.quick else SIZES):
             methods = calls(tokens, 64, 128, 6.0, args.device)
-            times = seconds(methods, args.device, args.repeats)
-            medians = {name: median(values) for name, values in times.items()}
-            print(
-                f"\n{tokens:,} tokens, 64 channels, m = 128: median (fastest) ms, peak MB, speed-up over the reference"
-            )
-            for name, call in methods.items():
-                memory = peak_megabytes(call, args.device)
-                ratio = medians[REFERENCE] / medians[name]
-                fastest = min(times[name])
-                print(f"  {name:26s} {medians[name] * 1e3:9.2f} ({fastest * 1e3:8.2f}) {memory:8.1f}  {ratio:6.2f}x")
-                rows.append(
-                    {
-                        "method": name,
-                        "tokens": tokens,
-                        "milliseconds": medians[name] * 1e3,
-                        "fastest_milliseconds": fastest * 1e3,
-                        "megabytes": memory,
-                        "rounds": len(times[name]),
-                        "device": header,
-                    }
-                )
-            print(f"  ENLCA takes {medians[OURS] / medians[BARE]:.2f} times the bare products", end="")
-            print(f", exact attention {medians[EXACT] / medians[OURS]:.1f} times ENLCA" if EXACT in medians else "")
-    report(rows, args.output, header)
-
-
-def report(rows: list[dict[str, object]], output: Path | None, header: str) -> None:
-    """Print the growth of time, write CSV and PNG."""
-    fits = {}
-    for method in dict.fromkeys(str(row["method"]) for row in rows):
-        selected = [row for row in rows if row["method"] == method]
-        fits[method] = exponent(
-            [int(str(r["tokens"])) for r in selected], [float(str(r["fastest_milliseconds"])) for r in selected]
-        )
-    print("\ntime grows with N to the power (fastest times, from 4,096 tokens on):")
-    for method, slope in fits.items():
-        print(f"  {method:26s} {slope:.2f}")
-    if output:
-        write_csv(output / "attention.csv", rows)
-        plot(output / "attention.png", rows, header, fits)
-        print(f"written: {output / 'attention.csv'}, {output / 'attention.png'}")
+            measured = compare(f"{tokens:,} tokens, 64 channels, m = 128", methods, args.device, args.repeats)
+            time = dict(zip(measured["method"], measured["milliseconds"], strict=True))
+            print(f"  ENLCA takes {time[OURS] / time[BARE]:.2f} times the bare products", end="")
+            print(f", exact attention {time[EXACT] / time[OURS]:.1f} times ENLCA" if EXACT in time else "")
+            parts.append(measured.assign(tokens=tokens, device=header))
+    report("attention", pd.concat(parts), args.output, above=4096)
 
 
 if __name__ == "__main__":

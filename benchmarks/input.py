@@ -17,20 +17,22 @@ compare ratios of medians.
 """
 
 import argparse
-import json
 import os
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.measuring import Call, machine, median, seconds, write_csv
+from benchmarks.common import machine, save, save_json
+from sisr.cost.timing import Call, take_turns
 from sisr.data.image_files import list_images, read_image
 from sisr.data.imresize import imresize
 from sisr.data.patches import PatchSampler
@@ -168,8 +170,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder for input.csv and input.json")
     args = parser.parse_args()
 
-    torch.set_num_threads(1)  # the sampler's work is single copies
-    header = machine(torch.device("cpu"))
+    header = machine(torch.device("cpu"), threads=1)  # the sampler's work is single copies
     print(header)
     with tempfile.TemporaryDirectory(prefix="sisr-input-") as name:
         folder = Path(name)
@@ -178,44 +179,41 @@ def main() -> None:
             parser.error(f"{args.images} contains too few colour photographs to fill one image of {WIDTH} x {HEIGHT}.")
         lay_out(images, folder)
         methods = calls(folder, args.patch, args.batch, args.batches, args.workers)
-        times = seconds({name: call for name, (_, call) in methods.items()}, torch.device("cpu"), args.repeats, 60)
-    rows = []
-    for name, (steps, _) in methods.items():
-        pairs = steps * args.batch
-        rows.append(
-            {
-                "method": name,
-                "images": len(images),
-                "pairs_per_second": pairs / median(times[name]),
-                "slowest": pairs / max(times[name]),
-                "fastest": pairs / min(times[name]),
-                "processes": args.workers if name in (WORKERS, PIECES) else 1,
-                "rounds": len(times[name]),
-                "photographs": "scikit-image, enlarged" if args.images is None else "from a folder, side by side",
-                "device": header,
-            }
-        )
+        passes = {name: call for name, (_, call) in methods.items()}
+        times = take_turns(passes, torch.device("cpu"), rounds=args.repeats, seconds=60)
+    rates = {name: [steps * args.batch / value for value in times[name]] for name, (steps, _) in methods.items()}
+    rows = pd.DataFrame(
+        {
+            "method": name,
+            "images": len(images),
+            "pairs_per_second": statistics.median(rate),
+            "slowest": min(rate),
+            "fastest": max(rate),
+            "processes": args.workers if name in (WORKERS, PIECES) else 1,
+            "rounds": len(rate),
+            "photographs": "scikit-image, enlarged" if args.images is None else "from a folder, side by side",
+            "device": header,
+        }
+        for name, rate in rates.items()
+    )
     report(rows, args.output)
 
 
-def report(rows: list[dict[str, object]], output: Path | None) -> None:
+def report(rows: pd.DataFrame, output: Path | None) -> None:
     """Print the rates and the speed-up of the sampler; write CSV and JSON."""
-    rate = {str(row["method"]): float(str(row["pairs_per_second"])) for row in rows}
-    print(f"\n{rows[0]['images']} images of {WIDTH} x {HEIGHT}: pairs a second, median (slowest to fastest round)")
-    for row in rows:
+    print(f"\n{rows['images'][0]} images of {WIDTH} x {HEIGHT}: pairs a second, median (slowest to fastest round)")
+    for _, row in rows.iterrows():
         print(f"  {row['method']:32s} {row['pairs_per_second']:10.1f} ({row['slowest']:.1f} to {row['fastest']:.1f})")
+    rate = dict(zip(rows["method"], rows["pairs_per_second"], strict=True))
     ratios = {name: rate[SAMPLER] / rate[name] for name in rate if name != SAMPLER}
     for name, ratio in ratios.items():
         print(f"the sampler is {ratio:.1f} times as fast as: {name}")
-    reached = ratios[WORKERS] >= TARGET
+    reached = bool(ratios[WORKERS] >= TARGET)
     print(f"target: at least {TARGET} times the DataLoader on whole files: {'reached' if reached else 'NOT reached'}")
     if output:
-        write_csv(output / "input.csv", rows)
-        text = json.dumps({"rows": rows, "ratios": ratios, "aim": TARGET, "reached": reached}, indent=2)
-        temporary = output / ".input.json.part"
-        temporary.write_text(text + "\n")
-        temporary.replace(output / "input.json")
-        print(f"written: {output / 'input.csv'}, {output / 'input.json'}")
+        save(rows, output / "input.csv")
+        content = {"rows": rows.to_dict("records"), "ratios": ratios, "aim": TARGET, "reached": reached}
+        save_json(content, output / "input.json")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ The reference is float32 without TF32, with attention as in the paper's formulas
 exp of all N x N products and a full sort (`reference_loss`). All forms use the same batches.
 """
 
+import argparse
 import gc
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -39,6 +38,21 @@ class Size:
     batch: int = 16
     patch: int = 48
     scale: int = 4
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser, **defaults: int) -> None:
+        """An option for each field."""
+        for name, default in (vars(cls()) | defaults).items():
+            parser.add_argument(f"--{name}", type=int, default=default, help=f"(default {default})")
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Size":
+        """As given on the command line."""
+        return cls(**{name: getattr(args, name) for name in vars(cls())})
+
+    def __str__(self) -> str:
+        patches = f"{self.batch} patches of {self.patch}x{self.patch}"
+        return f"{self.blocks} blocks of {self.channels} channels, x{self.scale}, {patches}"
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -88,8 +102,7 @@ class Form:
     """Capture the whole step as a CUDA graph and replay it."""
 
 
-@contextmanager
-def batches(size: Size, device: torch.device, folder: Path) -> Iterator[PatchSampler]:
+def batches(size: Size, device: torch.device, folder: Path) -> PatchSampler:
     """Patches of photographs with the size of DIV2K's images, prepared in a folder."""
     root = folder / "photographs"
     if not root.exists():
@@ -97,7 +110,7 @@ def batches(size: Size, device: torch.device, folder: Path) -> Iterator[PatchSam
         write(root / "hr", images.items(), {})
         reduced = ((name, imresize(image, 1 / size.scale)) for name, image in images.items())
         write(root / f"x{size.scale}", reduced, {})
-    yield PatchSampler([PairedStore(root, size.scale)], patch=size.patch, batch=size.batch, seed=0, device=device)
+    return PatchSampler([PairedStore(root, size.scale)], patch=size.patch, batch=size.batch, seed=0, device=device)
 
 
 def make(form: Form, size: Size, sampler: PatchSampler, device: torch.device) -> Step:
@@ -177,26 +190,3 @@ def free(device: torch.device) -> None:
     torch._dynamo.reset()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def milliseconds(step: Step, device: torch.device, warm_up: int, repeats: int) -> list[float]:
-    """Time of each of `repeats` steps, after a warm-up; on a GPU between CUDA events."""
-    for _ in range(warm_up):
-        step()
-    if device.type != "cuda":
-        import time
-
-        times = []
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            step()
-            times.append(1e3 * (time.perf_counter() - begin))
-        return times
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
-    torch.cuda.synchronize(device)
-    events[0].record()
-    for event in events[1:]:
-        step()
-        event.record()
-    torch.cuda.synchronize(device)
-    return [first.elapsed_time(second) for first, second in pairwise(events)]

@@ -18,7 +18,8 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     top_k,
 )
 from models.attention._base import Attention
+from models.attention._maps import softmax_rows
 from models.attention._registry import available, create, register
 from models.attention.contrastive import contrastive_loss
 
-__all__ = ["Attention", "available", "contrastive_loss", "create", "register"]
+__all__ = ["Attention", "available", "contrastive_loss", "create", "register", "softmax_rows"]

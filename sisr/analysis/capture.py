@@ -1,14 +1,15 @@
 """Query, key and value of a trained network's attention modules, captured during inference."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from models.slots import slot_inputs, slots
+from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.evaluation.inference import to_tensor
 from sisr.results.runs import Run
@@ -45,9 +46,9 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
     """
     runs = []
     for name in dict.fromkeys(ids):
-        folder = results / "runs" / name
+        folder = Results(results).run(name)
         config, provenance = (read_run_json(folder / file) for file in ("config.json", "provenance.json"))
-        run = Run(name, config, provenance, results / "evaluation" / name)
+        run = Run(name, config, provenance, Results(results).evaluation(name))
         if run.scale != scale:
             raise UsageError(f"{name} upscales x{run.scale}, not x{scale}; remove it or set --scale.")
         if run.attention in ("enla", "enlca", "nla"):
@@ -76,42 +77,6 @@ def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:
                 run, image, slot, query[0], key[0], value[0], module.k,
                 getattr(module, "projection", None), float(getattr(module, "epsilon", 0.0)),
             )  # fmt: skip
-
-
-def slots(model: nn.Module) -> dict[str, nn.Module]:
-    """The attention modules of a network by slot, in order; for other networks, all supported modules by name."""
-    by_slot = getattr(model, "attention", None)
-    if isinstance(by_slot, nn.ModuleDict):
-        return dict(by_slot.items())
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if hasattr(module, "embed") or hasattr(module, "attention_map")
-    }
-
-
-def slot_inputs(model: nn.Module, modules: dict[str, Any], lr: Tensor) -> dict[str, Tensor]:
-    """Inputs of some modules of a network, (B, channels, H, W) each, for LR images (B, 3, H, W).
-
-    The network stops after the last of them, so later layers are not computed.
-    """
-    captured: dict[str, Tensor] = {}
-    with torch.inference_mode(), ExitStack() as hooks:
-        for slot, module in modules.items():
-
-            def keep(module: Any, inputs: tuple[Tensor, ...], slot: str = slot) -> None:
-                captured[slot] = inputs[0]
-                if len(captured) == len(modules):
-                    raise _EnoughError
-
-            hooks.callback(module.register_forward_pre_hook(keep).remove)
-        with suppress(_EnoughError):
-            model(lr)
-    return captured
-
-
-class _EnoughError(Exception):
-    """All requested inputs have been captured."""
 
 
 def _middle(lr: Tensor) -> Tensor:

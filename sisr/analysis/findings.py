@@ -16,7 +16,7 @@ FEW = 8
 """Features that `AttendedRow.few_error` keeps."""
 
 
-def findings(tables: dict[str, pd.DataFrame]) -> list[str]:
+def describe_analysis(tables: dict[str, pd.DataFrame]) -> list[str]:
     """Sentences about `kernel`, `error` and `attended`, in the order of the figure's panels."""
     return [
         *_kernel(tables["kernel"]),
@@ -201,7 +201,7 @@ def _share(part: pd.DataFrame, column: str, interval: bool = True) -> str:
     found = mean(part, column)
     digits = 0 if found.value >= 0.1 else 1
     told = f"{100 * found.value:.{digits}f} %"
-    if interval and found.method != "none":
+    if interval and found.covers:
         told += f" [{100 * found.low:.{digits}f}, {100 * found.high:.{digits}f}]"
     return told
 

@@ -50,7 +50,7 @@ def estimates(projections: torch.Tensor, squared: float) -> torch.Tensor:
     return torch.exp(projections * squared**0.5 - squared / 2).mean(dim=1, dtype=torch.float64)
 
 
-def measure(*, channels: int = 64, m: int = 128, draws: int, seed: int = 0, batch: int = 100) -> list[KernelRow]:
+def kernel_rows(*, channels: int = 64, m: int = 128, draws: int, seed: int = 0, batch: int = 100) -> list[KernelRow]:
     """Mean, variance and quantiles of the estimate for all of `KS` and `COSINES`, both kinds of projection."""
     lengths = sorted({2 * k * (1 + cosine) for k in KS for cosine in COSINES})
     rows = []

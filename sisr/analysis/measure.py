@@ -12,13 +12,15 @@ from models.attention._projection import draw_projection
 from sisr.analysis import landmarks
 from sisr.analysis.capture import Captured, capture
 from sisr.analysis.rows import AttendedRow, ErrorRow
+from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.results.cells import origin
+from sisr.results.labels import PAPER_M, mechanism_label
 from sisr.results.runs import Run, Setting, by_row, group
 
 KS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 MS = (8, 16, 32, 64, 128, 256)
-K, M = 6.0, 128
+K, M = 6.0, PAPER_M
 """The paper's values, used while the other one is varied."""
 TOKENS = 2304
 """Tokens of random features: as many as in a 48x48 patch."""
@@ -52,18 +54,7 @@ class Features:
 
 def label(run: Run) -> str:
     """Label of a run: mechanism, k, and m if it is not 128."""
-    return mechanism(str(run.attention), run.options, run.contrastive)
-
-
-def mechanism(attention: str, options: dict[str, Any], contrastive: bool) -> str:
-    """Label of `enla`, `enlca` or `nla` with these options, trained with the contrastive loss or without."""
-    if attention == "nla":
-        k = options.get("k")
-        return "NLA (exact)" if k is None else f"NLA (exact), k = {float(k):g}"
-    k = float(options.get("k", 1 if attention == "enla" else 6))
-    m = int(options.get("m", M))
-    name = "ENLCA" if attention == "enlca" and contrastive else "ENLA"
-    return f"{name}, k = {k:g}" + (f", m = {m}" if m != M else "")
+    return mechanism_label(str(run.attention), run.options, run.contrastive)
 
 
 def ablation(run: Run) -> bool:
@@ -118,7 +109,7 @@ def trained_rows(
     for run in runs:
         errors: list[ErrorRow] = []
         attended: list[AttendedRow] = []
-        for index, captured in enumerate(capture(run, results / "runs" / run.id / "weights.safetensors", pairs)):
+        for index, captured in enumerate(capture(run, Results(results).weights(run.id), pairs)):
             features = _features(captured, results.name, index)
             attended += _attended(features, captured.projection, captured.epsilon)
             if captured.projection is None or captured.k is None:

@@ -6,18 +6,20 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import NoReturn
 
 from sisr import __version__
-from sisr.cli import commands
 from sisr.utils.errors import SisrError, UsageError
+
+COMMANDS = Path(__file__).with_name("commands")
 
 
 def verbs() -> list[str]:
     """Names of all verbs, sorted."""
-    return sorted(module.name.replace("_", "-") for module in iter_modules(commands.__path__))
+    return sorted(module.name.replace("_", "-") for module in iter_modules([str(COMMANDS)]))
 
 
 class _Parser(argparse.ArgumentParser):

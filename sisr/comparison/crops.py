@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sisr.comparison.result import Comparison
+from sisr.config.layout import Results
 from sisr.data.image_files import read_image
 from sisr.data.pairs import Pairs, open_pairs
 from sisr.data.store import replace_folder
@@ -25,12 +26,12 @@ from sisr.evaluation.crops import SIZE, Chosen, Place, best_window, collect
 from sisr.evaluation.metrics import luminance
 from sisr.evaluation.upscalers import Bicubic, Method, Network
 from sisr.results.cells import text
-from sisr.results.runs import Run, image_rows, load
+from sisr.results.runs import Run, load
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, read_run_json
 
 if TYPE_CHECKING:
-    from sisr.report.figures.crops import Row
+    from sisr.evaluation.crops import Row
 
 IMAGES = 4
 WHOLE = 640
@@ -95,7 +96,7 @@ def pick(comparison: Comparison, runs: dict[str, Run], count: int = IMAGES) -> l
     """The images in which a mechanism differs most from the reference, most first."""
     found = []
     for dataset in comparison.datasets:
-        psnr = {label: image_rows(run.files[dataset]).set_index("image")["psnr"] for label, run in runs.items()}
+        psnr = {label: run.rows[dataset]["psnr"] for label, run in runs.items()}
         gains = pd.DataFrame({label: psnr[label] - psnr[comparison.reference] for label in comparison.others})
         for image, row in gains.replace([np.inf, -np.inf], np.nan).dropna(how="all").iterrows():
             label = str(row.abs().idxmax())
@@ -131,7 +132,7 @@ def make(
         found = collect(pairs[dataset], comparison.scale, methods, [place for place, _ in places], side)
         rows += zip(mine, found, strict=True)
     rows.sort(key=lambda item: picked.index(item[0]))
-    return _write(rows, comparison, results / "comparison" / "crops")
+    return _write(rows, comparison, Results(results).crops)
 
 
 def network(run: Run, dataset: str, device: str) -> Network:
@@ -141,7 +142,7 @@ def network(run: Run, dataset: str, device: str) -> Network:
     run.protocol(dataset)  # refuses weights that were trained again since
     beside = run.files[dataset].with_suffix(".json")
     facts = read_run_json(beside) if beside.is_file() else {}
-    weights = run.evaluation.parent.parent / "runs" / run.id / "weights.safetensors"
+    weights = Results.of(run.evaluation).weights(run.id)
     return Network(weights, run.scale, device, Mode(**facts.get("mode", {})), facts.get("precision", "float32"))
 
 
@@ -224,7 +225,7 @@ def _why(picked: Picked, reference: str, crops: list[Crop]) -> str:
 
 def read(results: Path) -> list[Scene]:
     """The crops that stand in a results folder. Raises SisrError where there are none."""
-    path = results / "comparison" / "crops" / "index.json"
+    path = Results(results).crops / "index.json"
     if not path.is_file():
         raise SisrError(f"there is no {path}; run python -m sisr comparison-crops --results {results} first.")
     content: Any = read_run_json(path)
@@ -233,9 +234,9 @@ def read(results: Path) -> list[Scene]:
 
 def figure_rows(scenes: Sequence[Scene], results: Path) -> "list[Row]":
     """What `sisr.report.figures.crops.draw` takes: the scenes with the pixels of their files."""
-    from sisr.report.figures.crops import Panel, Row
+    from sisr.evaluation.crops import Panel, Row
 
-    folder = results / "comparison" / "crops"
+    folder = Results(results).crops
     rows = []
     for scene in scenes:
         whole = read_image(folder / scene.whole)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.layout import Results
 from sisr.results import cells
 from sisr.results.cells import number
 from sisr.utils.errors import SisrError
@@ -54,11 +55,10 @@ class Comparison:
     @cached_property
     def reference(self) -> str:
         """The mechanism that the others are compared with."""
-        psnr = self.table[self.table["quantity"] == "psnr"]
-        for row, note in zip(psnr["row"], psnr["note"], strict=True):
-            if "reference" in str(note).split("; "):
-                return str(row)
-        raise SisrError("tables/compare.csv does not tell its reference; make it again.")
+        rows = self.table.loc[self.table["state"] == "reference", "row"]
+        if rows.empty:
+            raise SisrError("tables/compare.csv does not name its reference; make it again.")
+        return str(rows.iloc[0])
 
     @property
     def others(self) -> list[str]:
@@ -88,11 +88,6 @@ class Comparison:
         """The cell with its origin (a row of the table), None where there is none."""
         return self._cells.get((row, quantity, dataset))
 
-    def text(self, row: str, quantity: str, dataset: str = "") -> str:
-        """What was measured as a text (a verdict), blank where there is none."""
-        cell = self.cell(row, quantity, dataset)
-        return "" if cell is None or cell["measured"] is None else str(cell["measured"])
-
     def measured(self, row: str, quantity: str, dataset: str = "") -> Measured | None:
         """The figure with its interval, None where there is none."""
         cell = self.cell(row, quantity, dataset)
@@ -109,7 +104,7 @@ class Comparison:
 
 def read(results: Path) -> Comparison:
     """The comparison that stands in a results folder. Raises SisrError where there is none."""
-    comparison = Comparison(cells.read(results / "tables" / "compare.csv"))
+    comparison = Comparison(cells.read(Results(results).table("compare")))
     if len(comparison.labels) < 2:
         raise SisrError(f"{results}/tables/compare.csv holds fewer than two mechanisms; compare at least two.")
     return comparison
@@ -117,7 +112,7 @@ def read(results: Path) -> Comparison:
 
 def costs_file(results: Path) -> Path:
     """Where time and memory over image size stand."""
-    return results / "comparison" / "cost_by_size.csv"
+    return Results(results).cost_by_size
 
 
 def read_costs(results: Path) -> pd.DataFrame:

@@ -1,12 +1,42 @@
-"""Finished runs, by the label that a comparison shows them under."""
+"""From finished runs to the table of a comparison: which runs are compared, under which labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
+from sisr.comparison import table
+from sisr.config.layout import Results
+from sisr.config.mechanisms import REFERENCE
+from sisr.config.schema import nearest
 from sisr.results.runs import Run, group, load
 from sisr.utils.errors import UsageError
 
 Methods = dict[str, list[Run]]
+
+
+def compare_runs(
+    results: Path,
+    method: Sequence[str] | None = None,
+    runs: Sequence[str] | None = None,
+    reference: str | None = None,
+    costs: Path | None = None,
+) -> pd.DataFrame:
+    """The tidy table of a comparison.
+
+    results: folder of a preset. method: `LABEL=RUN[,RUN…]` words; or runs: ids, all that were evaluated where neither
+    is given. reference: label that the others are compared with; `enlca`, or the first, where None.
+    costs: file of `python -m sisr complexity --label`.
+    Raises UsageError for a wrong call and SisrError where something is missing or does not fit together.
+    """
+    if method and runs:
+        raise UsageError("give the runs by --method or by --runs, not by both.")
+    names = parse(method) if method else named(results, runs)
+    if reference is not None and reference not in names:
+        raise UsageError(f"the reference {reference!r} is not in the comparison; {nearest(reference, list(names))}")
+    found, controls = read(results, names)
+    chosen = reference or (REFERENCE if REFERENCE in names else next(iter(names)))
+    return table.build(found, controls, chosen, results.name, costs)
 
 
 def parse(words: Sequence[str]) -> dict[str, list[str]]:
@@ -41,7 +71,7 @@ def read(results: Path, names: dict[str, list[str]]) -> tuple[Methods, list[Run]
         for name in runs:
             folder = Path(name)
             # a path says which results folder the run stands in
-            place, id_ = (folder.parent.parent, folder.name) if len(folder.parts) > 1 else (results, name)
+            place, id_ = (Results.of(folder).root, folder.name) if len(folder.parts) > 1 else (results, name)
             for run in load(place, [id_], weights=True):
                 if run.id == id_:
                     methods.setdefault(label, []).append(run)

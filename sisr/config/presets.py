@@ -15,13 +15,13 @@ import yaml
 
 from sisr.config import comparison as planning
 from sisr.config.comparison import Comparison
+from sisr.config.layout import CATALOGUE, REPOSITORY
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training
 from sisr.config.schema import check_schema, from_command_line, nearest
 from sisr.utils.errors import UsageError
-from sisr.utils.files import sha256
+from sisr.utils.files import IMAGE_SUFFIXES, sha256
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NETWORK_ATTENTION = {"edsr": None, "nlsn": "nlsa", "enlcn": "enlca"}
 # mechanisms without random projection or auxiliary loss: settings without effect are not part of a run's configuration,
 # so that changing them does not retrain it
@@ -29,7 +29,6 @@ _WITHOUT_PROJECTION = {None, "channel", "convolution", "mean_pooling", "nla", "n
 _WITHOUT_LOSS = _WITHOUT_PROJECTION | {"enla"}
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +100,8 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
     )
 
 
-def known_attention(folder: Path = _ROOT / "models" / "attention") -> dict[str, Path]:
-    """Files of the registered mechanisms by name, read from the source, since importing them requires torch."""
+def known_attention(folder: Path = REPOSITORY / "models" / "attention") -> dict[str, Path]:
+    """Files of the registered mechanisms by name, read from the source: importing them would need torch."""
     names: dict[str, Path] = {}
     for file in sorted(folder.glob("*.py")):
         for node in ast.parse(file.read_text()).body:
@@ -241,7 +240,7 @@ def _check_attention(config: dict[str, Any]) -> None:
 
 
 def _descriptions() -> dict[str, Any]:
-    text = (_ROOT / "data" / "datasets.yaml").read_text()
+    text = CATALOGUE.read_text()
     descriptions: dict[str, Any] = yaml.safe_load(text)["sets"]
     return descriptions
 
@@ -270,14 +269,14 @@ def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tup
 
 
 def _has_images(folder: Path) -> bool:
-    return folder.is_dir() and any(file.suffix.lower() in IMAGES for file in folder.iterdir())
+    return folder.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
 
 
 def _check_folder(name: str, folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"data.folders.{name} is {folder}, which is not a folder.")
     if not (_has_images(folder) or _has_images(folder / "HR")):
-        raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGES)}).")
+        raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGE_SUFFIXES)}).")
 
 
 def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Comparison | None) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sisr.config.layout import REPOSITORY
 from sisr.utils.errors import UsageError
 
 if TYPE_CHECKING:
     import jsonschema
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:

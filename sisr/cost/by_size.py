@@ -53,7 +53,7 @@ def rows(
         for size in ordered if subject.kind == "mechanism" else ordered[-1:]:
             each = measure.build(subject.spec, channels, size, embedding, device)
             try:
-                row = measure.measure(each, seconds)
+                row = measure.measure_cost(each, seconds)
                 training = measure.measure_training(each, seconds) if each.kind == "mechanism" else {}
             except CRASHES as error:
                 raise SisrError(f"{label} cannot be measured at {size[0]}x{size[1]}: {sentence(error)}.") from error

@@ -73,7 +73,7 @@ def build(spec: str, channels: int, size: tuple[int, int], embedding: int, devic
     return Subject(spec, name, "mechanism", module.to(device).eval(), resolved, example.to(device))
 
 
-def measure(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
+def measure_cost(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
     """One row with the columns `COLUMNS`. seconds: for how long the forward is repeated."""
     module, example = subject.module, subject.input
     with torch.no_grad():

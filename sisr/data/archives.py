@@ -12,8 +12,8 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from sisr.data.image_files import SUFFIXES
 from sisr.utils.errors import SisrError
+from sisr.utils.files import IMAGE_SUFFIXES
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 RESERVE = 64 << 20
@@ -66,7 +66,7 @@ def unpack(
             chosen: list[tuple[PurePosixPath, _Member]] = []
             for member in members:
                 path = PurePosixPath(member.name)
-                if member.folder or path.suffix.lower() not in SUFFIXES:
+                if member.folder or path.suffix.lower() not in IMAGE_SUFFIXES:
                     continue
                 _check(member, archive)
                 if not _is_clutter(path) and wanted(path):

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
+from sisr.config.layout import CATALOGUE
 from sisr.data.image_files import list_images
 from sisr.utils.errors import SisrError, UsageError
 
-CATALOGUE = Path(__file__).parents[2] / "data" / "datasets.yaml"
 SCHEMA = 2
 CROPS = (2, 3, 4, 12)
 """Published copies of test sets are cropped to a multiple of these."""

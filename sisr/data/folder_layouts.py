@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sisr.data.catalog import Dataset
-from sisr.data.image_files import SUFFIXES, plain_name
+from sisr.data.image_files import plain_name
+from sisr.utils.files import IMAGE_SUFFIXES
 
 _LR_FOLDER = re.compile(r"lr.*|.*_lr(_.*)?|x\d+", re.IGNORECASE)
 _OUTPUT = re.compile(r".*_SRF_\d+_(?!HR$|LR$)\w+", re.IGNORECASE)  # results of methods in Huang's archives
@@ -28,7 +29,7 @@ def groups(root: Path, dataset: Dataset) -> list[Group]:
     """HR and LR groups below a folder, those of this set if its name appears in any path, best ranked first."""
     folders: dict[Path, list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
             folders.setdefault(path.parent, []).append(path)
     all_groups = [group for folder, paths in folders.items() for group in _split(folder, paths, root)]
     of_set = [group for group in all_groups if _mentions(group.folder, root, dataset)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from sisr.evaluation.upscalers import Bicubic, Method, Network, method
 from sisr.results import labels as sources
 from sisr.results.runs import Run
 from sisr.utils.errors import SisrError, UsageError
-
-if TYPE_CHECKING:
-    from sisr.report.figures.crops import Row
 
 SIZE = 80
 """Side of a crop in HR pixels, as in the paper's Figure 5."""
@@ -39,6 +36,35 @@ class Place:
     x: int
     y: int
     how: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One crop, and how the method did; figures that are None are not written."""
+
+    label: str
+    pixels: NDArray[np.uint8]
+    """(h, w) or (h, w, 3)"""
+    psnr: float | None = None
+    ssim: float | None = None
+    """Of the whole image."""
+    crop_psnr: float | None = None
+    crop_ssim: float | None = None
+    """Of the crop alone."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image: the whole of it with a box around the crop, and the crop by every method."""
+
+    image: str
+    whole: NDArray[np.uint8]
+    """HR, (H, W) or (H, W, 3)"""
+    box: tuple[int, int, int, int]
+    """x, y of the top-left corner, width, height; in pixels of HR"""
+    panels: list[Panel]
+    caption: str = ""
+    """A second line above the row, such as why this place was chosen."""
 
 
 def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, int]:
@@ -166,7 +192,7 @@ def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tupl
 
 def collect(
     pairs: Pairs, scale: int, methods: Mapping[str, Method], places: Sequence[Place], size: int = SIZE
-) -> "list[Row]":
+) -> list[Row]:
     """HR and the crop of every method at every place, with PSNR and SSIM (P1) of the whole image and of the crop.
 
     Metrics of a crop use the whole square, without a border.
@@ -174,8 +200,6 @@ def collect(
     Raises:
         SisrError: a method does not support these images.
     """
-    from sisr.report.figures.crops import Panel, Row
-
     some = Chosen(pairs, [place.index for place in places])
     for each in methods.values():
         each.check(some, scale)

@@ -56,7 +56,7 @@ def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tu
     return sr, hr
 
 
-def measure(
+def measure_images(
     what: Method,
     pairs: Pairs,
     scale: int,
@@ -128,7 +128,7 @@ def evaluate(
         images with another inference mode than requested.
     """
     rows, ways = [], {}
-    for row, how in progress(measure(what, pairs, scale, protocol, greyscale, images_to)):
+    for row, how in progress(measure_images(what, pairs, scale, protocol, greyscale, images_to)):
         rows.append(row)
         ways[row.image] = how
     usual = max(set(ways.values()), key=list(ways.values()).count)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sisr.evaluation.metrics import Y_WEIGHTS
 from sisr.utils import gpus, memory
 from sisr.utils.errors import SisrError, UsageError
 
@@ -19,7 +20,6 @@ Tile = tuple[int, int]
 Progress = Callable[[list[Tile]], Iterable[Tile]]
 """Wraps the list of tiles to show progress, like tqdm; `iter` shows nothing."""
 SMALLEST_TILE = 16
-_Y = (65.481, 128.553, 24.966)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def upscale_luma(
         (sH, sW), not rounded, clamped to 0 to 255; full range for greyscale.
     """
     y = to_tensor(lr).double() * 255.0
-    y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(_Y), y)[:, None] / 255.0
+    y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(Y_WEIGHTS), y)[:, None] / 255.0
     if model.luma_rounded:
         y = y.add(0.5).floor()
     sr, mode = _upscale(model, (y / 255.0).float(), mode or Mode(), progress)
@@ -148,7 +148,7 @@ def grey_of(image: NDArray[Any], largest: int = 1) -> NDArray[Any]:
     uint8 gives uint8; floating point in [0, 1] is multiplied by `largest` (65535) and gives uint16.
     """
     red, green, blue = (image[..., i].astype(np.float64) for i in range(3))
-    luma = (_Y[0] * red + _Y[1] * green + _Y[2] * blue) / 219.0 * largest
+    luma = (Y_WEIGHTS[0] * red + Y_WEIGHTS[1] * green + Y_WEIGHTS[2] * blue) / 219.0 * largest
     return np.floor(luma + 0.5).astype(np.uint8 if image.dtype == np.uint8 else np.uint16)
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 PROTOCOLS = ("P1", "P2", "P3")
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_Y = (65.481, 128.553, 24.966)
+Y_WEIGHTS = (65.481, 128.553, 24.966)
+"""Red, green and blue in Y, over 255 (BT.601, as in MATLAB's rgb2ycbcr)."""
 
 
 def luminance(image: NDArray[Any], protocol: str = "P1") -> NDArray[np.float64]:
@@ -45,7 +46,7 @@ def luminance(image: NDArray[Any], protocol: str = "P1") -> NDArray[np.float64]:
         image = image[..., 0]
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         red, green, blue = (image[..., i].astype(np.float64) for i in range(3))
-        plane = 16.0 + (_Y[0] * red + _Y[1] * green + _Y[2] * blue) / 255.0
+        plane = 16.0 + (Y_WEIGHTS[0] * red + Y_WEIGHTS[1] * green + Y_WEIGHTS[2] * blue) / 255.0
     elif image.ndim == 2 and (image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating)):
         plane = image.astype(np.float64)
     else:
@@ -164,7 +165,10 @@ def _inside_batch(
         if batch.is_floating_point():
             values = (values * 255.0).clamp(0, 255).round()
         if batch.shape[1] == 3:
-            values = 16.0 + (_Y[0] * values[:, :1] + _Y[1] * values[:, 1:2] + _Y[2] * values[:, 2:]) / 255.0
+            values = (
+                16.0
+                + (Y_WEIGHTS[0] * values[:, :1] + Y_WEIGHTS[1] * values[:, 1:2] + Y_WEIGHTS[2] * values[:, 2:]) / 255.0
+            )
         elif batch.shape[1] != 1:
             raise SisrError(f"a batch must have 1 or 3 channels, not {batch.shape[1]}.")
         if protocol != "P1":

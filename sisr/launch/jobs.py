@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from sisr.config.layout import Results
 from sisr.config.presets import Plan, plan
 from sisr.config.run import Run
 from sisr.config.schema import nearest
@@ -48,9 +49,10 @@ def read_preset(file: Path, changes: Sequence[str] = (), scale_steps: float = 1.
     if not scale_steps > 0:
         raise UsageError(f"--scale-steps is {scale_steps:g}; it must be above 0.")
     if scale_steps != 1:
-        for name in _SCALED:
-            if config["training"].get(name):
-                config["training"][name] = max(1, round(config["training"][name] * scale_steps))
+        for training in (config["training"], config.get("backbone", {}).get("training", {})):
+            for name in _SCALED:
+                if training.get(name):
+                    training[name] = max(1, round(training[name] * scale_steps))
         if not any(change.startswith("preset=") for change in changes):
             config["preset"] = f"{config['preset']}-{config['training']['steps']}-steps"
     return config
@@ -72,35 +74,14 @@ def _change(config: dict[str, Any], change: str) -> None:
         raise UsageError(f"{value!r} is no YAML value of {path}.") from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where everything is."""
-
-    results: Path
-    data: Path = Path("data")
-
-    @property
-    def prepared(self) -> Path:
-        """Folder of the prepared sets."""
-        return self.data / "prepared"
-
-    def trained(self, run: Run) -> tuple[Path, ...]:
-        """Files of a trained run; the last one is written last."""
-        files = ("config.json", "train.csv", "weights.safetensors", "provenance.json")
-        return tuple(self.results / "runs" / run.id / file for file in files)
-
-    def evaluated(self, name: str, sets: Sequence[str], scale: int) -> tuple[Path, ...]:
-        """Per-image rows of a run or a control."""
-        return tuple(self.results / "evaluation" / name / f"{one}_x{scale}.csv" for one in sets)
-
-
 @dataclass(kw_only=True)
 class Launch:
     """What is to be made, and how."""
 
     config: dict[str, Any]
-    places: Places
+    results: Results
     experiments: tuple[str, ...]
+    data: Path = Path("data")
     device: str = "auto"
     threads: int = 1
     origin: Path | None = None
@@ -110,16 +91,15 @@ class Launch:
     def plan(self) -> Plan:
         """The runs of every experiment; sets of `test_if_present` are looked for where the data is."""
         config = copy.deepcopy(self.config)
-        present = [
-            name for name in config["data"].pop("test_if_present", []) if (self.places.data / name / "HR").is_dir()
-        ]
+        present = [name for name in config["data"].pop("test_if_present", []) if (self.data / name / "HR").is_dir()]
         config["data"]["test"] = list(dict.fromkeys((*config["data"]["test"], *present)))
         return plan(config)
 
     def jobs(self) -> list[Job]:
         """All commands, in order; what two experiments share is made in the first one."""
         scales = sorted({run.network.scale for name in self.experiments for run in self.plan.experiments[name]})
-        jobs = {job.name: job for job in self._data(scales)}
+        backbones = [self._train(run) for run in self.plan.backbones if run.network.scale in scales]
+        jobs = {job.name: job for job in (*self._data(scales), *backbones)}
         for stage, name in enumerate(self.experiments):
             for job in self._experiment(name, stage):
                 jobs.setdefault(job.name, job)
@@ -131,13 +111,13 @@ class Launch:
         return {name: [j.name for j in self._experiment(name, 0) if j.kind in kinds] for name in self.experiments}
 
     def _job(self, kind: str, name: str, words: Sequence[Any], makes: Sequence[Path], **options: Any) -> Job:
-        log = self.places.results / "logs" / kind / f"{name.replace(' ', '_')}.log"
+        log = self.results.log(kind, name.replace(" ", "_"))
         options = {"log": log, **options}
         return Job(name=f"{kind} {name}", kind=kind, words=[kind, *map(str, words)], makes=tuple(makes), **options)
 
     def _data(self, scales: Sequence[int]) -> Iterator[Job]:
         """Every set fetched, one after another (one archive holds several sets), and prepared at all scales."""
-        data, folders = self.places.data, self.config["data"].get("folders", {})
+        data, folders = self.data, self.config["data"].get("folders", {})
         fetched: tuple[str, ...] = ()
         for name in dict.fromkeys((*self.plan.train, *self.plan.test, *self.config["data"].get("validate", []))):
             needs: tuple[str, ...] = ()
@@ -148,7 +128,7 @@ class Launch:
                 fetched = needs = (fetch.name,)
                 yield fetch
             for store in ("hr", *(f"x{scale}" for scale in scales)):
-                target = self.places.prepared / name / store
+                target = self.data / "prepared" / name / store
                 words = [folders.get(name, name), "--scale", store.removeprefix("x"), "--output", target]
                 makes = [target / "index.json", target / "pixels.bin"]
                 yield self._job("prepare", f"{name} {store}", [*words, "--data", data], makes, needs=needs)
@@ -157,7 +137,7 @@ class Launch:
         """`--from` for a set that is not there yet and does not come with scikit-image."""
         from sisr.data import catalog
 
-        if self.origin is None or catalog.known()[name].bundled or (self.places.data / name / "HR").is_dir():
+        if self.origin is None or catalog.known()[name].bundled or (self.data / name / "HR").is_dir():
             return []
         return ["--from", str(self.origin)]
 
@@ -168,7 +148,7 @@ class Launch:
         for scale in sorted({run.network.scale for run in runs}):
             jobs += [self._evaluate(f"{control}-x{scale}", scale, trained=False) for control in ("bicubic", "hr")]
         jobs += [self._train(run) for run in runs]
-        cost = [self.places.results / "complexity" / "table4.csv"] if name == "table4" else []
+        cost = [self.results.complexity()] if name == "table4" else []
         if cost:
             words = [*self.plan.mechanisms, "--channels", 64, "--size", *self.config["table4"].get("size", [100, 100])]
             words += ["--device", self.device, "--output", *cost]
@@ -181,38 +161,44 @@ class Launch:
 
     def _table(self, name: str, runs: Sequence[Run], cost: Sequence[Path], after: tuple[str, ...]) -> Job:
         """The table of all runs that are evaluated by then; made again when more of them are."""
-        rows = {run.id: self.places.evaluated(run.id, self.plan.test, run.network.scale) for run in runs}
+        rows = {run.id: self._rows(run.id, run.network.scale) for run in runs}
 
         def evaluated() -> list[str]:
             complete = [run for run, files in rows.items() if all(file.exists() for file in files)]
             return ["--runs", *complete, *(word for file in cost for word in ("--complexity", str(file)))]
 
-        words, makes = [name, "--results", self.places.results], [self.places.results / "tables" / f"{name}.csv"]
+        words, makes = [name, "--results", self.results.root], [self.results.table(name)]
         sources = (*(file for files in rows.values() for file in files), *cost)
         return self._job(
             "tables", name, words, makes, late_words=evaluated, sources=sources, optional=True, after=after
         )
 
     def _train(self, run: Run) -> Job:
-        makes = self.places.trained(run)
-        words = [*run.arguments(), "--output", makes[0].parent, "--data", self.places.prepared]
+        makes = self.results.run_files(run.id)
+        words: list[Any] = [*run.arguments(str(self.plan.start(run, self.results.runs)))]
+        words += ["--output", self.results.run(run.id), "--data", self.data / "prepared"]
         words += ["--device", self.device, "--threads", self.threads]
         if validate := self.config["data"].get("validate"):
             words += ["--validate", *validate]
-        needs = self._stores(run.train, run.network.scale)
+        backbone = tuple(f"train {one.id}" for one in self.plan.backbones if one.id == run.training.start_from)
+        needs = (*backbone, *self._stores(run.train, run.network.scale))
         key = f"{run.network.attention or run.network.name} x{run.network.scale}"
         return self._job("train", run.id, words, makes, needs=needs, key=key, steps=run.training.steps)
 
     def _evaluate(self, name: str, scale: int, trained: bool) -> Job:
         """A trained run, or a control: `bicubic-x4`."""
-        folder, sets = self.places.results, self.plan.test
-        what = folder / "runs" / name if trained else name.rpartition("-x")[0]
-        words = [what, "--data", *(self.places.prepared / one for one in sets), "--scale", scale]
-        words += ["--output-dir", folder / "evaluation" / name, "--device", self.device]
+        sets = self.plan.test
+        what = self.results.run(name) if trained else name.rpartition("-x")[0]
+        words = [what, "--data", *(self.data / "prepared" / one for one in sets), "--scale", scale]
+        words += ["--output-dir", self.results.evaluation(name), "--device", self.device]
         words += ["--greyscale", self.config.get("greyscale", "as-is")]
         needs = (*([f"train {name}"] if trained else []), *self._stores(sets, scale))
-        log = folder / "logs" / "evaluate" / f"{name}_x{scale}.log"
-        return self._job("evaluate", name, words, self.places.evaluated(name, sets, scale), needs=needs, log=log)
+        log = self.results.log("evaluate", f"{name}_x{scale}")
+        return self._job("evaluate", name, words, self._rows(name, scale), needs=needs, log=log)
+
+    def _rows(self, name: str, scale: int) -> tuple[Path, ...]:
+        """Per-image rows of a run or a control, one file for each test set."""
+        return tuple(self.results.rows(name, dataset, scale) for dataset in self.plan.test)
 
     @staticmethod
     def _stores(sets: Sequence[str], scale: int) -> tuple[str, ...]:

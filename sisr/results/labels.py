@@ -1,14 +1,16 @@
-"""Runs and weights as the command line names them: their labels, and how far they were trained."""
+"""Names of runs, networks and mechanisms in tables and figures."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from sisr.config.layout import Results
 from sisr.results.runs import Run
 from sisr.utils.files import read_run_json
+
+PAPER_M = 128
+"""Random features in the paper, which labels do not mention."""
 
 
 def labelled(word: str) -> tuple[str | None, str]:
@@ -27,8 +29,8 @@ def run_of(path: Path) -> Run | None:
         return None
     file = folder / "provenance.json"
     provenance = read_run_json(file) if file.is_file() else {}
-    results = folder.resolve().parent.parent
-    return Run(folder.resolve().name, read_run_json(folder / "config.json"), provenance, results / "evaluation")
+    name, results = folder.resolve().name, Results.of(folder.resolve())
+    return Run(name, read_run_json(folder / "config.json"), provenance, results.evaluation(name))
 
 
 def contrastive(config: dict[str, Any], run: Run | None) -> bool:
@@ -36,15 +38,36 @@ def contrastive(config: dict[str, Any], run: Run | None) -> bool:
     return run.contrastive if run is not None else config.get("attention") == "enlca"
 
 
+def mechanism_label(attention: str, options: dict[str, Any], contrastive: bool) -> str:
+    """What readers call `enla`, `enlca` or `nla` with these options, trained with the contrastive loss or without."""
+    if attention == "nla":
+        k = options.get("k")
+        return "NLA (exact)" if k is None else f"NLA (exact), k = {float(k):g}"
+    k = float(options.get("k", 1 if attention == "enla" else 6))
+    m = int(options.get("m", PAPER_M))
+    name = "ENLCA" if attention == "enlca" and contrastive else "ENLA"
+    return f"{name}, k = {k:g}" + (f", m = {m}" if m != PAPER_M else "")
+
+
+def cost_label(attention: str, options: dict[str, Any]) -> str:
+    """Row of a mechanism: `NLA`, `NLSA-r4`, `ENLCA-m128`, or the name of any other with its options."""
+    match attention:
+        case "convolution" | "nla":
+            return {"nla": "NLA"}.get(attention, attention)
+        case "nlsa":
+            return f"NLSA-r{int(options.get('rounds', 4))}"
+        case "enlca":
+            return f"ENLCA-m{int(options.get('m', 128))}"
+    chosen = [f"{key}={options[key]}" for key in ("m", "rounds") if key in options]
+    return attention + (f" ({', '.join(chosen)})" if chosen else "")
+
+
 def attention_label(config: dict[str, Any], run: Run | None) -> str:
     """What readers call the attention of a network: `ENLCA, k = 6`, `NLSA-r4`, `NLA (exact)`."""
-    from sisr.analysis.measure import mechanism
-    from sisr.report.tables.table4 import label
-
     attention, options = str(config["attention"]), dict(config.get("attention_options") or {})
     if attention in ("enla", "enlca", "nla"):
-        return mechanism(attention, options, contrastive(config, run))
-    return label(attention.rpartition(":")[2], options).replace("_", " ")
+        return mechanism_label(attention, options, contrastive(config, run))
+    return cost_label(attention.rpartition(":")[2], options).replace("_", " ")
 
 
 def network_label(config: dict[str, Any], run: Run | None) -> str:
@@ -70,13 +93,3 @@ def unique(labels: Sequence[str], runs: Sequence[Run | None]) -> list[str]:
         seen[label] += 1
         found.append(f"{label} ({seen[label]})" if again[label] > 1 else label)
     return found
-
-
-def trained(runs: Iterable[Run | None]) -> tuple[str, bool]:
-    """What must be said of pictures of these runs, and whether they are at the paper's scale; blank without a run."""
-    from sisr.report.tables.view import banner
-    from sisr.results.cells import origin
-    from sisr.results.runs import Setting
-
-    rows = [origin(Setting((run,)), run.evaluation.parent.name) for run in runs if run is not None]
-    return banner(pd.DataFrame(rows)) if rows else ("", True)

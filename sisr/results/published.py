@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import pandas as pd
 
+from sisr.config.layout import PUBLISHED
 from sisr.utils.errors import SisrError
 
-FOLDER = Path(__file__).resolve().parents[2] / "results" / "published"
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 """Data sets of Table 1, in the paper's order."""
 
@@ -27,7 +26,7 @@ class Figure:
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    path = FOLDER / f"{name}.csv"
+    path = PUBLISHED / f"{name}.csv"
     if not path.is_file():
         raise SisrError(f"there are no published figures at {path}; run from a complete checkout.")
     return pd.read_csv(path, dtype={"note": str, "source": str}, keep_default_na=True).fillna(

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from sisr.config.layout import Results
 from sisr.results import published
+from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
 from sisr.utils.files import read_run_json
 
@@ -83,6 +84,11 @@ class Run:
         ending = f"_x{self.scale}.csv"
         return {file.name.removesuffix(ending): file for file in sorted(self.evaluation.glob(f"*{ending}"))}
 
+    @cached_property
+    def rows(self) -> dict[str, pd.DataFrame]:
+        """Per-image rows of every data set, by name of the image; raises SisrError where they cannot be used."""
+        return {dataset: image_rows(file).set_index("image").sort_index() for dataset, file in self.files.items()}
+
     def protocol(self, dataset: str) -> str:
         """How PSNR and SSIM were measured (`P1 …`); blank where the evaluation does not say.
 
@@ -115,19 +121,24 @@ class Setting:
         """Data sets that every seed was evaluated on."""
         return [name for name in self.first.files if all(name in run.files for run in self.runs)]
 
-    def values(self, dataset: str, quantity: str) -> NDArray[np.float64]:
-        """Matrix (seeds, images) of `psnr` (dB) or `ssim`, images in order of their names.
+    @property
+    def state(self) -> str:
+        """`trained`, `control` or `published weights`."""
+        return "control" if self.first.control else "published weights" if self.first.method else "trained"
+
+    def sample(self, dataset: str, quantity: str) -> Sample:
+        """(seeds, images) of `psnr` (dB) or `ssim`, images in order of their names.
 
         Raises SisrError where the seeds were not evaluated on the same images.
         """
-        columns = [image_rows(run.files[dataset]).set_index("image")[quantity].sort_index() for run in self.runs]
-        for run, column in zip(self.runs, columns, strict=True):
-            if list(column.index) != list(columns[0].index):
+        for run in self.runs:
+            if list(run.rows[dataset].index) != self.images(dataset):
                 raise SisrError(
                     f"{run.id} and {self.first.id} were not evaluated on the same images of {dataset}; "
                     "evaluate both again."
                 )
-        return np.stack([column.to_numpy(dtype=np.float64) for column in columns])
+        values = np.stack([run.rows[dataset][quantity].to_numpy(dtype=np.float64) for run in self.runs])
+        return Sample(values, () if self.first.control else tuple(run.seed for run in self.runs))
 
     def protocol(self, dataset: str) -> str:
         """How this setting was measured, the same for all seeds. Raises SisrError where it was not."""
@@ -138,7 +149,7 @@ class Setting:
 
     def images(self, dataset: str) -> list[str]:
         """Names of the images of a data set, sorted."""
-        return sorted(image_rows(self.first.files[dataset])["image"])
+        return list(self.first.rows[dataset].index)
 
 
 def image_rows(file: Path) -> pd.DataFrame:
@@ -165,7 +176,7 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
     """
     if not results.is_dir():
         raise SisrError(f"there is no results folder {results}; name the folder of a preset, such as results/quick.")
-    evaluated = results / "evaluation"
+    evaluated = Results(results).evaluations
     names = list(dict.fromkeys(ids)) if ids else sorted(p.name for p in evaluated.glob("*") if p.is_dir())
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
@@ -183,7 +194,7 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
 
 
 def _load(results: Path, name: str) -> Run:
-    evaluation, folder = results / "evaluation" / name, results / "runs" / name
+    evaluation, folder = Results(results).evaluation(name), Results(results).run(name)
     if not evaluation.is_dir():
         raise SisrError(
             f"there is no evaluation of {name} at {evaluation}; run python -m sisr evaluate {folder} first."

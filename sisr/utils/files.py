@@ -11,6 +11,8 @@ from typing import Any
 
 from sisr.utils.errors import SisrError
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:

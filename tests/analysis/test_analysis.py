@@ -64,7 +64,7 @@ def test_one_column_of_a_projection_is_an_estimate() -> None:
 
 
 def test_measured_variance_follows_the_formula_and_orthogonal_rows_lower_it() -> None:
-    found = rows.frame(kernel_noise.measure(channels=32, m=32, draws=200, batch=50))
+    found = rows.frame(kernel_noise.kernel_rows(channels=32, m=32, draws=200, batch=50))
     # k = 0.25, cos = 1: |Q + K|² = 2 · 0.25 · 2 = 1, so the variance is (e − 1) / 32 = 0.05370
     place = found[(found["k"] == 0.25) & (found["cosine"] == 1)].set_index("projection")
     assert place["predicted"].tolist() == pytest.approx([0.0536963] * 2, rel=1e-5)
@@ -278,7 +278,7 @@ def test_captured_features_reproduce_the_networks_own_attention(analysed: tuple[
 
 def test_findings_are_computed_from_the_tables(analysed: tuple[Path, list[str]]) -> None:
     found = tables(analysed[0])
-    said = " ".join(findings.findings(found))
+    said = " ".join(findings.describe_analysis(found))
     part = found["error"]
     part = part[(part["source"] == "random") & (part["channels"] == 64) & (part["projection"] == "orthogonal")]
     at = mean(part[(part["m"] == 128) & (part["k"] == 6)], "error")
@@ -287,7 +287,7 @@ def test_findings_are_computed_from_the_tables(analysed: tuple[Path, list[str]])
     assert "8 channels, the paper's 64" in said
     # were the errors small, the sentence would say so
     near = found | {"error": found["error"].assign(error=0.01)}
-    told = " ".join(findings.findings(near))
+    told = " ".join(findings.describe_analysis(near))
     assert "a rough approximation" in told
     assert "farther from exact attention than ENLA is" in told
 

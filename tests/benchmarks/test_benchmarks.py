@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import input as input_benchmark
 from benchmarks.input import Files, lay_out, mosaics
-from benchmarks.step import Form, Size, batches, free, make, milliseconds
+from benchmarks.step import Form, Size, batches, free, make
 from benchmarks.training_step import OURS, PLAIN, judge, reproduction
 from sisr.config.presets import plan
 from sisr.training.train import create_network
@@ -41,23 +41,11 @@ def test_the_reference_step_trains_the_same_network(tmp_path: Path) -> None:
     size = Size(blocks=1, channels=16, batch=2, patch=24, scale=2)
     losses = {}
     for form in (Form(name="ours", channels_last=True), Form(name="plain", reference=True)):
-        with batches(size, CPU, tmp_path) as sampler:
-            step = make(form, size, sampler, CPU)
-            losses[form.name] = [float(step()) for _ in range(3)]
+        step = make(form, size, batches(size, CPU, tmp_path), CPU)
+        losses[form.name] = [float(step()) for _ in range(3)]
         free(CPU)
     assert losses["ours"] == pytest.approx(losses["plain"], rel=1e-4)
     assert len(set(losses["ours"])) == 3
-
-
-def test_times_are_of_the_steps_after_the_warm_up() -> None:
-    calls: list[int] = []
-
-    def step() -> torch.Tensor:
-        calls.append(1)
-        return torch.zeros(())
-
-    assert len(milliseconds(step, CPU, warm_up=3, repeats=4)) == 4
-    assert len(calls) == 7
 
 
 def test_verdicts_follow_the_figures() -> None:

@@ -13,12 +13,12 @@ import yaml
 from sisr.cli import main
 from sisr.comparison import select_runs
 from sisr.comparison import table as compare
+from sisr.comparison.table_view import view
 from sisr.config import mechanisms, specs
 from sisr.config.presets import Plan, known_attention, plan
 from sisr.cost import by_size as series
 from sisr.cost import measure
-from sisr.report.tables import view
-from sisr.results import cells
+from sisr.results import cells, significance
 from sisr.results.runs import load
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
@@ -229,21 +229,26 @@ def test_command_writes_and_prints_the_comparison(
     output = tmp_path / "mine"
     assert main(["compare", "--results", str(results), *words, "--output", str(output), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md", "compare.html"}
+    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md"}
     table = cells.read(output / "compare.csv")
     found = {(c["row"], c["dataset"], c["quantity"]): c for _, c in table.iterrows()}
     psnr = [float(found[row, "Set5", "psnr"]["measured"]) for row in ("none", "enlca")]
     assert float(found["none", "Set5", "psnr_difference"]["measured"]) == pytest.approx(psnr[0] - psnr[1])
-    assert found["enlca", "Set5", "psnr"]["note"].startswith("reference")
-    assert found["none", "Set5", "psnr_verdict"]["measured"] in ("better", "worse", "no difference")
-    assert "2 pairs of trainings" in found["none", "Set5", "psnr_p"]["note"]
-    # two sets, PSNR and SSIM
-    assert "over the 4 tests" in found["none", "Set5", "psnr_p_corrected"]["note"]
+    assert found["enlca", "Set5", "psnr"]["state"] == "reference"
+    assert found["none", "Set5", "psnr"]["state"] == "trained"
+    difference = found["none", "Set5", "psnr_difference"]
+    assert difference["against"] == "enlca"
+    assert difference["verdict"] == significance.verdict(
+        difference["low"], difference["high"], difference["p_corrected"]
+    )
+    assert difference["interval"] == "95 %, images and seeds"
+    p = [found["none", dataset, "psnr_difference"]["p"] for dataset in ("Set5", "photographs-test")]
+    assert difference["p_corrected"] == pytest.approx(significance.corrected(p)[0])
     assert set(table[table["kind"] == "control"]["row"]) == {"bicubic", "HR image"}
     assert main(["compare", "--results", str(results), *words]) == 0
     shown = capsys.readouterr().out
     assert "Comparison of attention mechanisms with enlca, x4" in shown
-    assert "Benjamini-Hochberg" in shown
+    assert "Benjamini and Hochberg" in shown
 
 
 def test_another_recipe_is_told(results: Path) -> None:
@@ -254,7 +259,7 @@ def test_another_recipe_is_told(results: Path) -> None:
     found = {"none": load(results, ids(results, "edsr-x4-s"))[:2], "nla": load(results, [run.id])[:1]}
     table = compare.build(found, [], "none", "tiny")
     assert any(
-        "nla was trained otherwise than none: steps 600 and not 300" in note for note in view("compare", table).notes
+        "nla was trained with a different recipe than none: steps 600 and not 300" in note for note in view(table).notes
     )
 
 
@@ -297,7 +302,7 @@ def test_costs_of_labels_over_size(own: str, tmp_path: Path, capsys: pytest.Capt
 def test_training_needs_more_memory_than_a_forward() -> None:
     subject = measure.build("enlca:m=16", 16, (12, 12), 16, measure.torch.device("cpu"))
     before = [parameter.grad for parameter in subject.module.parameters()]
-    row, training = measure.measure(subject, 0.001), measure.measure_training(subject, 0.001)
+    row, training = measure.measure_cost(subject, 0.001), measure.measure_training(subject, 0.001)
     assert set(training) == set(measure.TRAINING)
     assert training["training_memory_bytes"] > row["peak_memory_bytes"]
     assert [parameter.grad for parameter in subject.module.parameters()] == before

@@ -111,7 +111,7 @@ def test_a_mechanism_that_the_paper_does_not_have_is_blank_with_a_reason() -> No
 
 
 def row(spec: str, channels: int = 64, size: tuple[int, int] = (20, 30), embedding: int = 64) -> dict[str, Any]:
-    return measure.measure(measure.build(spec, channels, size, embedding, CPU), seconds=1e-3)
+    return measure.measure_cost(measure.build(spec, channels, size, embedding, CPU), seconds=1e-3)
 
 
 def test_enlca_core_is_what_the_formula_says() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sisr.comparison import making, result
+from sisr.comparison import result, select_runs, table_view
 from sisr.report import tables
 from tests.helpers import results_folder
 
@@ -41,10 +41,10 @@ def make(
 
 
 def write_table(results: Path, ids: Mapping[str, Sequence[str]]) -> None:
-    """Write `tables/compare.{csv,md,html}` from per-image rows and `comparison/cost.csv`."""
+    """Write `tables/compare.{csv,md}` from per-image rows and `comparison/cost.csv`."""
     words = [f"{label}={','.join(names)}" for label, names in ids.items()]
-    table = making.table(results, words, costs=results / "comparison" / "cost.csv")
-    tables.write("compare", table, results)
+    table = select_runs.compare_runs(results, words, costs=results / "comparison" / "cost.csv")
+    tables.write_view(table_view.view(table), table, results / "tables")
 
 
 def write_costs(results: Path, labels: Sequence[str]) -> None:

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from sisr.cli import main
+from sisr.config.layout import Results
 from sisr.config.run import Run
-from sisr.launch.jobs import Launch, Places, order, read_preset
+from sisr.launch.jobs import Launch, order, read_preset
 from sisr.launch.launch import OWNER, launch, machine
 from sisr.launch.pool import DONE, FAILED, STOPPED, WAITING, Job, Pool
 from sisr.utils.errors import SisrError, UsageError
@@ -129,7 +130,7 @@ def test_a_preset_is_changed_and_its_steps_scaled(tmp_path: Path) -> None:
     assert config["data"]["test"] == ["Set5"]
     training = config["training"]
     assert [training[key] for key in ("steps", "halve_every", "contrastive_start", "redraw_every")] == [200, 40, 30, 10]
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=order(None, config))
+    work = Launch(config=config, results=Results(tmp_path), experiments=order(None, config))
     assert work.experiments == ("table2", "k_sweep", "table4", "table1")
     jobs = work.jobs()
     # every run once, in the first experiment that asks for it; nothing is measured before it is trained
@@ -146,6 +147,22 @@ def test_a_preset_is_changed_and_its_steps_scaled(tmp_path: Path) -> None:
         read_preset(tmp_path / "none.yaml")
 
 
+def test_a_backbone_is_trained_before_the_runs_that_continue_from_it(tmp_path: Path) -> None:
+    config = read_preset(ROOT / "config" / "laptop.yaml", [], 0.1)
+    assert config["training"]["steps"] == 200
+    assert config["backbone"]["training"]["steps"] == 700
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",))
+    jobs = {one.name: one for one in work.jobs() if one.kind == "train"}
+    [backbone] = work.plan.backbones
+    assert next(iter(jobs)) == f"train {backbone.id}"
+    assert "--start-from" not in jobs[f"train {backbone.id}"].words
+    for run_ in work.plan.experiments["table2"]:
+        one = jobs[f"train {run_.id}"]
+        assert f"train {backbone.id}" in one.needs
+        assert one.words[one.words.index("--start-from") + 1] == str(tmp_path / "runs" / backbone.id)
+    assert f"train {backbone.id}" not in work.members()["table2"]
+
+
 def test_without_jsonschema_a_preset_is_taken_unchecked_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,7 +177,7 @@ def test_without_jsonschema_a_preset_is_taken_unchecked_and_that_is_said(
 
 def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
     config = read_preset(ROOT / "config" / "quick.yaml", ["preset=twice"])
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",), device="cpu")
     holder = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True)\n"
     with subprocess.Popen(
         [sys.executable, "-c", f"{holder}time.sleep(60)", tmp_path / "launch.lock"], stdout=subprocess.PIPE
@@ -174,7 +191,7 @@ def test_two_launches_of_one_results_folder_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_launched_while_what_a_killed_launch_started_still_runs(tmp_path: Path) -> None:
     config = read_preset(ROOT / "config" / "quick.yaml", ["preset=left"])
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",), device="cpu")
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",), device="cpu")
     with subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"],
         stdin=subprocess.PIPE,

@@ -82,7 +82,7 @@ def test_weights_are_those_of_a_mean_within_each_head():
 
 def test_operations_are_those_of_the_formula():
     measure = pytest.importorskip("sisr.cost.measure")
-    found = measure.measure(measure.build("channel:heads=4", 32, (10, 12), 32, torch.device("cpu")), seconds=1e-3)
+    found = measure.measure_cost(measure.build("channel:heads=4", 32, (10, 12), 32, torch.device("cpu")), seconds=1e-3)
     N, C, heads = 120, 32, 4
     # scores and weighted sum: C/heads channels meet C/heads others in each head; then the 1x1 convolution
     assert found["core_gmacs"] * 1e9 == pytest.approx(2 * N * C * (C // heads) + N * C * C)

@@ -102,7 +102,7 @@ def test_opposite_borders_that_rolling_brings_together_stay_apart():
 def test_operations_are_those_of_the_formula(height, width):
     measure = pytest.importorskip("sisr.cost.measure")
     spec = "shifted_window:window=8,heads=4"
-    found = measure.measure(measure.build(spec, 32, (height, width), 32, torch.device("cpu")), seconds=1e-3)
+    found = measure.measure_cost(measure.build(spec, 32, (height, width), 32, torch.device("cpu")), seconds=1e-3)
     filled = -(-height // 8) * 8 * (-(-width // 8) * 8)  # of pixels, in whole windows
     # 64 pixels met, 32 channels of query, key and value: scores and weighted sum
     assert found["core_gmacs"] * 1e9 == filled * 64 * (32 + 32)

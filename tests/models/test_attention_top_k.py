@@ -99,7 +99,9 @@ def test_without_gradients_no_more_than_a_chunk_is_held():
 
 def test_operations_are_those_of_the_formula():
     measure = pytest.importorskip("sisr.cost.measure")
-    found = measure.measure(measure.build("top_k:keys=8,chunk=50", 16, (10, 12), 16, torch.device("cpu")), seconds=1e-3)
+    found = measure.measure_cost(
+        measure.build("top_k:keys=8,chunk=50", 16, (10, 12), 16, torch.device("cpu")), seconds=1e-3
+    )
     N, C, keys = 120, 16, 8
     assert found["core_gmacs"] * 1e9 == pytest.approx(N * N * C + N * keys * C)
     assert found["paper_gflops"] == pytest.approx(2 * found["core_gmacs"])

@@ -15,30 +15,30 @@ ANALYSED = list(
 rule analyse:
     input:
         runs=expand(
-            RESULTS / "runs/{run}/{file}",
+            RESULTS.run("{run}") / "{file}",
             run=ANALYSED,
             file=("weights.safetensors", "config.json", "provenance.json"),
         ),
         stores=stores(PLAN.test[:1], config["table2"]["scale"]),
     output:
-        kernel=RESULTS / "analysis/kernel.csv",
-        error=RESULTS / "analysis/error.csv",
-        attended=RESULTS / "analysis/attended.csv",
+        kernel=RESULTS.analysis / "kernel.csv",
+        error=RESULTS.analysis / "error.csv",
+        attended=RESULTS.analysis / "attended.csv",
         png=report(
-            RESULTS / "figures/what_enla_computes.png",
+            RESULTS.figure("what_enla_computes"),
             category="what_enla_computes",
             caption="../report/analysis.rst",
         ),
-        svg=RESULTS / "figures/what_enla_computes.svg",
+        svg=RESULTS.figure("what_enla_computes", "svg"),
     log:
-        RESULTS / "logs/analysis/analyse.log",
+        RESULTS.log("analysis", "analyse"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
         runs=shlex.join(ANALYSED),
         data=lambda wildcards, input: Path(input.stores[0]).parent.parent,
         scale=config["table2"]["scale"],
@@ -56,21 +56,21 @@ rule analysis_notebook:
         attended=rules.analyse.output.attended,
         figure=rules.analyse.output.png,
     output:
-        notebook=RESULTS / "notebooks/what_enla_computes.ipynb",
+        notebook=RESULTS.notebook("what_enla_computes", "ipynb"),
         html=report(
-            RESULTS / "notebooks/what_enla_computes.html",
+            RESULTS.notebook("what_enla_computes"),
             category="what_enla_computes",
             caption="../report/analysis.rst",
         ),
     log:
-        RESULTS / "logs/analysis/notebook.log",
+        RESULTS.log("analysis", "notebook"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
         "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
         " --results {params.results} > {log} 2>&1"

@@ -15,6 +15,7 @@ os.environ.update(
 
 from sisr.config import comparison as planning
 from sisr.config import preflight
+from sisr.config.layout import Results
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
 from sisr.utils import gpus
@@ -43,13 +44,12 @@ RETRIES = (
 # for what is measured: a job beside it would be measured, too
 ALL_CORES = workflow.resource_settings.cores or config.get("threads_per_run", 1)
 
-RESULTS = Path("results") / PLAN.preset
+RESULTS = Results(Path("results") / PLAN.preset)
+SHARED = Results(Path("results"))  # logs of what belongs to no preset
 NAMES = list(PLAN.experiments)
 if workflow.is_main_process:
     try:
-        preflight.try_own(
-            PLAN.runs.values(), known_attention(), RESULTS / "comparison/tried.json"
-        )
+        preflight.try_own(PLAN.runs.values(), known_attention(), RESULTS.tried)
     except SisrError as error:
         sys.exit(f"{error}")
 VISUAL = figures(PLAN)
@@ -85,15 +85,19 @@ def training_stores(wildcards):
 
 def training_arguments(wildcards):
     run = PLAN.runs[wildcards.run]
-    return shlex.join(run.arguments(str(PLAN.start(run, RESULTS / "runs"))))
+    return shlex.join(run.arguments(str(PLAN.start(run, RESULTS.runs))))
 
 
 def training_start(wildcards):
     """Weights that a run continues from."""
-    start = PLAN.start(PLAN.runs[wildcards.run], RESULTS / "runs")
+    start = PLAN.start(PLAN.runs[wildcards.run], RESULTS.runs)
     if start is None:
         return []
-    return [start] if start.suffix else [start / "weights.safetensors", start / "config.json"]
+    return (
+        [start]
+        if start.suffix
+        else [start / "weights.safetensors", start / "config.json"]
+    )
 
 
 def run_scale(wildcards):
@@ -110,7 +114,7 @@ def test_folders(wildcards):
 
 def measured(run, scale):
     """Per-image rows of one run, or of a control, on every test set."""
-    return [f"{RESULTS}/evaluation/{run}/{name}_x{scale}.csv" for name in PLAN.test]
+    return [RESULTS.rows(run, name, scale) for name in PLAN.test]
 
 
 def table_scales(table):
@@ -121,14 +125,14 @@ def table_inputs(wildcards):
     """What a table is computed from."""
     runs = PLAN.experiments[wildcards.table]
     files = [file for run in runs for file in measured(run.id, run.network.scale)]
-    files += [f"{RESULTS}/runs/{run.id}/provenance.json" for run in runs]
+    files += [RESULTS.run(run.id) / "provenance.json" for run in runs]
     for scale in table_scales(wildcards.table):
         files += measured(f"bicubic-x{scale}", scale) + measured(f"hr-x{scale}", scale)
     if wildcards.table == "table1":
         for name in PLAN.published:
             files += measured(name, name.rpartition("x")[2])
     if wildcards.table == "table4":
-        files.append(f"{RESULTS}/complexity/table4.csv")
+        files.append(RESULTS.complexity())
     return sorted(set(files))
 
 
@@ -138,18 +142,18 @@ def table_arguments(wildcards):
         *dict.fromkeys(run.id for run in PLAN.experiments[wildcards.table]),
     ]
     if wildcards.table == "table4":
-        words += ["--complexity", f"{RESULTS}/complexity/table4.csv"]
+        words += ["--complexity", str(RESULTS.complexity())]
     return shlex.join(words)
 
 
 def show_tables():
     """Print the tables and the paths of everything made; after a single target they may be out of date."""
-    shown = {RESULTS / "summary.txt": NAMES}
+    shown = {RESULTS.summary: NAMES}
     if PLAN.comparison:
-        shown[RESULTS / "comparison/summary.txt"] = ["compare"]
+        shown[RESULTS.comparison_summary] = ["compare"]
     current = []
     for summary, names in shown.items():
-        tables = [RESULTS / f"tables/{name}.csv" for name in names]
+        tables = [RESULTS.table(name) for name in names]
         made = [file.stat().st_mtime for file in tables if file.exists()]
         if summary.exists() and summary.stat().st_mtime >= max(made, default=0):
             current.append((summary.stat().st_mtime, summary))
@@ -217,7 +221,7 @@ def visual_runs(wildcards):
     shown = visual(wildcards)
     files = ("weights.safetensors", "config.json", "provenance.json")
     return [
-        *(f"{RESULTS}/runs/{run.id}/{file}" for run in shown.runs for file in files),
+        *(RESULTS.run(run.id) / file for run in shown.runs for file in files),
         *shown.published,
     ]
 
@@ -229,7 +233,7 @@ def visual_stores(wildcards):
 
 def visual_methods(wildcards):
     shown = visual(wildcards)
-    folders = [f"{RESULTS}/runs/{run.id}" for run in shown.runs]
+    folders = [str(RESULTS.run(run.id)) for run in shown.runs]
     return shlex.join([*folders, *shown.published])
 
 
@@ -286,7 +290,7 @@ def compared_rows(wildcards):
     """Per-image rows of the compared runs and of the controls."""
     scale = comparison().scale
     files = [file for run in compared_runs() for file in measured(run.id, scale)]
-    files += [f"{RESULTS}/runs/{run.id}/provenance.json" for run in compared_runs()]
+    files += [RESULTS.run(run.id) / "provenance.json" for run in compared_runs()]
     return (
         files + measured(f"bicubic-x{scale}", scale) + measured(f"hr-x{scale}", scale)
     )
@@ -312,9 +316,7 @@ def cost_sizes(wildcards):
 
 def compared_weights(wildcards):
     files = ("weights.safetensors", "config.json", "provenance.json")
-    return [
-        f"{RESULTS}/runs/{run.id}/{file}" for run in compared_runs() for file in files
-    ]
+    return [RESULTS.run(run.id) / file for run in compared_runs() for file in files]
 
 
 def compared_stores(wildcards):

@@ -5,10 +5,10 @@ rule comparison_cost:
     input:
         compared_code,
     output:
-        all=RESULTS / "comparison/cost.csv",
-        by_size=RESULTS / "comparison/cost_by_size.csv",
+        all=RESULTS.cost,
+        by_size=RESULTS.cost_by_size,
     log:
-        RESULTS / "logs/comparison/cost.log",
+        RESULTS.log("comparison", "cost"),
     conda:
         "../../environment.yml"
     threads: ALL_CORES
@@ -32,25 +32,20 @@ rule comparison_table:
         costs=rules.comparison_cost.output.all,
     output:
         csv=report(
-            RESULTS / "tables/compare.csv",
+            RESULTS.table("compare"),
             category="compare",
             caption="../report/compare_table.rst",
         ),
-        md=RESULTS / "tables/compare.md",
-        html=report(
-            RESULTS / "tables/compare.html",
-            category="compare",
-            caption="../report/compare_table.rst",
-        ),
+        md=RESULTS.table("compare", "md"),
     log:
-        RESULTS / "logs/comparison/table.log",
+        RESULTS.log("comparison", "table"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
         methods=compared_methods,
     shell:
         "python -m sisr tables compare --results {params.results} {params.methods} --complexity {input.costs}"
@@ -61,83 +56,83 @@ rule comparison_summary:
     input:
         rules.comparison_table.output.csv,
         # the paths of these stand in it
-        RESULTS / "comparison.html",
-        RESULTS / "notebooks/compare.html",
+        RESULTS.comparison_page,
+        RESULTS.notebook("compare", "ipynb"),
     output:
-        RESULTS / "comparison/summary.txt",
+        RESULTS.comparison_summary,
     log:
-        RESULTS / "logs/comparison/summary.log",
+        RESULTS.log("comparison", "summary"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
         "COLUMNS=120 python -m sisr compare --show --results {params.results} > {output} 2> {log}"
 
 
 rule compare:
     input:
-        RESULTS / "tables/compare.html",
-        RESULTS / "comparison/summary.txt",
-        RESULTS / "comparison.html",
-        RESULTS / "notebooks/compare.html",
+        RESULTS.table("compare"),
+        RESULTS.comparison_summary,
+        RESULTS.comparison_page,
+        RESULTS.notebook("compare", "ipynb"),
 
 
 rule comparison_figures:
     input:
-        csv=RESULTS / "tables/compare.csv",
-        costs=RESULTS / "comparison/cost_by_size.csv",
+        csv=RESULTS.table("compare"),
+        costs=RESULTS.cost_by_size,
     output:
         differences=report(
-            RESULTS / "figures/compare_differences.png",
+            RESULTS.figure("compare_differences"),
             category="compare",
             caption="../report/compare_differences.rst",
         ),
         pareto=report(
-            RESULTS / "figures/compare_pareto.png",
+            RESULTS.figure("compare_pareto"),
             category="compare",
             caption="../report/compare_pareto.rst",
         ),
         cost=report(
-            RESULTS / "figures/compare_cost.png",
+            RESULTS.figure("compare_cost"),
             category="compare",
             caption="../report/compare_cost.rst",
         ),
         svg=expand(
-            RESULTS / "figures/compare_{name}.svg",
+            RESULTS.figure("compare_{name}", "svg"),
             name=("differences", "pareto", "cost"),
         ),
     log:
-        RESULTS / "logs/comparison/figures.log",
+        RESULTS.log("comparison", "figures"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
         "python -m sisr comparison-figures --results {params.results} > {log} 2>&1"
 
 
 rule comparison_crops:
     input:
-        csv=RESULTS / "tables/compare.csv",
+        csv=RESULTS.table("compare"),
         runs=compared_weights,
         stores=compared_stores,
     output:
-        index=RESULTS / "comparison/crops/index.json",
+        index=RESULTS.crops / "index.json",
         png=report(
-            RESULTS / "figures/compare_crops.png",
+            RESULTS.figure("compare_crops"),
             category="compare",
             caption="../report/compare_crops.rst",
         ),
-        svg=RESULTS / "figures/compare_crops.svg",
+        svg=RESULTS.figure("compare_crops", "svg"),
     log:
-        RESULTS / "logs/comparison/crops.log",
+        RESULTS.log("comparison", "crops"),
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
@@ -146,7 +141,7 @@ rule comparison_crops:
         runtime=growing(60),
         gpu=config.get("gpus_per_run", 0),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
         data=test_folders,
         device=config.get("device", "auto"),
     shell:
@@ -157,51 +152,44 @@ rule comparison_crops:
 rule comparison_notebook:
     input:
         source="notebooks/compare.ipynb",
-        csv=RESULTS / "tables/compare.csv",
-        html=RESULTS / "tables/compare.html",
+        csv=RESULTS.table("compare"),
         figures=rules.comparison_figures.output,
         crops=rules.comparison_crops.output.png,
     output:
-        notebook=RESULTS / "notebooks/compare.ipynb",
-        html=report(
-            RESULTS / "notebooks/compare.html",
-            category="compare",
-            caption="../report/compare_notebook.rst",
-        ),
+        RESULTS.notebook("compare", "ipynb"),
     log:
-        RESULTS / "logs/comparison/notebook.log",
+        RESULTS.log("comparison", "notebook"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
-        "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
-        " --results {params.results} > {log} 2>&1"
+        "python -m sisr notebook {input.source} {output} --results {params.results} > {log} 2>&1"
 
 
 rule comparison_page:
     input:
-        csv=RESULTS / "tables/compare.csv",
-        costs=RESULTS / "comparison/cost_by_size.csv",
+        csv=RESULTS.table("compare"),
+        costs=RESULTS.cost_by_size,
         figures=rules.comparison_figures.output,
         crops=rules.comparison_crops.output.index,
     output:
         report(
-            RESULTS / "comparison.html",
+            RESULTS.comparison_page,
             category="compare",
             caption="../report/compare_page.rst",
         ),
     log:
-        RESULTS / "logs/comparison/page.log",
+        RESULTS.log("comparison", "page"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
         "python -m sisr comparison-page --results {params.results} > {log} 2>&1"

@@ -3,9 +3,9 @@
 
 rule complexity:
     output:
-        RESULTS / "complexity/table4.csv",
+        RESULTS.complexity(),
     log:
-        RESULTS / "logs/complexity/table4.log",
+        RESULTS.log("complexity", "table4"),
     conda:
         "../../environment.yml"
     threads: ALL_CORES

@@ -5,7 +5,7 @@ rule fetch:
     output:
         "data/verified/{set}.json",
     log:
-        "results/logs/fetch/{set}.log",
+        SHARED.log("fetch", "{set}"),
     retries: 2
     localrule: True  # compute nodes often have no internet access
     conda:
@@ -25,7 +25,7 @@ rule prepare:
         "data/prepared/{set}/{store}/index.json",
         "data/prepared/{set}/{store}/pixels.bin",
     log:
-        "results/logs/prepare/{set}_{store}.log",
+        SHARED.log("prepare", "{set}_{store}"),
     priority: 1  # validation sets must exist when the first training run starts
     conda:
         "../../environment.yml"

@@ -3,12 +3,12 @@
 
 rule evaluate:
     input:
-        weights=RESULTS / "runs/{run}/weights.safetensors",
+        weights=RESULTS.weights("{run}"),
         stores=test_stores,
     output:
-        expand(RESULTS / "evaluation/{{run}}/{set}_x{{scale}}.csv", set=PLAN.test),
+        expand(RESULTS.rows("{{run}}", "{set}", "{{scale}}"), set=PLAN.test),
     log:
-        RESULTS / "logs/evaluate/{run}_x{scale}.log",
+        RESULTS.log("evaluate", "{run}_x{scale}"),
     wildcard_constraints:
         run="(?!bicubic|hr-|lapsrn-|srmdnf-|vdsr-).+",
     conda:
@@ -34,11 +34,11 @@ rule evaluate_control:
         control_stores,
     output:
         expand(
-            RESULTS / "evaluation/{{control}}-x{{scale}}/{set}_x{{scale}}.csv",
+            RESULTS.rows("{{control}}-x{{scale}}", "{set}", "{{scale}}"),
             set=PLAN.test,
         ),
     log:
-        RESULTS / "logs/evaluate/{control}_x{scale}.log",
+        RESULTS.log("evaluate", "{control}_x{scale}"),
     wildcard_constraints:
         control="bicubic|hr",
     conda:
@@ -61,11 +61,11 @@ rule evaluate_published:
         stores=control_stores,
     output:
         expand(
-            RESULTS / "evaluation/{{method}}-x{{scale}}/{set}_x{{scale}}.csv",
+            RESULTS.rows("{{method}}-x{{scale}}", "{set}", "{{scale}}"),
             set=PLAN.test,
         ),
     log:
-        RESULTS / "logs/evaluate/{method}_x{scale}.log",
+        RESULTS.log("evaluate", "{method}_x{scale}"),
     wildcard_constraints:
         method="lapsrn|srmdnf|vdsr",
     conda:

@@ -7,14 +7,14 @@ rule attention_figure:
         stores=visual_stores,
     output:
         png=report(
-            RESULTS / "figures/{figure}.png",
+            RESULTS.figure("{figure}"),
             category="{figure}",
             caption="../report/attention.rst",
         ),
-        svg=RESULTS / "figures/{figure}.svg",
-        weights=RESULTS / "figures/{figure}.npy",
+        svg=RESULTS.figure("{figure}", "svg"),
+        weights=RESULTS.figure("{figure}", "npy"),
     log:
-        RESULTS / "logs/figures/{figure}.log",
+        RESULTS.log("figures", "{figure}"),
     wildcard_constraints:
         figure="figure1|figure7",
     conda:
@@ -40,13 +40,13 @@ rule crops_figure:
         stores=visual_stores,
     output:
         png=report(
-            RESULTS / "figures/{figure}.png",
+            RESULTS.figure("{figure}"),
             category="{figure}",
             caption="../report/crops.rst",
         ),
-        svg=RESULTS / "figures/{figure}.svg",
+        svg=RESULTS.figure("{figure}", "svg"),
     log:
-        RESULTS / "logs/figures/{figure}.log",
+        RESULTS.log("figures", "{figure}"),
     wildcard_constraints:
         figure="figure5",
     conda:

@@ -9,7 +9,7 @@ rule checks:
         # the committed page is kept until it is replaced
         update("docs/checks.md"),
     log:
-        "results/logs/checks.log",
+        SHARED.log("checks"),
     conda:
         "../../environment.yml"
     resources:

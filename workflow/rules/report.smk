@@ -6,31 +6,31 @@ rule table:
         table_inputs,
     output:
         csv=report(
-            RESULTS / "tables/{table}.csv",
+            RESULTS.table("{table}"),
             category="{table}",
             caption="../report/table.rst",
         ),
-        md=RESULTS / "tables/{table}.md",
+        md=RESULTS.table("{table}", "md"),
         html=report(
-            RESULTS / "tables/{table}.html",
+            RESULTS.table("{table}", "html"),
             category="{table}",
             caption="../report/table.rst",
         ),
         png=report(
-            RESULTS / "figures/{table}.png",
+            RESULTS.figure("{table}"),
             category="{table}",
             caption="../report/figure.rst",
         ),
-        svg=RESULTS / "figures/{table}.svg",
+        svg=RESULTS.figure("{table}", "svg"),
     log:
-        RESULTS / "logs/tables/{table}.log",
+        RESULTS.log("tables", "{table}"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
         arguments=table_arguments,
     shell:
         "python -m sisr tables {wildcards.table} --results {params.results} {params.arguments} > {log} 2>&1"
@@ -39,25 +39,25 @@ rule table:
 rule notebook:
     input:
         source="notebooks/{table}.ipynb",
-        table=RESULTS / "tables/{table}.csv",
-        html=RESULTS / "tables/{table}.html",
-        figure=RESULTS / "figures/{table}.png",
+        table=RESULTS.table("{table}"),
+        html=RESULTS.table("{table}", "html"),
+        figure=RESULTS.figure("{table}"),
     output:
-        notebook=RESULTS / "notebooks/{table}.ipynb",
+        notebook=RESULTS.notebook("{table}", "ipynb"),
         html=report(
-            RESULTS / "notebooks/{table}.html",
+            RESULTS.notebook("{table}"),
             category="{table}",
             caption="../report/notebook.rst",
         ),
     log:
-        RESULTS / "logs/notebooks/{table}.log",
+        RESULTS.log("notebooks", "{table}"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
         "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
         " --results {params.results} > {log} 2>&1"
@@ -65,19 +65,19 @@ rule notebook:
 
 rule summary:
     input:
-        expand(RESULTS / "tables/{name}.csv", name=NAMES),
-        expand(RESULTS / "figures/{name}.png", name=NAMES),
-        expand(RESULTS / "notebooks/{name}.html", name=[*NAMES, "what_enla_computes"]),
+        expand(RESULTS.table("{name}"), name=NAMES),
+        expand(RESULTS.figure("{name}"), name=NAMES),
+        expand(RESULTS.notebook("{name}"), name=[*NAMES, "what_enla_computes"]),
     output:
-        RESULTS / "summary.txt",
+        RESULTS.summary,
     log:
-        RESULTS / "logs/summary.log",
+        RESULTS.log("summary"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        results=RESULTS,
+        results=RESULTS.root,
     shell:
         "COLUMNS=120 python -m sisr tables --show --results {params.results} > {output} 2> {log}"

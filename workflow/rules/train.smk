@@ -7,14 +7,14 @@ rule train:
         training_code,
         training_start,
     output:
-        RESULTS / "runs/{run}/config.json",
-        RESULTS / "runs/{run}/weights.safetensors",
-        RESULTS / "runs/{run}/train.csv",
-        RESULTS / "runs/{run}/provenance.json",
+        RESULTS.run("{run}") / "config.json",
+        RESULTS.weights("{run}"),
+        RESULTS.run("{run}") / "train.csv",
+        RESULTS.run("{run}") / "provenance.json",
     log:
-        RESULTS / "logs/train/{run}.log",
+        RESULTS.log("train", "{run}"),
     benchmark:
-        RESULTS / "benchmarks/train/{run}.tsv"
+        RESULTS.benchmark("train", "{run}")
     retries: RETRIES
     conda:
         "../../environment.yml"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.attention import _maps
+from models.slots import slot_inputs, slots
 from sisr.analysis.attention_maps.picture import Picture
-from sisr.analysis.capture import slot_inputs, slots
 from sisr.analysis.landmarks import landmarks
 from sisr.evaluation.inference import to_tensor
 from sisr.evaluation.upscalers import load, weights_of

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.attention import Attention
-from models.attention._maps import softmax_rows
+from models.attention import Attention, softmax_rows
 
 
 class Template(Attention):

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr.config.layout import Results
+
 HELP = "measure what ENLA computes: kernel noise, distance from exact attention, attended positions"
 EXAMPLE = (
     "python -m sisr analyse --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e \\\n"
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.analysis import capture, figure, findings, kernel_noise, measure, rows
     from sisr.data.pairs import open_pairs
 
-    output = args.output or args.results / "analysis"
+    output = args.output or Results(args.results).analysis
     runs = capture.find_runs(args.results, args.runs, args.scale)
     pairs = open_pairs(args.data, args.scale)
     errors: list[rows.ErrorRow] = []
@@ -49,13 +51,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             print(f"{measure.label(each)}: {each.id}", flush=True)
     more, further = measure.random_rows(sorted({row.channels for row in attended}), measure.DRAWS)
     tables = {
-        "kernel": rows.frame(kernel_noise.measure(draws=kernel_noise.DRAWS)),
+        "kernel": rows.frame(kernel_noise.kernel_rows(draws=kernel_noise.DRAWS)),
         "error": rows.frame([*more, *errors]),
         "attended": rows.frame([*further, *attended]),
     }
     # the tables come last: where they stand, the figure does
     paths = figure.write(tables, args.results) + [rows.write(name, table, output) for name, table in tables.items()]
-    said = findings.findings(tables)
+    said = findings.describe_analysis(tables)
     if not args.json:
         print("\n".join([*(f"- {sentence}" for sentence in said), *map(str, paths)]))
     return {"runs": [found.id for found in runs], "files": [str(path) for path in paths], "findings": said}

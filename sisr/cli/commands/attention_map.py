@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.analysis.attention_maps import maps as look
     from sisr.evaluation import inference
     from sisr.report.figures import check_endings, save_as, style
-    from sisr.results import labels
+    from sisr.report.tables.view import training_banner
     from sisr.utils.errors import UsageError
 
     if any(not k > 0 for k in args.k):
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     lines = layout.over_k(maps) if args.over else layout.by_slot(maps)
     note = " ".join([layout.note(image, at, maps), *skipped])
     with style.settings():
-        drawn = figure.draw(image.shown, at, lines, image.name, *labels.trained([n.run for n in networks]), note)
+        drawn = figure.draw(image.shown, at, lines, image.name, *training_banner([n.run for n in networks]), note)
     files = save_as(drawn, args.output or [Path(f"{image.name}_attention.png")])
     if args.raw:
         files.append(raw_file.write(maps, args.raw))

@@ -25,13 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--runs", nargs="+", metavar="ID", help="or runs, which are called by their attention")
     add("--reference", metavar="LABEL", help="what the others are compared with (default: enlca, or the first)")
     add("--complexity", type=Path, metavar="FILE.csv", help="cost, as python -m sisr complexity --label writes it")
-    add("--output", type=Path, metavar="DIR", help="write compare.csv, .md and .html there")
+    add("--output", type=Path, metavar="DIR", help="write compare.csv and compare.md there")
     add("--show", action="store_true", help="print the comparison that stands in the results, and where everything is")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Compare and print, or print what is there."""
-    from sisr.comparison import making
+    from sisr.comparison import select_runs, table_view
     from sisr.report import tables
     from sisr.report.tables import render
     from sisr.utils.errors import UsageError
@@ -39,25 +39,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.show:
         if args.method or args.runs or args.output:
             raise UsageError("--show prints the comparison that is there; leave --method, --runs and --output out.")
-        table = tables.read(tables.COMPARISON, args.results)
+        table = tables.read(table_view.NAME, args.results)
     else:
         if not (args.method or args.runs):
             raise UsageError("name at least two methods by --method LABEL=RUN, or their --runs; or give --show.")
-        table = making.table(args.results, args.method, args.runs, args.reference, args.complexity)
+        table = select_runs.compare_runs(args.results, args.method, args.runs, args.reference, args.complexity)
     paths = _made(args.results) if args.show else []
     if args.output:
-        paths = tables.write_to(tables.COMPARISON, table, args.output)
+        paths = tables.write_view(table_view.view(table), table, args.output)
     if not args.json:
         width = shutil.get_terminal_size(fallback=(200, 50)).columns
-        print(f"{render.terminal(tables.view(tables.COMPARISON, table), width)}\n")
+        print(f"{render.terminal(table_view.view(table), width)}\n")
         print("\n".join(map(str, paths)))
     return {"cells": _plain(table), "files": list(map(str, paths))}
 
 
 def _made(results: Path) -> list[Path]:
     """Everything of the comparison that is there."""
+    from sisr.config.layout import Results
+
     found = [path for kind in ("tables", "figures", "notebooks") for path in sorted((results / kind).glob("compare*"))]
-    return [*found, *(path for path in (results / "comparison.html",) if path.is_file())]
+    return [*found, *(path for path in (Results(results).comparison_page,) if path.is_file())]
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     subjects = [measure.build(spec, args.channels, tuple(args.size), args.embedding, where) for spec in args.specs]
     rows = []
     for subject in subjects:
-        rows.append(measure.measure(subject, args.seconds))
+        rows.append(measure.measure_cost(subject, args.seconds))
         if not args.json:
             print(_line(rows[-1], heading=len(rows) == 1), flush=True)
     if args.output:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.evaluation import crops
     from sisr.report.figures import check_endings, save_as, style
     from sisr.report.figures import crops as figure
-    from sisr.results import labels
+    from sisr.report.tables.view import training_banner
     from sisr.utils.errors import UsageError
 
     if not 1 < args.scale <= 16:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if any(getattr(method, "unrounded_lr", False) for method in methods.values()):
         note += " SRMDNF gets LR that was never rounded, as its authors test it."
     with style.settings():
-        drawn = figure.draw(rows, *labels.trained(runs), note)
+        drawn = figure.draw(rows, *training_banner(runs), note)
     files = save_as(drawn, output)
 
     def number(value: float | None) -> float | str | None:

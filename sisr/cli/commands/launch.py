@@ -53,7 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Make what is missing, or show what that is."""
-    from sisr.launch.jobs import Launch, Places, order, read_preset
+    from sisr.config.layout import Results
+    from sisr.launch.jobs import Launch, order, read_preset
     from sisr.launch.launch import launch, machine
     from sisr.utils.errors import SisrError, UsageError
 
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     on = machine(config, device, args.jobs, args.threads)
     work = Launch(
         config=config,
-        places=Places(results=args.output or Path("results") / str(config.get("preset")), data=args.data),
+        results=Results(args.output or Path("results") / str(config.get("preset"))),
+        data=args.data,
         experiments=order(args.experiments, config),
         device=device,
         threads=on.threads,

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sisr.config.layout import Results
+
 HELP = "make a table and its figure from per-image rows, or show all tables that are there"
 EXAMPLE = (
     "python -m sisr tables table1 --results results/quick --runs enlcn-x4-k6-m128-s0-1f3a9c2e edsr-x4-s0-5c0ffee1\n"
@@ -45,12 +47,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _make(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr.comparison import table_view
     from sisr.report import figures, tables
     from sisr.utils.errors import UsageError
 
-    tables.check(args.name, tables.ALL)
-    if args.name == tables.COMPARISON:
+    if args.name == table_view.NAME:
         return _compare(args)
+    tables.check(args.name)
     if args.method or args.reference:
         raise UsageError(f"--method and --reference are for compare only, not for {args.name}.")
     if args.complexity and args.name != "table4":
@@ -66,29 +69,34 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
 
 def _compare(args: argparse.Namespace) -> dict[str, Any]:
     """The comparison; its figures are drawn by the verb comparison-figures."""
-    from sisr.comparison import making
+    from sisr.comparison import select_runs, table_view
     from sisr.report import tables
 
-    costs = args.complexity or args.results / "comparison" / "cost.csv"
-    table = making.table(args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None)
-    paths = tables.write(args.name, table, args.results)
+    costs = args.complexity or Results(args.results).cost
+    table = select_runs.compare_runs(
+        args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None
+    )
+    paths = tables.write_view(table_view.view(table), table, Results(args.results).tables)
     if not args.json:
         print("\n".join(map(str, paths)))
     return {"table": args.name, "cells": len(table), "files": list(map(str, paths))}
 
 
 def _show(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr.comparison import table_view
     from sisr.report import tables
     from sisr.report.tables import render
     from sisr.utils.errors import SisrError
 
-    names = [name for name in tables.ALL if (args.results / "tables" / f"{name}.csv").is_file()]
+    names = [name for name in (*tables.NAMES, table_view.NAME) if Results(args.results).table(name).is_file()]
     if not names:
         raise SisrError(f"there are no tables in {args.results}/tables; make one with python -m sisr tables table1.")
     if not args.json:
         width = shutil.get_terminal_size(fallback=(200, 50)).columns
         for name in names:
-            print(f"{render.terminal(tables.view(name, tables.read(name, args.results)), width)}\n")
+            table = tables.read(name, args.results)
+            view = table_view.view(table) if name == table_view.NAME else tables.view(name, table)
+            print(f"{render.terminal(view, width)}\n")
     files = {
         kind: [str(path) for path in sorted((args.results / kind).glob("*")) if path.is_file() and path.name[0] != "."]
         for kind in ("tables", "figures", "notebooks")

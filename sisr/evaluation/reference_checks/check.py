@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sisr.results.published import FOLDER
+from sisr.config.layout import PUBLISHED
 from sisr.utils.errors import SisrError
 
 
@@ -41,7 +41,7 @@ class Check:
 @cache
 def figures(group: str) -> list[dict[str, str]]:
     """Published values of one group as printed: what, set, scale, quantity, value, bound, source."""
-    path = FOLDER / "checks.csv"
+    path = PUBLISHED / "checks.csv"
     if not path.is_file():
         raise SisrError(f"{path} does not exist; run from a complete checkout.")
     table = pd.read_csv(path, dtype=str)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.layout import Results
 from sisr.report.tables import check
 from sisr.utils.errors import UsageError
 from sisr.utils.files import atomic_write
@@ -31,7 +32,7 @@ def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
 
 def save(figure: Any, name: str, results: Path) -> list[Path]:
     """Write a figure as `figures/<name>.png` and `.svg` into a results folder, and close it."""
-    return save_as(figure, [results / "figures" / f"{name}.{ending}" for ending in ("png", "svg")])
+    return save_as(figure, [Results(results).figure(name, ending) for ending in ("png", "svg")])
 
 
 def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:

@@ -1,7 +1,6 @@
 """Crops of an image for several methods side by side, as in the paper's Figure 5."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isinf
 
 import matplotlib.pyplot as plt
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from sisr.evaluation.crops import Panel, Row
 from sisr.report.figures import style
 
 CELL = 1.2
@@ -19,35 +19,6 @@ GAP, TEXT, TITLE, MARGIN = 0.07, 0.47, 0.24, 0.1
 MOST = 6
 """Maximum number of crops in a row; more are split into two rows."""
 FRAME = "#e3000f"
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One crop and its metrics; None is not shown."""
-
-    label: str
-    pixels: NDArray[np.uint8]
-    """(h, w) or (h, w, 3)"""
-    psnr: float | None = None
-    ssim: float | None = None
-    """Of the whole image."""
-    crop_psnr: float | None = None
-    crop_ssim: float | None = None
-    """Of the crop alone."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One image with a box around the crop, and the crop for every method."""
-
-    image: str
-    whole: NDArray[np.uint8]
-    """HR, (H, W) or (H, W, 3)"""
-    box: tuple[int, int, int, int]
-    """x, y of the top-left corner, width, height; in pixels of HR"""
-    panels: list[Panel]
-    caption: str = ""
-    """A second line above the row, for example the reason for the selection."""
 
 
 def draw(rows: Sequence[Row], said: str = "", comparable: bool = True, note: str = "") -> Figure:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sisr.comparison import table_view
+from sisr.config.layout import Results
 from sisr.report.tables import k_sweep, render, table1, table2, table4
 from sisr.report.tables.view import View
 from sisr.results import cells, runs
@@ -14,9 +14,6 @@ from sisr.utils.files import atomic_write
 
 NAMES = ("table1", "table2", "table4", "k_sweep")
 """The paper's tables."""
-COMPARISON = "compare"
-"""The comparison of mechanisms; it is made of labelled runs, by `sisr.comparison.table.build`."""
-ALL = (*NAMES, COMPARISON)
 _MODULES = {"table1": table1, "table2": table2, "k_sweep": k_sweep}
 
 
@@ -30,42 +27,42 @@ def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity
     check(name)
     found = runs.load(results, ids, weights=name == "table1")
     if name == "table4":
-        return table4.build(found, results.name, complexity or results / "complexity" / "table4.csv")
+        return table4.build(found, results.name, complexity or Results(results).complexity())
     return _MODULES[name].build(found, results.name)
 
 
 def view(name: str, table: pd.DataFrame) -> View:
     """A tidy table as people read it."""
-    check(name, ALL)
-    if name == COMPARISON:
-        return table_view.view(table)
+    check(name)
     return table4.view(table) if name == "table4" else _MODULES[name].view(table)
 
 
 def read(name: str, results: Path) -> pd.DataFrame:
     """The tidy table that stands in a results folder."""
-    check(name, ALL)
-    return cells.read(results / "tables" / f"{name}.csv")
+    return cells.read(Results(results).table(name))
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
     """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that it stands for all three."""
-    return write_to(name, table, results / "tables")
+    shown, path = view(name, table), Results(results).table(name, "html")
+    _write(path, render.page(shown))
+    return [*write_view(shown, table, path.parent), path]
 
 
-def write_to(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write `<name>.{csv,md,html}` into a folder; the tidy CSV comes last."""
-    shown = view(name, table)
-    paths = []
-    for ending, content in (("md", render.markdown(shown)), ("html", render.page(shown))):
-        with atomic_write(folder / f"{name}.{ending}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
-        paths.append(folder / f"{name}.{ending}")
-    cells.write(table, folder / f"{name}.csv")
-    return [folder / f"{name}.csv", *paths]
+def write_view(shown: View, table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write `<name>.{csv,md}` into a folder; the tidy CSV comes last."""
+    csv, markdown = (folder / f"{shown.name}.{ending}" for ending in ("csv", "md"))
+    _write(markdown, render.markdown(shown))
+    cells.write(table, csv)
+    return [csv, markdown]
 
 
-def check(name: str, known: Sequence[str] = NAMES) -> None:
-    """Raise UsageError for a table that there is none of."""
-    if name not in known:
-        raise UsageError(f"there is no table {name!r}; there are {', '.join(known)}.")
+def _write(path: Path, content: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def check(name: str) -> None:
+    """Raise UsageError for a table that the paper has not."""
+    if name not in NAMES:
+        raise UsageError(f"there is no table {name!r}; there are {', '.join(NAMES)}.")

@@ -1,0 +1,17 @@
+"""Ids of committed and finished runs stay what they are: those of the three presets, as version 0.1 made them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sisr.config.presets import plan
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "run_ids.yaml"
+
+
+@pytest.mark.parametrize("preset", ["quick", "mini", "paper"])
+def test_run_ids_of_a_preset_do_not_change(root: Path, preset: str) -> None:
+    expected = yaml.safe_load(FIXTURE.read_text())[preset]
+    planned = plan(yaml.safe_load((root / "config" / f"{preset}.yaml").read_text()), root)
+    assert {name: [run.id for run in runs] for name, runs in planned.experiments.items()} == expected
