@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the repository in which a comparison has come as far as its table."""
     folder = checkouts.copy(tmp_path_factory.mktemp("comparison"))
     (folder / "mine.py").write_text(OWN)
-    told = snakemake(folder, "--cores", "2", str(RESULTS / "tables/compare.html"), *TINY, BOTH)
+    told = snakemake(folder, "--cores", "2", str(RESULTS / "tables/compare.csv"), *TINY, BOTH)
     assert told.returncode == 0, told.stdout + told.stderr
     yield folder
     shutil.rmtree(folder)

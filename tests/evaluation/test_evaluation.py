@@ -209,7 +209,7 @@ def test_several_sets_in_one_call(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert first["psnr"] == second["psnr"]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.csv")) == ["other_x4.csv", "photographs-test_x4.csv"]
     assert call("bicubic", "--data", sets[0], sets[0], "--scale", 4, "--output-dir", tmp_path) == 2
-    assert "two of the sets are called photographs-test" in capsys.readouterr().err
+    assert "two sets are called photographs-test" in capsys.readouterr().err
 
 
 def test_json_of_the_hr_control_is_valid(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -151,7 +151,7 @@ def test_a_backbone_is_trained_before_the_runs_that_continue_from_it(tmp_path: P
     config = read_preset(ROOT / "config" / "laptop.yaml", [], 0.1)
     assert config["training"]["steps"] == 200
     assert config["backbone"]["training"]["steps"] == 700
-    work = Launch(config=config, places=Places(results=tmp_path), experiments=("table2",))
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",))
     jobs = {one.name: one for one in work.jobs() if one.kind == "train"}
     [backbone] = work.plan.backbones
     assert next(iter(jobs)) == f"train {backbone.id}"
