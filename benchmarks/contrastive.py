@@ -1,28 +1,28 @@
-"""Speed and memory of the contrastive loss, and of a whole training step of ENLCA with it, in one run on this machine.
+"""Speed and memory of the contrastive loss and of a training step of ENLCA with it, compared in one run.
 
     python -m benchmarks.contrastive --quick                       # a minute
     python -m benchmarks.contrastive --output results/benchmarks   # up to 9,216 tokens, batch of 16
 
-Compared, forward and backward: the loss as it is here, and written out (exp of all N x N products, full sort), with 64
-channels, k = 6, the first 2 % against ranks 8 to 10 %. Ratios of medians are what to compare: both take turns.
+Forward and backward of `contrastive_loss` and of its reference implementation (exp of all N x N products, full sort),
+with 64 channels, k = 6, the first 2 % against ranks 8 to 10 %. Both are timed in turn: compare ratios of medians.
 """
 
-import argparse
 import math
 from collections.abc import Callable
-from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.measuring import Call, exponent, machine, median, peak_megabytes, plot, seconds, write_csv
+from benchmarks.common import arguments, compare, machine, report
 from models import attention
 from models.attention.contrastive import contrastive_loss, reference_loss
+from sisr.cost.timing import Call
 
 NEAR, FAR = (0, 0.02), (0.08, 0.10)
 SIZES = (576, 1024, 2304, 4096, 9216)
-WRITTEN_OUT, OURS = "written out", "contrastive_loss"
+REFERENCE, OURS = "reference", "contrastive_loss"
 
 
 def loss_calls(batch: int, tokens: int, device: torch.device) -> dict[str, Call]:
@@ -33,7 +33,7 @@ def loss_calls(batch: int, tokens: int, device: torch.device) -> dict[str, Call]
     def step(loss: Callable[..., Tensor]) -> Call:
         return lambda: torch.autograd.grad(loss(query, key, NEAR, FAR), (query, key))
 
-    return {WRITTEN_OUT: step(reference_loss), OURS: step(contrastive_loss)}
+    return {REFERENCE: step(reference_loss), OURS: step(contrastive_loss)}
 
 
 def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]:
@@ -43,7 +43,7 @@ def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]
     x = torch.randn(batch, 64, side, side, device=device, requires_grad=True)
     leaves = [x, *module.parameters()]
 
-    def written_out() -> tuple[Tensor, ...]:
+    def reference() -> tuple[Tensor, ...]:
         query, key, value = module.embed(x)
         out = module.reference(query, key, value, (side, side)).transpose(1, 2).reshape(x.shape)
         return torch.autograd.grad((x + 0.1 * out).mean() + reference_loss(query, key, NEAR, FAR), leaves)
@@ -52,59 +52,24 @@ def module_calls(batch: int, side: int, device: torch.device) -> dict[str, Call]
         module.auxiliary_loss_enabled = True
         return torch.autograd.grad(module(x).mean() + module.last_auxiliary_loss, leaves)
 
-    return {WRITTEN_OUT: written_out, OURS: ours}
-
-
-def compare(
-    title: str, methods: dict[str, Call], device: torch.device, repeats: int
-) -> dict[str, tuple[float, float, float]]:
-    """Print one comparison; for each method median and fastest seconds and megabytes."""
-    times = seconds(methods, device, repeats)
-    result = {name: (median(t), min(t), peak_megabytes(methods[name], device)) for name, t in times.items()}
-    print(f"\n{title}: median (fastest) ms, peak MB")
-    for name, (middle, fastest, memory) in result.items():
-        print(f"  {name:18s} {middle * 1e3:9.1f} ({fastest * 1e3:9.1f}) {memory:8.1f}")
-    old, new = result[WRITTEN_OUT], result[OURS]
-    print(f"  {old[0] / new[0]:.1f} times faster (fastest: {old[1] / new[1]:.1f}), {new[2] / old[2]:.3f} of the memory")
-    return result
+    return {REFERENCE: reference, OURS: ours}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, repeats=7)
     parser.add_argument("--quick", action="store_true", help="up to 2,304 tokens, batch of 2")
     parser.add_argument("--batch", type=int, help="images in the training step and at 48 x 48 (default 16, quick 2)")
-    parser.add_argument("--output", type=Path, help="folder for contrastive.csv and contrastive.png")
-    parser.add_argument("--repeats", type=int, default=7, help="most rounds a size (default 7)")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--threads", type=int, help="CPU threads; 1 gives steady times on a machine that others use")
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-
-    batch = args.batch or (2 if args.quick else 16)
-    header = machine(args.device)
+    batch, device = args.batch or (2 if args.quick else 16), args.device
+    header = machine(device, args.threads)
     print(header)
-    rows: list[dict[str, object]] = []
+    parts = []
     for tokens in SIZES[:3] if args.quick else SIZES:
-        result = compare(f"loss, {tokens:,} tokens", loss_calls(1, tokens, args.device), args.device, args.repeats)
-        rows += [
-            {"method": name, "tokens": tokens, "milliseconds": middle * 1e3, "megabytes": memory, "device": header}
-            for name, (middle, _, memory) in result.items()
-        ]
-    compare(f"loss, batch of {batch}, 2,304 tokens", loss_calls(batch, 2304, args.device), args.device, args.repeats)
-    compare(f"ENLCA with its loss, {batch}x64x48x48", module_calls(batch, 48, args.device), args.device, args.repeats)
-    if args.output:
-        fits = {
-            name: exponent(
-                [int(str(r["tokens"])) for r in rows if r["method"] == name],
-                [float(str(r["milliseconds"])) for r in rows if r["method"] == name],
-                above=1024,
-            )
-            for name in (WRITTEN_OUT, OURS)
-        }
-        write_csv(args.output / "contrastive.csv", rows)
-        plot(args.output / "contrastive.png", rows, header, fits)
-        print(f"written: {args.output / 'contrastive.csv'}, {args.output / 'contrastive.png'}")
+        measured = compare(f"loss, {tokens:,} tokens", loss_calls(1, tokens, device), device, args.repeats)
+        parts.append(measured.assign(tokens=tokens, device=header))
+    compare(f"loss, batch of {batch}, 2,304 tokens", loss_calls(batch, 2304, device), device, args.repeats)
+    compare(f"ENLCA with its loss, {batch}x64x48x48", module_calls(batch, 48, device), device, args.repeats)
+    report("contrastive", pd.concat(parts), args.output, above=1024)
 
 
 if __name__ == "__main__":

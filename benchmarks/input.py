@@ -1,36 +1,38 @@
-"""Training patches a second: this suite's sampler against decoding PNG files, in one run on this machine.
+"""Training patches a second: the patch sampler compared with decoding PNG files, in one run.
 
-    python -m benchmarks.input                                        # photographs that come with scikit-image
+    python -m benchmarks.input                                        # photographs included in scikit-image
     python -m benchmarks.input --images FOLDER --output results/benchmarks
 
-A pair is an LR patch of 48 x 48 and its HR patch of 192 x 192 (x4), turned and mirrored at random, in batches of 16 as
-uint8 tensors. Compared are
+A pair is an LR patch of 48 x 48 and its HR patch of 192 x 192 (x4), rotated and mirrored at random, in batches of 16 as
+uint8 tensors. The methods are
 
   sampler                       sisr.data.patches.PatchSampler, from a prepared store
-  PNG, one process              the ordinary data set: open the HR and the LR file, decode, cut, turn
+  PNG, one process              the common data set: open the HR and the LR file, decode, crop, rotate
   PNG, DataLoader               the same in as many worker processes as there are cores
-  PNG cut beforehand, DataLoader   from files of 480 x 480 pixels, the usual remedy (BasicSR's extract_subimages)
+  PNG cut beforehand, DataLoader   from files of 480 x 480 pixels, as by BasicSR's extract_subimages
 
-The images have the size of DIV2K's, 2040 x 1404: photographs are laid side by side until they fill it, so that their
-grain stays that of photographs; those that come with scikit-image are enlarged. All files are in the page cache. The
-methods take turns; ratios of medians are what to compare.
+The images have the size of DIV2K's, 2040 x 1404: photographs are placed side by side, so that the noise of photographs
+is preserved; those included in scikit-image are resized. All files are in the page cache. Methods are timed in turn:
+compare ratios of medians.
 """
 
 import argparse
-import json
 import os
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.measuring import Call, machine, median, seconds, write_csv
+from benchmarks.common import machine, save, save_json
+from sisr.cost.timing import Call, take_turns
 from sisr.data.image_files import list_images, read_image
 from sisr.data.imresize import imresize
 from sisr.data.patches import PatchSampler
@@ -38,12 +40,12 @@ from sisr.data.store import PairedStore, write
 
 HEIGHT, WIDTH, SCALE = 1404, 2040, 4
 PIECE = 480
-AIM = 20
+TARGET = 20
 SAMPLER, ONE, WORKERS, PIECES = "sampler", "PNG, one process", "PNG, DataLoader", "PNG cut beforehand, DataLoader"
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
-    """The ordinary data set of super-resolution code, written out: every sample opens and decodes two files."""
+    """The common data set of super-resolution code: every sample opens and decodes two files."""
 
     def __init__(self, folder: Path, patch: int, samples: int) -> None:
         self.hr = sorted((folder / "HR").glob("*.png"))
@@ -69,7 +71,7 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
 
 
 def photographs(folder: Path | None) -> Iterator[NDArray[np.uint8]]:
-    """Colour photographs: those of a folder, or those that come with scikit-image, enlarged to 2040 x 1404."""
+    """Colour photographs: those of a folder, or those included in scikit-image, resized to 2040 x 1404."""
     if folder is not None:
         images = (read_image(path) for path in list_images(folder))
         yield from (image for image in images if image.ndim == 3)
@@ -82,7 +84,7 @@ def photographs(folder: Path | None) -> Iterator[NDArray[np.uint8]]:
 
 
 def mosaics(images: Iterator[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:
-    """Images of 2040 x 1404, each filled row by row with photographs that are not resized; larger ones are cut."""
+    """Images of 2040 x 1404, each filled row by row with photographs at their size; larger ones are cropped."""
     for _ in range(count):
         canvas = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         top = 0
@@ -123,7 +125,7 @@ def lay_out(images: list[NDArray[np.uint8]], folder: Path) -> None:
 
 
 def through(loader: DataLoader[tuple[Tensor, Tensor]]) -> Call:
-    """One pass over a data set; its worker processes stay from pass to pass."""
+    """One pass over a data set; worker processes are kept between passes."""
 
     def call() -> None:
         for _ in loader:
@@ -133,7 +135,7 @@ def through(loader: DataLoader[tuple[Tensor, Tensor]]) -> Call:
 
 
 def calls(folder: Path, patch: int, batch: int, batches: int, workers: int) -> dict[str, tuple[int, Call]]:
-    """For each method: how many batches a call takes, and the call."""
+    """For each method: the number of batches of a call, and the call."""
     sampler = PatchSampler([PairedStore(folder / "store", SCALE)], patch=patch, batch=batch, seed=0)
 
     def sample(steps: int) -> Callable[[], None]:
@@ -158,64 +160,60 @@ def calls(folder: Path, patch: int, batch: int, batches: int, workers: int) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, help="folder of photographs (default: those of scikit-image, enlarged)")
-    parser.add_argument("--count", type=int, default=8, help="most images of 2040 x 1404 to make (default 8)")
+    parser.add_argument("--images", type=Path, help="folder of photographs (default: those of scikit-image, resized)")
+    parser.add_argument("--count", type=int, default=8, help="maximum number of images of 2040 x 1404 (default 8)")
     parser.add_argument("--patch", type=int, default=48, help="side of the LR patch (default 48)")
     parser.add_argument("--batch", type=int, default=16, help="pairs a batch (default 16)")
     parser.add_argument("--batches", type=int, default=8, help="batches of a DataLoader pass (default 8)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="worker processes (default: all cores)")
-    parser.add_argument("--repeats", type=int, default=7, help="most rounds (default 7)")
+    parser.add_argument("--repeats", type=int, default=7, help="maximum number of rounds (default 7)")
     parser.add_argument("--output", type=Path, help="folder for input.csv and input.json")
     args = parser.parse_args()
 
-    torch.set_num_threads(1)  # the sampler's work is single copies
-    header = machine(torch.device("cpu"))
+    header = machine(torch.device("cpu"), threads=1)  # the sampler's work is single copies
     print(header)
     with tempfile.TemporaryDirectory(prefix="sisr-input-") as name:
         folder = Path(name)
         images = list(mosaics(photographs(args.images), args.count))
         if not images:
-            parser.error(f"{args.images} holds too few colour photographs to fill one image of {WIDTH} x {HEIGHT}.")
+            parser.error(f"{args.images} contains too few colour photographs to fill one image of {WIDTH} x {HEIGHT}.")
         lay_out(images, folder)
         methods = calls(folder, args.patch, args.batch, args.batches, args.workers)
-        times = seconds({name: call for name, (_, call) in methods.items()}, torch.device("cpu"), args.repeats, 60)
-    rows = []
-    for name, (steps, _) in methods.items():
-        pairs = steps * args.batch
-        rows.append(
-            {
-                "method": name,
-                "images": len(images),
-                "pairs_per_second": pairs / median(times[name]),
-                "slowest": pairs / max(times[name]),
-                "fastest": pairs / min(times[name]),
-                "processes": args.workers if name in (WORKERS, PIECES) else 1,
-                "rounds": len(times[name]),
-                "photographs": "scikit-image, enlarged" if args.images is None else "from a folder, side by side",
-                "device": header,
-            }
-        )
+        passes = {name: call for name, (_, call) in methods.items()}
+        times = take_turns(passes, torch.device("cpu"), rounds=args.repeats, seconds=60)
+    rates = {name: [steps * args.batch / value for value in times[name]] for name, (steps, _) in methods.items()}
+    rows = pd.DataFrame(
+        {
+            "method": name,
+            "images": len(images),
+            "pairs_per_second": statistics.median(rate),
+            "slowest": min(rate),
+            "fastest": max(rate),
+            "processes": args.workers if name in (WORKERS, PIECES) else 1,
+            "rounds": len(rate),
+            "photographs": "scikit-image, enlarged" if args.images is None else "from a folder, side by side",
+            "device": header,
+        }
+        for name, rate in rates.items()
+    )
     report(rows, args.output)
 
 
-def report(rows: list[dict[str, object]], output: Path | None) -> None:
-    """Print the rates and what the sampler is against each other way; write CSV and JSON."""
-    rate = {str(row["method"]): float(str(row["pairs_per_second"])) for row in rows}
-    print(f"\n{rows[0]['images']} images of {WIDTH} x {HEIGHT}: pairs a second, median (slowest to fastest round)")
-    for row in rows:
+def report(rows: pd.DataFrame, output: Path | None) -> None:
+    """Print the rates and the speed-up of the sampler; write CSV and JSON."""
+    print(f"\n{rows['images'][0]} images of {WIDTH} x {HEIGHT}: pairs a second, median (slowest to fastest round)")
+    for _, row in rows.iterrows():
         print(f"  {row['method']:32s} {row['pairs_per_second']:10.1f} ({row['slowest']:.1f} to {row['fastest']:.1f})")
+    rate = dict(zip(rows["method"], rows["pairs_per_second"], strict=True))
     ratios = {name: rate[SAMPLER] / rate[name] for name in rate if name != SAMPLER}
     for name, ratio in ratios.items():
-        print(f"the sampler makes {ratio:.1f} times the pairs of: {name}")
-    reached = ratios[WORKERS] >= AIM
-    print(f"aim: at least {AIM} times the DataLoader on whole files: {'reached' if reached else 'NOT reached'}")
+        print(f"the sampler is {ratio:.1f} times as fast as: {name}")
+    reached = bool(ratios[WORKERS] >= TARGET)
+    print(f"target: at least {TARGET} times the DataLoader on whole files: {'reached' if reached else 'NOT reached'}")
     if output:
-        write_csv(output / "input.csv", rows)
-        text = json.dumps({"rows": rows, "ratios": ratios, "aim": AIM, "reached": reached}, indent=2)
-        temporary = output / ".input.json.part"
-        temporary.write_text(text + "\n")
-        temporary.replace(output / "input.json")
-        print(f"written: {output / 'input.csv'}, {output / 'input.json'}")
+        save(rows, output / "input.csv")
+        content = {"rows": rows.to_dict("records"), "ratios": ratios, "aim": TARGET, "reached": reached}
+        save_json(content, output / "input.json")
 
 
 if __name__ == "__main__":

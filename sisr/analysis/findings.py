@@ -201,7 +201,7 @@ def _share(part: pd.DataFrame, column: str, interval: bool = True) -> str:
     found = mean(part, column)
     digits = 0 if found.value >= 0.1 else 1
     told = f"{100 * found.value:.{digits}f} %"
-    if interval and found.method != "none":
+    if interval and found.covers:
         told += f" [{100 * found.low:.{digits}f}, {100 * found.high:.{digits}f}]"
     return told
 

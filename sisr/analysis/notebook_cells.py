@@ -4,14 +4,15 @@ from html import escape
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import HTML, Image, Markdown
 
 from sisr.analysis import rows
 from sisr.analysis.findings import describe_analysis as sentences
 from sisr.analysis.summary import labels, mean, select
-from sisr.report.notebook_cells import Html, Markdown, Png
+from sisr.config.layout import Results
+from sisr.report.notebook_cells import bullets, html_table, image
 from sisr.report.tables.view import banner
 from sisr.results.cells import span, text
-from sisr.utils.errors import SisrError
 
 NAME = "what_enla_computes"
 
@@ -31,20 +32,17 @@ def what_was_run(results: str) -> Markdown:
     )
 
 
-def figure(results: str) -> Png:
+def figure(results: str) -> Image:
     """The figure."""
-    path = Path(results) / "figures" / f"{NAME}.png"
-    if not path.is_file():
-        raise SisrError(f"there is no {path}; run python -m sisr analyse --results {results} first.")
-    return Png(path.read_bytes())
+    return image(Results(Path(results)).figure(NAME), f"analyse --results {results}")
 
 
 def findings(results: str) -> Markdown:
     """What the tables show, as sentences."""
-    return Markdown("\n".join(f"- {sentence}" for sentence in sentences(_tables(results))))
+    return bullets(sentences(_tables(results)))
 
 
-def errors(results: str) -> Html:
+def errors(results: str) -> HTML:
     """Distance from exact attention of everything at its own k and m, and of random features at every k."""
     tables = _tables(results)
     error, whole = tables["error"], tables["attended"]
@@ -65,10 +63,10 @@ def errors(results: str) -> Html:
             ]
         )
     heads = ["features", "ENLA, % of |Y*|", "mean pooling, %", "ENLA / mean pooling", "correlation across queries"]
-    return _table(heads, lines)
+    return html_table(heads, lines, wrap=False)
 
 
-def attended(results: str) -> Html:
+def attended(results: str) -> HTML:
     """Where exact attention and ENLA put their weight."""
     table = _tables(results)["attended"]
     lines = []
@@ -97,10 +95,10 @@ def attended(results: str) -> Html:
         "work",
         "kinds of queries", "8 features alone, % off", "contrastive gap",
     ]  # fmt: skip
-    return _table(heads, lines)
+    return html_table(heads, lines, wrap=False)
 
 
-def provenance(results: str) -> Html:
+def provenance(results: str) -> HTML:
     """Runs, commits, weights, hardware, and the files that hold every figure."""
     trained = select(_tables(results)["attended"], source="trained").drop_duplicates("run")
     heads = ["label", "run", "git_commit", "weights_sha256", "hardware", "torch"]
@@ -108,8 +106,8 @@ def provenance(results: str) -> Html:
         [cell[head][:12] if "sha" in head else str(cell[head]) for head in heads] for _, cell in trained.iterrows()
     ]
     folder = escape(f"{results}/analysis")
-    return Html(
-        _table([head.replace("_", " ") for head in heads], lines).content
+    return HTML(
+        html_table([head.replace("_", " ") for head in heads], lines, wrap=False).data
         + f"<p>Every figure, one row a measurement: <code>{folder}/kernel.csv</code>, <code>{folder}/error.csv</code>, "
         f"<code>{folder}/attended.csv</code>, made by <code>python -m sisr analyse</code>; what their columns mean "
         "stands in "
@@ -118,20 +116,10 @@ def provenance(results: str) -> Html:
 
 
 def _tables(results: str) -> dict[str, pd.DataFrame]:
-    return {name: rows.read(name, Path(results) / "analysis") for name in rows.TABLES}
+    return {name: rows.read(name, Results(Path(results)).analysis) for name in rows.TABLES}
 
 
 def _percent(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
     digits = 0 if value >= 0.1 else 1
     interval = span(100 * low, 100 * high, digits)
     return text(100 * value, digits) + (f" {interval}" if interval else "")
-
-
-def _table(heads: list[str], lines: list[list[str]]) -> Html:
-    cell = '<td style="white-space:nowrap">{}</td>'
-    body = "".join("<tr>" + "".join(cell.format(escape(word)) for word in line) + "</tr>" for line in lines)
-    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
-    return Html(
-        '<div style="overflow-x:auto"><table style="font-size:.8rem;text-align:left">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )

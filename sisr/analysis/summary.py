@@ -2,21 +2,19 @@
 
 import pandas as pd
 
-from sisr.results import statistics
-from sisr.results.statistics import Interval
-
-RESAMPLES = 1999
+from sisr.results import significance
+from sisr.results.significance import Estimate
 
 
-def mean(part: pd.DataFrame, column: str) -> Interval:
-    """Mean of a column with its 95 % bootstrap interval.
+def mean(part: pd.DataFrame, column: str) -> Estimate:
+    """Mean of a column with its 95 % t interval.
 
-    Rows of one image and slot are averaged first, over runs (seeds) and projections; what is drawn anew is the images
-    and slots of trained networks, and the draws of random features.
+    Rows of one image and slot are averaged first, over runs (seeds) and projections; the sample is the images and
+    slots of trained networks, or the draws of random features.
     """
     repeated = ["image", "slot", "draw"]
     values = part.groupby(repeated, sort=True)[column].mean().to_numpy(dtype=float)
-    return statistics.mean(values, resamples=RESAMPLES)
+    return significance.mean(values)
 
 
 def labels(attended: pd.DataFrame) -> list[str]:

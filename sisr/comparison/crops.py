@@ -26,7 +26,7 @@ from sisr.evaluation.crops import SIZE, Chosen, Place, best_window, collect
 from sisr.evaluation.metrics import luminance
 from sisr.evaluation.upscalers import Bicubic, Method, Network
 from sisr.results.cells import text
-from sisr.results.runs import Run, image_rows, load
+from sisr.results.runs import Run, load
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, read_run_json
 
@@ -96,7 +96,7 @@ def pick(comparison: Comparison, runs: dict[str, Run], count: int = IMAGES) -> l
     """The images in which a mechanism differs most from the reference, most first."""
     found = []
     for dataset in comparison.datasets:
-        psnr = {label: image_rows(run.files[dataset]).set_index("image")["psnr"] for label, run in runs.items()}
+        psnr = {label: run.rows[dataset]["psnr"] for label, run in runs.items()}
         gains = pd.DataFrame({label: psnr[label] - psnr[comparison.reference] for label in comparison.others})
         for image, row in gains.replace([np.inf, -np.inf], np.nan).dropna(how="all").iterrows():
             label = str(row.abs().idxmax())

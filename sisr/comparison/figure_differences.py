@@ -5,13 +5,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sisr.comparison.result import Comparison
-from sisr.comparison.sentences import p_value, verdict
+from sisr.comparison.sentences import p_value, significant, verdict
 from sisr.report.figures import style
-from sisr.results.cells import text
+from sisr.report.tables.view import interval
+from sisr.results.cells import number, text
 from sisr.utils.errors import SisrError
 
 _PANELS = (("psnr", "PSNR", "dB", 3), ("ssim", "SSIM", "", 5))
-_COLOURS = {"better": "#00704f", "worse": "#b04a00"}
+_COLOURS = {"better": "#00704f", "worse": "#b04a00"}  # by the first word of the verdict
 
 
 def draw(comparison: Comparison) -> Figure:
@@ -32,8 +33,8 @@ def draw(comparison: Comparison) -> Figure:
     style.stamp(
         figure,
         comparison.table,
-        "Points: mean over images; lines: 95 % bootstrap interval, paired by image. Filled: told apart from the "
-        "reference by the corrected test; hollow: not told apart.",
+        f"Points: mean difference on the same images; lines: {interval(comparison.table)}. Filled: "
+        "better or worse than the reference after correction; hollow: equivalent or inconclusive.",
     )
     return figure
 
@@ -59,21 +60,22 @@ def _panel(axes: Axes, comparison: Comparison, lines: list[tuple[str, str]], qua
         found = comparison.measured(label, f"{quantity}_difference", dataset)
         if found is None:
             continue
-        told, _ = verdict(comparison, label, dataset, quantity)
+        word = verdict(comparison, label, dataset, quantity)
+        shade = _COLOURS.get(word.split()[0] if word else "", style.GREY)
         colour, marker = look[label]
         axes.errorbar(
             found.value, y, xerr=found.bars, fmt=marker, color=colour, markersize=6.5, capsize=3, elinewidth=1.5,
-            markerfacecolor=colour if told in _COLOURS else "white", markeredgewidth=1.4, zorder=3,
+            markerfacecolor=colour if significant(word) else "white", markeredgewidth=1.4, zorder=3,
         )  # fmt: skip
-        p = comparison.measured(label, f"{quantity}_p_corrected", dataset)
-        words = [told] + ([f"p {p_value(p.value)}"] if p else [])
-        for shift, aligned, word, shade in (
+        p = number(comparison.cell(label, f"{quantity}_difference", dataset)["p_corrected"])
+        words = [word] + ([f"p {p_value(p)}"] if p is not None else [])
+        for shift, aligned, written, ink in (
             (47, "right", text(found.value, digits, sign=True), style.DARK),
-            (54, "left", ", ".join(word for word in words if word), _COLOURS.get(told, style.GREY)),
+            (54, "left", ", ".join(part for part in words if part), shade),
         ):
             axes.annotate(
-                word, (1, y), (shift, 0), xycoords=("axes fraction", "data"), textcoords="offset points", ha=aligned,
-                va="center", fontsize=8.5, color=shade, fontweight="bold" if told in _COLOURS else "normal",
+                written, (1, y), (shift, 0), xycoords=("axes fraction", "data"), textcoords="offset points", ha=aligned,
+                va="center", fontsize=8.5, color=ink, fontweight="bold" if significant(word) else "normal",
                 annotation_clip=False,
             )  # fmt: skip
     axes.margins(x=0.12)

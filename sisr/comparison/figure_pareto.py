@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sisr.comparison.result import Comparison, Measured
 from sisr.report.figures import style
+from sisr.report.tables.view import interval
 from sisr.results.cells import text
 from sisr.utils.errors import SisrError
 
@@ -38,7 +39,7 @@ def draw(comparison: Comparison) -> Figure:
     style.stamp(
         figure,
         comparison.table,
-        "Vertical: mean difference over images, 95 % bootstrap interval, paired by image. Horizontal: one mechanism "
+        f"Vertical: mean difference over images, {interval(comparison.table)}. Horizontal: one mechanism "
         "alone, quartiles of repeated timings. Up and to the left is better.",
     )
     figure.canvas.draw()

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from sisr.comparison import result, sentences
-from sisr.report.notebook_cells import Markdown, Png
-from sisr.utils.errors import SisrError
+from IPython.display import HTML, Image, Markdown
+
+from sisr.comparison import result, sentences, table_view
+from sisr.config.layout import Results
+from sisr.report.notebook_cells import image
+from sisr.report.tables import render
 
 CROPS = "compare_crops"
 
@@ -21,16 +24,19 @@ def answer(results: str) -> Markdown:
     return Markdown("\n\n".join(line for line in lines if line))
 
 
-def figure(name: str, results: str) -> Png | Markdown:
-    """A figure as it stands in `figures/`: one of `sisr.comparison.result.FIGURES`.
+def table(results: str) -> HTML:
+    """The table with differences, verdicts and costs."""
+    return HTML(render.html(table_view.view(result.read(Path(results)).table)))
 
-    Raises SisrError where it was not drawn; crops, which need the test images, may be absent.
+
+def figure(name: str, results: str) -> Image | Markdown:
+    """A figure `figures/<name>.png`: one of `sisr.comparison.result.FIGURES`.
+
+    Raises SisrError if it is missing; crops need the test images and may be absent.
     """
-    path = Path(results) / "figures" / f"{name}.png"
-    if path.is_file():
-        return Png(path.read_bytes())
-    if name == CROPS:
+    path = Results(Path(results)).figure(name)
+    if name == CROPS and not path.is_file():
         return Markdown(
             f"No crops were made for this comparison (`python -m sisr compare crops --results {results} --data …`)."
         )
-    raise SisrError(f"there is no {path}; run python -m sisr compare figures --results {results} first.")
+    return image(path, f"compare figures --results {results}")

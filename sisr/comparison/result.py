@@ -55,11 +55,10 @@ class Comparison:
     @cached_property
     def reference(self) -> str:
         """The mechanism that the others are compared with."""
-        psnr = self.table[self.table["quantity"] == "psnr"]
-        for row, note in zip(psnr["row"], psnr["note"], strict=True):
-            if "reference" in str(note).split("; "):
-                return str(row)
-        raise SisrError("tables/compare.csv does not tell its reference; make it again.")
+        rows = self.table.loc[self.table["state"] == "reference", "row"]
+        if rows.empty:
+            raise SisrError("tables/compare.csv does not name its reference; make it again.")
+        return str(rows.iloc[0])
 
     @property
     def others(self) -> list[str]:
@@ -88,11 +87,6 @@ class Comparison:
     def cell(self, row: str, quantity: str, dataset: str = "") -> Any:
         """The cell with its origin (a row of the table), None where there is none."""
         return self._cells.get((row, quantity, dataset))
-
-    def text(self, row: str, quantity: str, dataset: str = "") -> str:
-        """What was measured as a text (a verdict), blank where there is none."""
-        cell = self.cell(row, quantity, dataset)
-        return "" if cell is None or cell["measured"] is None else str(cell["measured"])
 
     def measured(self, row: str, quantity: str, dataset: str = "") -> Measured | None:
         """The figure with its interval, None where there is none."""

@@ -3,11 +3,10 @@
 from collections import Counter
 
 from sisr.comparison.result import Comparison
-from sisr.results.cells import span, text
+from sisr.results.cells import number, span, text
 from sisr.results.runs import CONTROLS
-from sisr.results.significance import BETTER, SAME, UNTOLD, WORSE
+from sisr.results.significance import BETTER, EQUIVALENT, VERDICTS, WORSE
 
-VERDICTS = (BETTER, WORSE, SAME, UNTOLD)
 _SAME = 0.05
 """Costs that differ by less than this share are called about the same."""
 _COSTS = (
@@ -18,42 +17,43 @@ _COSTS = (
 )
 
 
-def verdict(comparison: Comparison, label: str, dataset: str, quantity: str = "psnr") -> tuple[str, str]:
-    """One of `VERDICTS` and its reason (mostly blank); two blanks where there is none."""
-    word, _, reason = comparison.text(label, f"{quantity}_verdict", dataset).partition(":")
-    return word.strip(), reason.strip()
+def verdict(comparison: Comparison, label: str, dataset: str, quantity: str = "psnr") -> str:
+    """The verdict on a difference to the reference; blank where there is none."""
+    cell = comparison.cell(label, f"{quantity}_difference", dataset)
+    return "" if cell is None else str(cell["verdict"])
+
+
+def significant(verdict: str) -> bool:
+    """Whether a verdict is `better` or `worse`."""
+    return verdict.startswith((BETTER, WORSE))
 
 
 def summary(comparison: Comparison, label: str) -> list[tuple[str, str]]:
-    """(verdict, words) on PSNR over all sets: `better on 2 of 3 sets`, `no difference found on 1 of 3 sets`."""
-    found = [verdict(comparison, label, dataset)[0] for dataset in comparison.datasets]
+    """(verdict, words) on PSNR over all sets: `better on 2 of 3 sets`, `inconclusive on 1 of 3 sets`."""
+    found = [verdict(comparison, label, dataset) for dataset in comparison.datasets]
     counts = Counter(word for word in found if word)
-    words = {SAME: "no difference found"}
     sets = sum(counts.values())
-    return [
-        (word, words.get(word, word) + (f" on {counts[word]} of {sets} sets" if sets > 1 else ""))
-        for word in VERDICTS
-        if word in counts
-    ]
+    order = sorted(counts, key=lambda word: (VERDICTS.index(word.split()[0]), word))
+    return [(word, word + (f" on {counts[word]} of {sets} sets" if sets > 1 else "")) for word in order]
 
 
 def sentence(comparison: Comparison, label: str, dataset: str) -> str:
-    """What the test says of PSNR on one set; blank where there is no difference measured."""
+    """The difference of PSNR on one set with its verdict; blank where there is no difference measured."""
     found = comparison.measured(label, "psnr_difference", dataset)
     if found is None:
         return ""
-    reference, (word, reason) = comparison.reference, verdict(comparison, label, dataset)
-    p = comparison.measured(label, "psnr_p_corrected", dataset)
-    images = comparison.cell(label, "psnr_difference", dataset)["images"]
+    cell, reference = comparison.cell(label, "psnr_difference", dataset), comparison.reference
+    p, word = number(cell["p_corrected"]), verdict(comparison, label, dataset)
     gain = f"{text(found.value, 3, sign=True)} dB {span(found.low, found.high, 3, sign=True)}".strip()
-    gain += f" over {int(images)} images" if images == images and images else ""
-    gain += f", corrected p {p_value(p.value)}" if p else ""
-    if word in (BETTER, WORSE):
-        return f"On {dataset}, {label} is {word} than {reference}: {gain}."
-    if word == SAME:
-        return f"On {dataset}, no difference between {label} and {reference} was found: {gain}."
-    why = f": {reason.rstrip('.')}" if reason else ""
-    return f"Whether {label} differs from {reference} on {dataset} cannot be told{why}. Measured: {gain}."
+    gain += f" over {int(cell['images'])} images"
+    gain += f", corrected p {p_value(p)}" if p is not None else ""
+    gain += f" ({cell['note']})" if cell["note"] else ""
+    if significant(word):
+        first, by, size = word.partition(" by ")
+        return f"On {dataset}, {label} is {first} than {reference}{by}{size}: {gain}."
+    if word.startswith(EQUIVALENT):
+        return f"On {dataset}, {label} and {reference} are {word}: {gain}."
+    return f"On {dataset}, the difference of {label} to {reference} is {word}: {gain}."
 
 
 def cost(comparison: Comparison, label: str) -> str:
@@ -72,7 +72,7 @@ def cost(comparison: Comparison, label: str) -> str:
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """All sentences, mechanism by mechanism, and where bicubic enlargement stands."""
+    """All sentences, mechanism by mechanism, and where bicubic upscaling stands."""
     said = []
     for label in comparison.others:
         said += [sentence(comparison, label, dataset) for dataset in comparison.datasets]
@@ -84,7 +84,7 @@ def findings(comparison: Comparison) -> list[str]:
         if own and low:
             gain = own.value - low.value
             where = "above" if gain >= 0 else "below"
-            said.append(f"On {dataset}, {comparison.reference} is {text(abs(gain), 2)} dB {where} bicubic enlargement.")
+            said.append(f"On {dataset}, {comparison.reference} is {text(abs(gain), 2)} dB {where} bicubic upscaling.")
     return [line for line in said if line]
 
 

@@ -1,15 +1,12 @@
 """The comparison: what each mechanism reaches under the same recipe, how sure that is, and what it costs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sisr.results import significance, statistics
-from sisr.results.cells import Cell, frame, measured, origin, same_images
+from sisr.results.cells import Cell, difference, frame, level
 from sisr.results.runs import CONTROLS, Run, Setting, datasets, group, same_protocol
 from sisr.utils.errors import SisrError
 
@@ -31,22 +28,6 @@ COSTS = {
 _COMPARED = (
     "attention", "attention_options", "name", "slots", "contrastive_weight", "contrastive_start", "redraw_every",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """One mechanism against the reference on one set, by one quantity."""
-
-    label: str
-    dataset: str
-    quantity: str
-    found: significance.Difference
-    bound: float
-    """The difference that is told by its size alone."""
-
-    def tested(self, p: float) -> bool:
-        """Whether the test tells the difference, with the corrected p."""
-        return self.found.trainings and p < significance.LEVEL
 
 
 def settings(methods: Mapping[str, list[Run]]) -> dict[str, Setting]:
@@ -93,11 +74,10 @@ def build(
     aside = {CONTROLS[run.control]: Setting((run,)) for run in controls if run.control}
     everything = found | aside
     same_protocol(everything.values())
-    pairs = _pairs(found, aside.get("bicubic"), reference)
     return frame(
         [
             *_levels(everything, set(aside), reference, preset),
-            *_differences(pairs, found, reference, preset),
+            *_differences(found, reference, preset),
             *(_costs(list(found), costs, preset) if costs else ()),
         ]
     )
@@ -110,86 +90,30 @@ def _levels(everything: dict[str, Setting], aside: set[str], reference: str, pre
                 known: dict[str, Any] = {
                     "table": "compare", "row": label, "kind": "control" if label in aside else "mechanism",
                     "scale": setting.first.scale, "dataset": dataset, "quantity": quantity, "unit": unit,
-                    "note": "reference" if label == reference else "",
+                    "state": "reference" if label == reference else setting.state,
                 }  # fmt: skip
                 if dataset not in setting.datasets:
-                    note = f"{label} was not evaluated on {dataset}"
-                    yield Cell(**known | {"note": "; ".join(part for part in (known["note"], note) if part)})
+                    yield Cell(**known, note=f"{label} was not evaluated on {dataset}")
                 else:
-                    yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+                    yield level(known, setting, preset)
 
 
-def _pairs(found: dict[str, Setting], bicubic: Setting | None, reference: str) -> list[_Pair]:
+def _differences(found: dict[str, Setting], reference: str, preset: str) -> Iterator[Cell]:
     base = found[reference]
-    pairs = []
     for dataset in base.datasets:
         for label, setting in found.items():
             if label == reference or dataset not in setting.datasets:
                 continue
-            same_images(setting, base, dataset)
-            for quantity in QUANTITIES:
-                values, yardstick = setting.values(dataset, quantity), base.values(dataset, quantity)
-                compared = significance.compare(values, yardstick, _seeds(setting), _seeds(base))
-                above = None
-                if bicubic is not None and dataset in bicubic.datasets:
-                    better = max(values.mean(), yardstick.mean())
-                    above = float(better - bicubic.values(dataset, quantity).mean())
-                alike = compared.same_seeds and _starts_at_bicubic(setting) and _starts_at_bicubic(base)
-                bound = significance.by_size(quantity, above, alike)
-                pairs.append(_Pair(label, dataset, quantity, compared, bound))
-    return pairs
+            for quantity, unit in QUANTITIES.items():
+                known: dict[str, Any] = {
+                    "table": "compare", "row": label, "kind": "mechanism", "scale": setting.first.scale,
+                    "dataset": dataset, "quantity": f"{quantity}_difference", "unit": unit,
+                    "recipe_differences": ", ".join(recipe_differences(setting.first, base.first)),
+                }  # fmt: skip
+                yield difference(known, setting, (reference, base), found.values(), preset, quantity)
 
 
-def _seeds(setting: Setting) -> list[int]:
-    return [run.seed for run in setting.runs]
-
-
-def _starts_at_bicubic(setting: Setting) -> bool:
-    return bool(setting.first.config.get("network", {}).get("initialisation") == "interpolation")
-
-
-def _differences(pairs: list[_Pair], found: dict[str, Setting], reference: str, preset: str) -> Iterator[Cell]:
-    corrected = significance.corrected([pair.found.p for pair in pairs])
-    tests = sum(p == p for p in corrected)
-    for pair, p in zip(pairs, corrected, strict=True):
-        setting = found[pair.label]
-        known: dict[str, Any] = {
-            "table": "compare", "row": pair.label, "kind": "mechanism", "scale": setting.first.scale,
-            "dataset": pair.dataset,
-        }  # fmt: skip
-        other = otherwise(setting.first, found[reference].first)
-        note = f"to {reference}" + (f"; trained otherwise than {reference}: {', '.join(other)}" if other else "")
-        name = {"quantity": f"{pair.quantity}_difference", "unit": QUANTITIES[pair.quantity], "note": note}
-        yield measured(known | name, setting, pair.found.interval, preset)
-        where: dict[str, Any] = {
-            **origin(setting, preset), "protocol": setting.protocol(pair.dataset),
-            "images": pair.found.interval.images, "seeds": pair.found.interval.seeds,
-        }  # fmt: skip
-        told = significance.verdict(pair.found, p, pair.bound)
-        scope = "" if pair.found.trainings else "; it says nothing of other trainings"
-        for quantity, value, why in (
-            ("p", pair.found.p, pair.found.test + (scope if pair.found.p == pair.found.p else "")),
-            ("p_corrected", p, f"Benjamini-Hochberg over the {tests} tests of this table"),
-            ("verdict", told, _why(told, pair, p)),
-        ):
-            blank = value != value
-            yield Cell(
-                **known, **where, quantity=f"{pair.quantity}_{quantity}", unit="",
-                measured=None if blank else value, note=why,
-            )  # fmt: skip
-
-
-def _why(told: str, pair: _Pair, p: float) -> str:
-    """What a verdict rests on."""
-    size = f"{pair.bound:.2g} {QUANTITIES[pair.quantity]}".strip()
-    if told.startswith(significance.UNTOLD) and isfinite(p):
-        return f"its size is told from {size}, smaller differences with several seeds"
-    if told not in (significance.BETTER, significance.WORSE):
-        return ""
-    return f"corrected p below {significance.LEVEL:g}" if pair.tested(p) else f"by its size: larger than {size}"
-
-
-def otherwise(run: Run, other: Run) -> list[str]:
+def recipe_differences(run: Run, other: Run) -> list[str]:
     """Settings of the recipe that two runs do not share; the attention and its loss are what is compared."""
     apart = []
     for part in ("network", "training", "data"):

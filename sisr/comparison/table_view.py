@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks, rule
 from sisr.results.cells import number, span, text
-from sisr.results.significance import LEVEL, UNTOLD
+from sisr.results.significance import ONE_SEED
 
 NAME = "compare"
 """Name of the table and of its files."""
@@ -32,7 +32,7 @@ def view(table: pd.DataFrame) -> View:
     cells = {(c["row"], c["dataset"], c["quantity"]): c for _, c in table.iterrows()}
     sets = [name for name in dict.fromkeys(table["dataset"]) if name]
     kinds = {kind: list(dict.fromkeys(table[table["kind"] == kind]["row"])) for kind in ("mechanism", "control")}
-    reference = next(row for (row, _, quantity), c in cells.items() if quantity == "psnr" and _is_reference(c))
+    reference = str(table.loc[table["state"] == "reference", "row"].iloc[0])
     columns: list[Column] = []
     texts: dict[str, list[Text]] = {label: [] for label in (*kinds["mechanism"], *kinds["control"])}
     for dataset in sets:
@@ -49,11 +49,7 @@ def view(table: pd.DataFrame) -> View:
             for label, shown in texts.items():
                 level = cells.get((label, dataset, quantity))
                 shown.append(_figure(level, digits, mark=ranks.get(label, "")))
-                shown.append(
-                    _difference(cells.get((label, dataset, f"{quantity}_difference")), finer, label == reference)
-                )
-                shown.append(Text(_p(cells.get((label, dataset, f"{quantity}_p_corrected")))))
-                shown.append(Text(_verdict(cells.get((label, dataset, f"{quantity}_verdict")), label == reference)))
+                shown += _difference(cells.get((label, dataset, f"{quantity}_difference")), finer, label == reference)
     for group, listed in (("one mechanism", _COSTS), ("its network", _NETWORK)):
         for heading, quantity, factor, digits in listed:
             if all(_number(cells.get((label, "", quantity))) is None for label in texts):
@@ -69,26 +65,14 @@ def view(table: pd.DataFrame) -> View:
 
 
 def _notes(table: pd.DataFrame, reference: str) -> list[str]:
-    def notes(ending: str) -> list[str]:
-        return [note for note in dict.fromkeys(table[table["quantity"].str.endswith(ending)]["note"]) if note]
-
-    tests = notes("_p")
-    told = table[table["quantity"].str.endswith("_verdict")]
-    reasons = list(dict.fromkeys(told[told["measured"].str.startswith(UNTOLD)]["measured"]))
-    found = [
-        f"Differences are to {reference}, on the same images, with 95 % bootstrap intervals over images and, where "
-        "there are several, seeds.",
-        f"Test: {'; '.join(tests) or 'none'} (docs/compare.md explains it). "
-        f"Correction: {'; '.join(notes('_p_corrected')) or 'none'} "
-        "(scipy.stats.false_discovery_control).",
-        f"Verdict: better or worse where the corrected p, over images and trainings, is below {LEVEL:g}, or where the "
-        "difference is larger than another seed makes (docs/compare.md); “no difference” means that this measurement "
-        "found none.",
-        *(f"{row}: {note}." for row, note in _by_size(told)),
-        *(f"{reason[0].upper()}{reason[1:]}." for reason in reasons),
+    differences = table[table["quantity"].str.endswith("_difference")]
+    notes = [note for note in dict.fromkeys(differences["note"]) if note and note != ONE_SEED]  # `caveats` has that one
+    found = [f"The reference is {reference}. {rule(table)}", *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+    apart = differences[differences["recipe_differences"] != ""].drop_duplicates("row")
+    found += [
+        f"{cell['row']} was trained with a different recipe than {reference}: {cell['recipe_differences']}."
+        for _, cell in apart.iterrows()
     ]
-    part = table[(table["quantity"] == "psnr_difference") & table["note"].str.contains("trained otherwise")]
-    found += list(dict.fromkeys(f"{cell['row']} was {_apart(cell['note'])}." for _, cell in part.iterrows()))
     costs = table[(table["quantity"] == "forward_seconds") & (table["measured"] != "")]
     if not costs.empty:
         first = costs.iloc[0]
@@ -98,23 +82,6 @@ def _notes(table: pd.DataFrame, reference: str) -> list[str]:
             "multiply-add, by the paper's convention where it has one (attention core only), else the core as counted."
         )
     return found + caveats(table)
-
-
-def _by_size(told: pd.DataFrame) -> list[tuple[str, str]]:
-    """Verdicts that rest on the size of a difference."""
-    found = told[told["note"].str.startswith("by its size")]
-    return [
-        (f"{cell['row']} on {cell['dataset']}, {cell['quantity'].partition('_')[0].upper()}", f"told {cell['note']}")
-        for _, cell in found.iterrows()
-    ]
-
-
-def _apart(note: str) -> str:
-    return next(part for part in note.split("; ") if part.startswith("trained otherwise"))
-
-
-def _is_reference(cell: Any) -> bool:
-    return "reference" in str(cell["note"]).split("; ")
 
 
 def _number(cell: Any) -> float | None:
@@ -130,18 +97,13 @@ def _figure(cell: Any, digits: int, factor: float = 1.0, mark: str = "") -> Text
     return Text(main, span(low, high, digits), mark)
 
 
-def _difference(cell: Any, digits: int, reference: bool) -> Text:
+def _difference(cell: Any, digits: int, reference: bool) -> list[Text]:
+    """Difference, p-value, verdict."""
     if cell is None:
-        return Text("0" if reference else "")
-    return Text(text(number(cell["measured"]), digits, True), span(cell["low"], cell["high"], digits, True))
-
-
-def _p(cell: Any) -> str:
-    value = _number(cell)
-    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _verdict(cell: Any, reference: bool) -> str:
-    if cell is None:
-        return "reference" if reference else ""
-    return str(cell["measured"]).partition(":")[0]
+        return [Text("0"), Text(), Text("reference")] if reference else [Text(), Text(), Text()]
+    p = number(cell["p_corrected"])
+    return [
+        Text(text(number(cell["measured"]), digits, True), span(cell["low"], cell["high"], digits, True)),
+        Text("" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"),
+        Text(cell["verdict"]),
+    ]

@@ -49,9 +49,10 @@ def read_preset(file: Path, changes: Sequence[str] = (), scale_steps: float = 1.
     if not scale_steps > 0:
         raise UsageError(f"--scale-steps is {scale_steps:g}; it must be above 0.")
     if scale_steps != 1:
-        for name in _SCALED:
-            if config["training"].get(name):
-                config["training"][name] = max(1, round(config["training"][name] * scale_steps))
+        for training in (config["training"], config.get("backbone", {}).get("training", {})):
+            for name in _SCALED:
+                if training.get(name):
+                    training[name] = max(1, round(training[name] * scale_steps))
         if not any(change.startswith("preset=") for change in changes):
             config["preset"] = f"{config['preset']}-{config['training']['steps']}-steps"
     return config
@@ -97,7 +98,8 @@ class Launch:
     def jobs(self) -> list[Job]:
         """All commands, in order; what two experiments share is made in the first one."""
         scales = sorted({run.network.scale for name in self.experiments for run in self.plan.experiments[name]})
-        jobs = {job.name: job for job in self._data(scales)}
+        backbones = [self._train(run) for run in self.plan.backbones if run.network.scale in scales]
+        jobs = {job.name: job for job in (*self._data(scales), *backbones)}
         for stage, name in enumerate(self.experiments):
             for job in self._experiment(name, stage):
                 jobs.setdefault(job.name, job)
@@ -173,11 +175,13 @@ class Launch:
 
     def _train(self, run: Run) -> Job:
         makes = self.results.run_files(run.id)
-        words = [*run.arguments(), "--output", makes[0].parent, "--data", self.data / "prepared"]
+        words: list[Any] = [*run.arguments(str(self.plan.start(run, self.results.runs)))]
+        words += ["--output", self.results.run(run.id), "--data", self.data / "prepared"]
         words += ["--device", self.device, "--threads", self.threads]
         if validate := self.config["data"].get("validate"):
             words += ["--validate", *validate]
-        needs = self._stores(run.train, run.network.scale)
+        backbone = tuple(f"train {one.id}" for one in self.plan.backbones if one.id == run.training.start_from)
+        needs = (*backbone, *self._stores(run.train, run.network.scale))
         key = f"{run.network.attention or run.network.name} x{run.network.scale}"
         return self._job("train", run.id, words, makes, needs=needs, key=key, steps=run.training.steps)
 

@@ -6,10 +6,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import yaml
@@ -28,14 +27,11 @@ OWNER = "SISR_LAUNCH"
 """Environment variable of all commands that a launch starts: the folder of its results."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """How the commands share this machine."""
+class Machine(NamedTuple):
+    """How the commands share this machine: how many at once, CPU threads and environment of each."""
 
     slots: int
-    """Commands at once."""
     threads: int
-    """CPU threads of each."""
     environment: dict[str, str]
 
 
@@ -89,47 +85,39 @@ def launch(
     if 60 * minutes <= grace:
         raise UsageError(f"{minutes:g} minutes are over before anything starts; --grace keeps {grace:g} seconds back.")
     end = time.monotonic() + 60 * minutes
-    results = work.results.root
-    progress = Progress(results, work.members(), on.slots, quiet=quiet, every=every)
+    results = work.results
+    environment = {**on.environment, OWNER: str(results.root.resolve())}
+    pool = Pool(work.jobs(), on.slots, environment=environment, stop_at=end - grace, kill_at=end)
+    progress = Progress(pool, results, work.members(), quiet=quiet, every=every)
     if not can_check():
         progress.say("jsonschema is not installed: the keys of the preset are not checked")
-    pool = Pool(
-        work.jobs(),
-        on.slots,
-        environment={**on.environment, OWNER: str(results.resolve())},
-        stop_at=end - grace,
-        kill_at=end,
-        tell=progress.tell,
-        watch=progress.watch,
-    )
-    progress.plan(pool, minutes)
+    progress.plan(minutes)
     if plan_only:
-        return progress.summary(pool)
+        return progress.summary()
     with _only_one(results), _signals(pool) as received:
-        with atomic_write(work.results.preset) as temporary:
+        with atomic_write(results.preset) as temporary:
             temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
         pool.run()
-        progress.save(pool)
+        progress.save()
         if received:
             raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
-    summary = progress.summary(pool)
-    progress.end(summary, notebooks=results == Path("results") / str(work.config["preset"]))
-    return summary
+    progress.end(notebooks=results.root == Path("results") / str(work.config["preset"]))
+    return progress.summary()
 
 
 @contextmanager
-def _only_one(results: Path) -> Iterator[None]:
+def _only_one(results: Results) -> Iterator[None]:
     """Hold the lock of a results folder; refused while anything that an earlier, killed launch started still runs."""
-    results.mkdir(parents=True, exist_ok=True)
-    busy = f"another launch, or what it started, is at work on {results}; wait or end it."
+    results.root.mkdir(parents=True, exist_ok=True)
+    busy = f"another launch, or what it started, is at work on {results.root}; wait or end it."
     try:
-        lock = FileLock(Results(results).launch_lock).acquire(blocking=False)
+        lock = FileLock(results.launch_lock).acquire(blocking=False)
     except Timeout as error:
         raise SisrError(busy) from error
     with lock:
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # other users' processes
-                if process.environ().get(OWNER) == str(results.resolve()):
+                if process.environ().get(OWNER) == str(results.root.resolve()):
                     raise SisrError(busy)
         yield
 

@@ -1,27 +1,26 @@
-"""The paper's claims, each judged by what was measured: it holds, it does not hold, or it cannot be told.
+"""The paper's claims, each judged by what was measured: it holds, it does not hold, or it is inconclusive.
 
-A claim is that one setting has a higher PSNR than others. Each comparison is a test over images and trainings
-(`sisr.results.significance`), and the p-values of all claims together are corrected for their number.
+A claim is that one setting has a higher PSNR than others. Each comparison is a difference with its interval and verdict
+(`sisr.results.significance`); the p-values of all claims together are corrected for their number.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import inf, isfinite, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sisr.report.tables import NAMES, k_sweep, table1, table2, table4
 from sisr.results import cells, power, published, runs, significance
 from sisr.results.cells import span, text
 from sisr.results.runs import Setting
-from sisr.results.significance import BETTER, WORSE, Difference
+from sisr.results.significance import BETTER, INCONCLUSIVE, LEVEL, WORSE, Estimate
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS = "holds", "does not hold"
 _ROWS: dict[str, Callable[[Setting], str | None]] = {
     "table1": table1.row,
     "table2": table2.row,
@@ -57,10 +56,9 @@ CLAIMS = (
 )
 COLUMNS = (
     "claim", "text", "scale", "dataset", "verdict", "why", "against", "difference", "low", "high", "p", "p_corrected",
-    "paper", "images", "seeds", "spread_of_seeds", "spread_of_images", "seeds_needed", "seeds_needed_for_paper",
-    "smallest_told", "runs", "against_runs",
+    "difference_verdict", "paper", "images", "seeds", "spread_of_seeds", "settings", "spread_of_images", "level",
+    "seeds_needed", "seeds_needed_for_paper", "smallest_difference", "runs", "against_runs",
 )  # fmt: skip
-Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,13 @@ class _Test:
     better: Setting
     other: Setting
     against: str
-    found: Difference
+    found: Estimate
+    table: tuple[Setting, ...]
+    """All settings of the table that were evaluated on the same set at the same scale."""
 
-    @property
-    def values(self) -> tuple[Values, Values]:
-        """Per-image PSNR of both, (seeds, images)."""
-        return self.better.values(self.dataset, "psnr"), self.other.values(self.dataset, "psnr")
+    def verdict(self, p_corrected: float) -> str:
+        """The verdict on the difference."""
+        return significance.verdict(self.found.low, self.found.high, p_corrected)
 
 
 def judge(results: Path) -> pd.DataFrame:
@@ -90,6 +89,8 @@ def judge(results: Path) -> pd.DataFrame:
         raise SisrError(f"there are no tables in {results}/tables; make one with python -m sisr tables table2.")
     tests = [test for name in there for test in _tests(name, results)]
     p = significance.corrected([test.found.p for test in tests])
+    # the strictest level of the correction, which a difference that is alone among them has to reach
+    level = LEVEL / max(1, sum(value == value for value in p))
     spreads = {
         place: _spread([test for test in tests if (test.scale, test.dataset) == place])
         for place in {(test.scale, test.dataset) for test in tests}
@@ -99,13 +100,16 @@ def judge(results: Path) -> pd.DataFrame:
         groups.setdefault((test.claim.name, test.scale, test.dataset), []).append((test, value))
     order = [claim.name for claim in CLAIMS]
     rows = [
-        _row(groups[key], spreads[key[1:]]) for key in sorted(groups, key=lambda key: (order.index(key[0]), key[1]))
+        _row(groups[key], spreads[key[1:]], level)
+        for key in sorted(groups, key=lambda key: (order.index(key[0]), key[1]))
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _tests(table: str, results: Path) -> Iterator[_Test]:
-    ids = " ".join(cells.read(results / "tables" / f"{table}.csv")["runs"].fillna("")).split()
+    # of a table only the names of its runs are read, so that one of an earlier version serves as well
+    listed = pd.read_csv(results / "tables" / f"{table}.csv", usecols=["runs"], dtype=str)["runs"].dropna()
+    ids = " ".join(listed).split()
     found = runs.load(results, [name for name in dict.fromkeys(ids) if (results / "runs" / name).is_dir()] or None)
     settings = runs.by_row(runs.group(found), _ROWS[table])
     for claim in (claim for claim in CLAIMS if claim.table == table):
@@ -118,78 +122,77 @@ def _tests(table: str, results: Path) -> Iterator[_Test]:
                     continue
                 for dataset in runs.datasets([better]):
                     if dataset in other.datasets:
-                        yield _test(claim, scale, dataset, better, other, name)
+                        yield _test(claim, scale, dataset, better, other, name, settings.values())
 
 
-def _test(claim: Claim, scale: int, dataset: str, better: Setting, other: Setting, name: str) -> _Test:
-    cells.same_images(better, other, dataset)
-    seeds = ([run.seed for run in each.runs] for each in (better, other))
-    found = significance.compare(better.values(dataset, "psnr"), other.values(dataset, "psnr"), *seeds)
-    return _Test(claim, scale, dataset, better, other, name, found)
+def _test(
+    claim: Claim, scale: int, dataset: str, better: Setting, other: Setting, name: str, table: Iterable[Setting]
+) -> _Test:
+    together = tuple(each for each in table if each.first.scale == scale and dataset in each.datasets)
+    found = cells.compare(better, other, together, dataset)
+    return _Test(claim, scale, dataset, better, other, name, found, together)
 
 
 def _spread(tests: list[_Test]) -> power.Spread:
-    """Of one set at one scale, from all that is compared there."""
-    settings = {setting.first.setting: setting for test in tests for setting in (test.better, test.other)}
+    """Of one set at one scale, from all tables that have claims on it."""
+    settings = {setting.first.setting: setting for test in tests for setting in test.table}
     dataset = tests[0].dataset
-    values = [setting.values(dataset, "psnr") for setting in settings.values()]
-    apart = [one.mean(axis=0) - other.mean(axis=0) for one, other in (test.values for test in tests)]
-    return power.spread(values, apart, len(apart[0]))
+    pool = [setting.sample(dataset, "psnr") for setting in settings.values()]
+    apart = [
+        test.better.sample(dataset, "psnr").values.mean(axis=0) - test.other.sample(dataset, "psnr").values.mean(axis=0)
+        for test in tests
+    ]
+    return power.spread(pool, apart, len(apart[0]))
 
 
-def _row(group: list[tuple[_Test, float]], spread: power.Spread) -> dict[str, Any]:
+def _row(group: list[tuple[_Test, float]], spread: power.Spread, level: float) -> dict[str, Any]:
     """One claim on one set; where it is about several others, the one that comes nearest decides."""
-    said = [(significance.verdict(test.found, p, inf), test, p) for test, p in group]
-    nearest_ = min(said, key=lambda one: one[1].found.interval.value)
-    worse = [one for one in said if one[0] == WORSE]
-    if worse:
-        verdict, (_, test, p) = FAILS, min(worse, key=lambda one: one[1].found.interval.value)
-    elif all(word == BETTER for word, _, _ in said):
-        verdict, (_, test, p) = HOLDS, nearest_
-    else:
-        verdict, (_, test, p) = UNTOLD, nearest_
+    judged = [(test.verdict(p), test, p) for test, p in group]
+    worse = [one for one in judged if one[0].startswith(WORSE)]
+    word, test, p = min(worse or judged, key=lambda one: one[1].found.value)
+    holds = all(one[0].startswith(BETTER) for one in judged)
+    verdict = FAILS if worse else HOLDS if holds else INCONCLUSIVE
     found, paper = test.found, _paper(test)
-    seeds = min(len(test.better.runs), len(test.other.runs))
     return {
         "claim": test.claim.name,
         "text": test.claim.text,
         "scale": test.scale,
         "dataset": test.dataset,
         "verdict": verdict,
-        "why": _why(verdict, said, test),
+        "why": _why(verdict, judged, test),
         "against": test.against,
-        "difference": found.interval.value,
-        "low": found.interval.low,
-        "high": found.interval.high,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
         "p": found.p,
         "p_corrected": p,
+        "difference_verdict": word,
         "paper": paper,
         "images": spread.count,
-        "seeds": seeds,
+        "seeds": found.seeds,
         "spread_of_seeds": spread.seeds,
+        "settings": spread.settings,
         "spread_of_images": spread.images,
-        "seeds_needed": power.seeds_needed(found.interval.value, spread),
-        "seeds_needed_for_paper": nan if paper is None else power.seeds_needed(paper, spread),
-        "smallest_told": power.smallest_effect(seeds, spread),
+        "level": level,
+        "seeds_needed": power.seeds_needed(found.value, spread, level),
+        "seeds_needed_for_paper": nan if paper is None else power.seeds_needed(paper, spread, level),
+        "smallest_difference": power.smallest_effect(found.seeds, spread, level),
         "runs": " ".join(run.id for run in test.better.runs),
         "against_runs": " ".join(run.id for run in test.other.runs),
     }
 
 
-def _why(verdict: str, said: list[tuple[str, _Test, float]], test: _Test) -> str:
-    if len(said) == 1:
-        if verdict != UNTOLD:
-            return ""
-        once = "each was trained once, and another seed may change as much"
-        return said[0][0].partition(": ")[2] or ("within chance" if test.found.trainings else once)
-    above = [one.against for word, one, _ in said if word == BETTER]
-    below = [one.against for word, one, _ in said if word == WORSE]
-    parts = [f"above {', '.join(above)}"] if above else []
-    parts += [f"below {', '.join(below)}"] if below else []
-    rest = [one.against for word, one, _ in said if word not in (BETTER, WORSE)]
-    parts += [f"not to be told from {', '.join(rest)}"] if rest else []
-    top = min(said, key=lambda one: one[1].found.interval.value)[1]
-    if top.found.interval.value < 0:
+def _why(verdict: str, judged: list[tuple[str, _Test, float]], test: _Test) -> str:
+    if len(judged) == 1:
+        word = judged[0][0]
+        return test.found.note or (word if (verdict == INCONCLUSIVE and word != verdict) or " by " in word else "")
+    groups: dict[str, list[str]] = {}
+    for word, one, _ in judged:
+        groups.setdefault({BETTER: "above", WORSE: "below"}.get(word.split()[0], word), []).append(one.against)
+    parts = [f"{word} {', '.join(names)}" if word in ("above", "below") else f"{word} against {', '.join(names)}"
+             for word, names in sorted(groups.items())]  # fmt: skip
+    top = min((one for _, one, _ in judged), key=lambda one: one.found.value)
+    if top.found.value < 0:
         parts.append(f"the highest mean is at {top.against}")
     return "; ".join(parts)
 
@@ -216,7 +219,7 @@ def write(table: pd.DataFrame, results: Path) -> list[Path]:
 
 def lines(table: pd.DataFrame, results: Path) -> list[str]:
     """The verdicts as Markdown."""
-    said = [f"# What the results of `{results.name}` say of the paper's claims", ""]
+    said = [f"# The paper's claims in the results of `{results.name}`", ""]
     for name in dict.fromkeys(table["claim"]):
         rows = table[table["claim"] == name]
         said += [f"**{rows['text'].iloc[0][0].upper()}{rows['text'].iloc[0][1:]}**: {_counts(rows)}.", ""]
@@ -227,7 +230,7 @@ def lines(table: pd.DataFrame, results: Path) -> list[str]:
 def _counts(rows: pd.DataFrame) -> str:
     counts = rows["verdict"].value_counts()
     total = len(rows)
-    return ", ".join(f"{word} on {counts[word]} of {total}" for word in (HOLDS, FAILS, UNTOLD) if word in counts)
+    return ", ".join(f"{word} on {counts[word]} of {total}" for word in (HOLDS, FAILS, INCONCLUSIVE) if word in counts)
 
 
 def sentence(row: Any) -> str:
@@ -263,15 +266,20 @@ def _costs(results: Path) -> list[str]:
 
 
 def _seeds(table: pd.DataFrame) -> list[str]:
-    """How many seeds would tell which difference."""
-    said = ["**Seeds that a difference takes** (80 of 100 tries tell it at the 5 % level, before any correction):", ""]
+    """How many seeds a difference of some sizes needs."""
+    level = table["level"].iloc[0]
+    said = [
+        "**Seeds that a difference needs** to be significant in 80 of 100 cases, with the same seeds on both sides and "
+        f"after correction (p below {level:.2g}):",
+        "",
+    ]
     for (scale, dataset), rows in table.groupby(["scale", "dataset"], sort=False):
         row = rows.iloc[0]
-        spread = power.Spread(row["spread_of_seeds"], 1, row["spread_of_images"], int(row["images"]))
+        spread = power.Spread(row["spread_of_seeds"], int(row["settings"]), row["spread_of_images"], int(row["images"]))
         if not isfinite(spread.seeds):
-            said.append(f"- {dataset} x{scale}: not known, since no network was trained with two seeds.")
+            said.append(f"- {dataset} x{scale}: not known, since no two networks were trained with the same two seeds.")
             continue
-        needed = [f"{effect} dB: {_number(effect, spread)}" for effect in (0.02, 0.05, 0.1, 0.2)]
+        needed = [f"{effect} dB: {_number(effect, spread, level)}" for effect in (0.02, 0.05, 0.1, 0.2)]
         said.append(
             f"- {dataset} x{scale}: {', '.join(needed)} (spread between seeds {spread.seeds:.3f} dB, between images "
             f"{spread.images:.3f} dB over {spread.count})."
@@ -279,10 +287,10 @@ def _seeds(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _number(effect: float, spread: power.Spread) -> str:
-    seeds = power.seeds_needed(effect, spread)
+def _number(effect: float, spread: power.Spread, level: float) -> str:
+    seeds = power.seeds_needed(effect, spread, level)
     if isfinite(seeds):
         return f"{seeds:.0f} seeds"
-    if power.enough_images(effect, spread):
+    if power.enough_images(effect, spread, level):
         return f"more than {power.MOST:,} seeds"
-    return "no number of seeds, the images are too few"
+    return "no number of seeds: too few images"

@@ -1,45 +1,43 @@
 """What the notebooks show: files of a results folder, as objects that Jupyter displays. Nothing is computed here."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+from IPython.display import HTML, Image, Markdown
+
+from sisr.config.layout import Results
 from sisr.report import tables
 from sisr.report.tables import findings as sentences
+from sisr.report.tables import render
 from sisr.report.tables.view import banner
 from sisr.utils.errors import SisrError
 
 
-@dataclass(frozen=True)
-class Html:
-    """A piece of HTML."""
-
-    content: str = field(repr=False)
-
-    def _repr_html_(self) -> str:
-        return self.content
+def bullets(lines: Iterable[str]) -> Markdown:
+    """Sentences as a list."""
+    return Markdown("\n".join(f"- {line}" for line in lines))
 
 
-@dataclass(frozen=True)
-class Markdown:
-    """A piece of Markdown."""
+def image(path: Path, command: str) -> Image:
+    """A figure, displayed half as wide as its pixels, as it was drawn for 200 dots per inch.
 
-    content: str = field(repr=False)
+    Raises SisrError with the command that draws it if the file is missing.
+    """
+    if not path.is_file():
+        raise SisrError(f"there is no {path}; run python -m sisr {command} first.")
+    content = path.read_bytes()
+    return Image(content, width=int.from_bytes(content[16:20], "big") // 2)  # the width in the PNG's header
 
-    def _repr_markdown_(self) -> str:
-        return self.content
 
-
-@dataclass(frozen=True)
-class Png:
-    """A picture; the display is half as wide as its pixels, as it was drawn for 200 dots an inch."""
-
-    content: bytes = field(repr=False)
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        width = int.from_bytes(self.content[16:20], "big")  # in the PNG's header
-        return self.content, {"width": width // 2}
+def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]], wrap: bool = True) -> HTML:
+    """Rows of text as a table that scrolls sideways where it is too wide."""
+    with pd.option_context("display.max_colwidth", None):
+        table = pd.DataFrame(lines, columns=list(heads)).to_html(index=False, border=0)
+    cells = table if wrap else table.replace("<td>", '<td style="white-space:nowrap">')
+    return HTML(f'<div style="overflow-x:auto;font-size:.8rem">{cells}</div>')
 
 
 def what_was_run(name: str, results: str) -> Markdown:
@@ -61,49 +59,38 @@ def paper(name: str) -> Markdown:
     return Markdown(" ".join(sentences.paper(name)))
 
 
-def table(name: str, results: str) -> Html:
-    """The table as it stands in `tables/<name>.html`."""
-    path = _file(name, Path(results) / "tables" / f"{name}.html")
-    body = re.search(r"<body[^>]*>(.*)</body>", path.read_text(encoding="utf-8"), re.DOTALL)
-    if not body:
-        raise SisrError(f"{path} is not a page; make it again with python -m sisr tables {name}.")
-    return Html(body.group(1))
+def table(name: str, results: str) -> HTML:
+    """The table, as in `tables/<name>.html`."""
+    return HTML(render.html(tables.view(name, tables.read(name, Path(results)))))
 
 
-def figure(name: str, results: str) -> Png:
-    """The figure as it stands in `figures/<name>.png`."""
-    return Png(_file(name, Path(results) / "figures" / f"{name}.png").read_bytes())
+def figure(name: str, results: str) -> Image:
+    """The figure `figures/<name>.png`."""
+    return image(Results(Path(results)).figure(name), f"tables {name} --results {results}")
 
 
 def findings(name: str, results: str) -> Markdown:
     """What the table shows, as sentences."""
-    found = sentences.findings(name, tables.read(name, Path(results)))
-    return Markdown("\n".join(f"- {sentence}" for sentence in found))
+    return bullets(sentences.findings(name, tables.read(name, Path(results))))
 
 
 def reasons(name: str, results: str) -> Markdown:
-    """Why the measured figures and the paper's differ."""
-    found = sentences.reasons(tables.read(name, Path(results)))
-    return Markdown("\n".join(f"- {sentence}" for sentence in found))
+    """Why the measured values and the paper's differ."""
+    return bullets(sentences.reasons(tables.read(name, Path(results))))
 
 
-def provenance(name: str, results: str) -> Html:
-    """One line a setting: runs, seeds, commit, weights, hardware, torch; and the file that has it cell by cell."""
+def provenance(name: str, results: str) -> HTML:
+    """One row per setting: runs, seeds, commit, weights, hardware, torch; and the file with every cell's provenance."""
     whole = tables.read(name, Path(results))
     part = whole[(whole["runs"] != "") & (whole["kind"] != "theory")].drop_duplicates(["row", "scale", "runs"])
     heads = ("row", "scale", "runs", "git_commit", "weights_sha256", "hardware", "torch")
-    lines = []
-    for _, cell in part.iterrows():
-        words = [_short(head, str(cell[head])) for head in heads]
-        lines.append("<tr>" + "".join(f"<td>{escape(word)}</td>" for word in words) + "</tr>")
+    lines = [[_short(head, str(cell[head])) for head in heads] for _, cell in part.iterrows()]
     costs = whole[(whole["kind"] == "mechanism") & (whole["dataset"] == "") & (whole["hardware"] != "")]
     measured = "; ".join(dict.fromkeys(f"{c['hardware']}, torch {c['torch']}" for _, c in costs.iterrows()))
-    head = "".join(f"<th>{escape(word.replace('_', ' '))}</th>" for word in heads)
-    return Html(
-        '<div style="overflow-x:auto"><table style="font-size:.8rem;text-align:left">'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    return HTML(
+        html_table([head.replace("_", " ") for head in heads], lines).data
         + (f"<p>Time and memory: {escape(measured)}.</p>" if measured else "")
-        + f"<p>Every cell with its origin: <code>{escape(results)}/tables/{name}.csv</code>. Made by "
+        + f"<p>Every cell with its provenance: <code>{escape(results)}/tables/{name}.csv</code>, made by "
         f"<code>python -m sisr tables {name} --results {escape(results)}</code> from the per-image rows in "
         f"<code>{escape(results)}/evaluation/</code>.</p>"
     )
@@ -116,9 +103,3 @@ def _short(head: str, word: str) -> str:
     if head == "git_commit":
         return " ".join(part[:12] if re.fullmatch(r"[0-9a-f]{40}", part) else part for part in word.split())
     return f"x{float(word):g}" if head == "scale" and word else word
-
-
-def _file(name: str, path: Path) -> Path:
-    if not path.is_file():
-        raise SisrError(f"there is no {path}; run python -m sisr tables {name} --results {path.parent.parent} first.")
-    return path

@@ -1,17 +1,17 @@
 """One row a cell: the long form in which every table is stored, with the origin of each figure."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
-from math import isinf, isnan
+from dataclasses import asdict, dataclass, fields, replace
+from math import isinf, isnan, nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sisr.results import statistics
+from sisr.results import significance
 from sisr.results.published import Figure
 from sisr.results.runs import Setting, comparable, training
-from sisr.results.statistics import Interval
+from sisr.results.significance import Estimate
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
 
@@ -35,7 +35,23 @@ class Cell:
     low: float | None = None
     high: float | None = None
     interval: str = ""
-    """`BCa` or `percentile` (95 % bootstrap), `range` (of repeated timings) or blank."""
+    """`95 %, images and seeds`, `95 %, images only`, `quartiles` (of repeated timings) or blank."""
+    against: str = ""
+    """The row that a difference is to."""
+    se_images: float | None = None
+    se_trainings: float | None = None
+    freedom: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    """After the correction for the number of tests of one quantity in the table."""
+    verdict: str = ""
+    """On a difference (`sisr.results.significance.verdict`)."""
+    state: str = ""
+    """`trained`, `reference` (of a comparison), `published weights`, `control`, or blank where no setting is behind."""
+    unrounded_lr: str = ""
+    """`yes` where published weights were given LR images that were not rounded to 8 bits."""
+    recipe_differences: str = ""
+    """Settings of the recipe in which a mechanism differs from the reference."""
     note: str = ""
     images: int | None = None
     seeds: int | None = None
@@ -56,8 +72,27 @@ COLUMNS = tuple(field.name for field in fields(Cell))
 
 
 def frame(cells: Iterable[Cell]) -> pd.DataFrame:
-    """The cells as a table; one row a cell."""
-    return pd.DataFrame([asdict(cell) for cell in cells], columns=list(COLUMNS))
+    """The cells as a table, one row a cell; the differences of each quantity get their verdicts together."""
+    return pd.DataFrame([asdict(cell) for cell in _judged(list(cells))], columns=list(COLUMNS))
+
+
+def _judged(cells: list[Cell]) -> list[Cell]:
+    for quantity in significance.MARGINS:
+        places = [i for i, c in enumerate(cells) if c.against and c.quantity.startswith(quantity)]
+        p = significance.corrected([_or_nan(cells[i].p) for i in places])
+        for place, value in zip(places, p, strict=True):
+            cell = cells[place]
+            word = significance.verdict(_or_nan(cell.low), _or_nan(cell.high), value, quantity)
+            cells[place] = replace(cell, p_corrected=_or_none(value), verdict=word)
+    return cells
+
+
+def _or_nan(value: float | None) -> float:
+    return nan if value is None else value
+
+
+def _or_none(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -81,7 +116,9 @@ def read(path: Path) -> pd.DataFrame:
     return table
 
 
-_NUMBERS = ("scale", "published", "low", "high", "images", "seeds")
+_NUMBERS = (
+    "scale", "published", "low", "high", "se_images", "se_trainings", "freedom", "p", "p_corrected", "images", "seeds",
+)  # fmt: skip
 
 
 def number(value: Any) -> float | None:
@@ -93,19 +130,55 @@ def number(value: Any) -> float | None:
     return None if isnan(found) else found
 
 
-def measured(cell: dict[str, Any], setting: Setting, interval: Interval, preset: str) -> Cell:
+def measured(cell: dict[str, Any], setting: Setting, found: Estimate, preset: str) -> Cell:
     """A cell with its figure, interval and origin. `cell` holds the fields that say which cell it is."""
-    known: dict[str, Any] = {**cell, **origin(setting, preset), "protocol": setting.protocol(cell["dataset"])}
-    known["note"] = "; ".join(part for part in (cell.get("note", ""), interval.note) if part)
+    known: dict[str, Any] = {
+        "state": setting.state,
+        **origin(setting, preset),
+        "protocol": setting.protocol(cell["dataset"]),
+        **cell,
+    }
+    known["note"] = "; ".join(part for part in (cell.get("note", ""), found.note) if part)
+    known |= {name: _or_none(getattr(found, name)) for name in ("low", "high", "se_images", "se_trainings", "freedom")}
     return Cell(
         **known,
-        measured=None if isnan(interval.value) else interval.value,
-        low=None if isnan(interval.low) else interval.low,
-        high=None if isnan(interval.high) else interval.high,
-        interval="" if interval.method == "none" else interval.method,
-        images=interval.images,
-        seeds=interval.seeds if setting.first.config else None,
+        measured=_or_none(found.value),
+        interval=found.covers,
+        images=found.images,
+        seeds=found.seeds or None,
     )
+
+
+def level(cell: dict[str, Any], setting: Setting, preset: str) -> Cell:
+    """A cell with the mean of a setting; the cell's quantity is `psnr` or `ssim`."""
+    return measured(cell, setting, significance.mean(setting.sample(cell["dataset"], cell["quantity"])), preset)
+
+
+def difference(
+    cell: dict[str, Any],
+    setting: Setting,
+    baseline: tuple[str, Setting],
+    table: Iterable[Setting],
+    preset: str,
+    quantity: str = "psnr",
+) -> Cell:
+    """A cell with the paired difference of a setting to a baseline, which is given with the name of its row.
+
+    table: all settings of the table. Raises SisrError where the two have not the same images.
+    """
+    against, other = baseline
+    found = compare(setting, other, table, cell["dataset"], quantity)
+    return replace(measured(cell, setting, found, preset), against=against, p=_or_none(found.p))
+
+
+def compare(
+    setting: Setting, baseline: Setting, table: Iterable[Setting], dataset: str, quantity: str = "psnr"
+) -> Estimate:
+    """The paired difference of two settings of a table on one set."""
+    same_images(setting, baseline, dataset)
+    at_scale = [each for each in table if each.first.scale == setting.first.scale and dataset in each.datasets]
+    pool = [each.sample(dataset, quantity) for each in at_scale]
+    return significance.difference(setting.sample(dataset, quantity), baseline.sample(dataset, quantity), pool)
 
 
 def origin(setting: Setting, preset: str) -> dict[str, str]:
@@ -140,16 +213,6 @@ def _hardware(provenance: dict[str, Any]) -> str:
 def paper(figure: Figure) -> dict[str, Any]:
     """The `published` fields of a cell."""
     return {"published": figure.value, "published_status": figure.status, "published_note": figure.note}
-
-
-def gain(setting: Setting, baseline: Setting, dataset: str, quantity: str = "psnr") -> Interval:
-    """Paired difference of two settings on one data set. Raises SisrError where they have not the same images."""
-    same_images(setting, baseline, dataset)
-    return statistics.difference(
-        setting.values(dataset, quantity),
-        baseline.values(dataset, quantity),
-        same_seeds=[run.seed for run in setting.runs] == [run.seed for run in baseline.runs],
-    )
 
 
 def same_images(setting: Setting, baseline: Setting, dataset: str) -> None:

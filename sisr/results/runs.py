@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from sisr.config import declared
 from sisr.config.layout import Results
 from sisr.results import published
+from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
 from sisr.utils.files import read_run_json
 
@@ -85,6 +85,11 @@ class Run:
         ending = f"_x{self.scale}.csv"
         return {file.name.removesuffix(ending): file for file in sorted(self.evaluation.glob(f"*{ending}"))}
 
+    @cached_property
+    def rows(self) -> dict[str, pd.DataFrame]:
+        """Per-image rows of every data set, by name of the image; raises SisrError where they cannot be used."""
+        return {dataset: image_rows(file).set_index("image").sort_index() for dataset, file in self.files.items()}
+
     def protocol(self, dataset: str) -> str:
         """How PSNR and SSIM were measured (`P1 …`); blank where the evaluation does not say.
 
@@ -117,19 +122,24 @@ class Setting:
         """Data sets that every seed was evaluated on."""
         return [name for name in self.first.files if all(name in run.files for run in self.runs)]
 
-    def values(self, dataset: str, quantity: str) -> NDArray[np.float64]:
-        """Matrix (seeds, images) of `psnr` (dB) or `ssim`, images in order of their names.
+    @property
+    def state(self) -> str:
+        """`trained`, `control` or `published weights`."""
+        return "control" if self.first.control else "published weights" if self.first.method else "trained"
+
+    def sample(self, dataset: str, quantity: str) -> Sample:
+        """(seeds, images) of `psnr` (dB) or `ssim`, images in order of their names.
 
         Raises SisrError where the seeds were not evaluated on the same images.
         """
-        columns = [image_rows(run.files[dataset]).set_index("image")[quantity].sort_index() for run in self.runs]
-        for run, column in zip(self.runs, columns, strict=True):
-            if list(column.index) != list(columns[0].index):
+        for run in self.runs:
+            if list(run.rows[dataset].index) != self.images(dataset):
                 raise SisrError(
                     f"{run.id} and {self.first.id} were not evaluated on the same images of {dataset}; "
                     "evaluate both again."
                 )
-        return np.stack([column.to_numpy(dtype=np.float64) for column in columns])
+        values = np.stack([run.rows[dataset][quantity].to_numpy(dtype=np.float64) for run in self.runs])
+        return Sample(values, () if self.first.control else tuple(run.seed for run in self.runs))
 
     def protocol(self, dataset: str) -> str:
         """How this setting was measured, the same for all seeds. Raises SisrError where it was not."""
@@ -140,7 +150,7 @@ class Setting:
 
     def images(self, dataset: str) -> list[str]:
         """Names of the images of a data set, sorted."""
-        return sorted(image_rows(self.first.files[dataset])["image"])
+        return list(self.first.rows[dataset].index)
 
 
 def image_rows(file: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import input as input_benchmark
 from benchmarks.input import Files, lay_out, mosaics
-from benchmarks.step import Form, Size, batches, free, make, milliseconds
+from benchmarks.step import Form, Size, batches, free, make
 from benchmarks.training_step import OURS, PLAIN, judge, reproduction
 from sisr.config.presets import plan
 from sisr.training.train import create_network
@@ -37,27 +37,15 @@ def test_a_step_at_the_papers_scale_is_of_the_known_size() -> None:
     assert Size().forward_flops() / 2 / (16 * 48 * 48) == pytest.approx(51.2e6 + wider, rel=2e-3)
 
 
-def test_the_written_out_step_trains_the_same_network(tmp_path: Path) -> None:
+def test_the_reference_step_trains_the_same_network(tmp_path: Path) -> None:
     size = Size(blocks=1, channels=16, batch=2, patch=24, scale=2)
     losses = {}
-    for form in (Form(name="ours", channels_last=True), Form(name="plain", written_out=True)):
-        with batches(size, CPU, tmp_path) as sampler:
-            step = make(form, size, sampler, CPU)
-            losses[form.name] = [float(step()) for _ in range(3)]
+    for form in (Form(name="ours", channels_last=True), Form(name="plain", reference=True)):
+        step = make(form, size, batches(size, CPU, tmp_path), CPU)
+        losses[form.name] = [float(step()) for _ in range(3)]
         free(CPU)
     assert losses["ours"] == pytest.approx(losses["plain"], rel=1e-4)
     assert len(set(losses["ours"])) == 3
-
-
-def test_times_are_of_the_steps_after_the_warm_up() -> None:
-    calls: list[int] = []
-
-    def step() -> torch.Tensor:
-        calls.append(1)
-        return torch.zeros(())
-
-    assert len(milliseconds(step, CPU, warm_up=3, repeats=4)) == 4
-    assert len(calls) == 7
 
 
 def test_verdicts_follow_the_figures() -> None:
@@ -66,13 +54,13 @@ def test_verdicts_follow_the_figures() -> None:
     said = judge({OURS: fast, PLAIN: plain}, 989e12)
     assert said == [
         "at most 30 ms a step: 25.00 ms: reached",
-        "at most a third of the written-out form's memory: 0.300 of it: reached",
-        "4.0 times as fast as the written-out form",
+        "at most a third of the reference's memory: 0.300 of it: reached",
+        "4.0 times as fast as the reference",
     ]
     slow = judge({OURS: fast | {"milliseconds": 31.0, "megabytes": 101.0}, PLAIN: plain}, 989e12)
     assert [line.rpartition(": ")[2] for line in slow[:2]] == ["NOT reached"] * 2
     full = judge({OURS: fast, PLAIN: plain | {"milliseconds": None, "megabytes": None, "note": "out of memory"}}, None)
-    assert "out of memory; this one takes 90 MB" in full[-1]
+    assert "out of memory; the compiled form takes 90 MB" in full[-1]
     assert judge({OURS: fast | {"milliseconds": None, "note": "out of memory"}}, None) == ["no verdict: out of memory"]
     # 36 ms is 10 hours of a million steps, and config/paper.yaml trains 23 networks
     assert len(plan(yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())).runs) == 23

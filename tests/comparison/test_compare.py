@@ -19,7 +19,7 @@ from sisr.config.mechanisms import Mechanism
 from sisr.config.presets import Plan, known_attention, plan
 from sisr.cost import by_size as series
 from sisr.cost import measure
-from sisr.results import cells
+from sisr.results import cells, significance
 from sisr.results.runs import load
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
@@ -224,21 +224,26 @@ def test_command_writes_and_prints_the_comparison(
     output = tmp_path / "mine"
     assert main(["compare", "--results", str(results), *words, "--output", str(output), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md", "compare.html"}
+    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md"}
     table = cells.read(output / "compare.csv")
     found = {(c["row"], c["dataset"], c["quantity"]): c for _, c in table.iterrows()}
     psnr = [float(found[row, "Set5", "psnr"]["measured"]) for row in ("none", "enlca")]
     assert float(found["none", "Set5", "psnr_difference"]["measured"]) == pytest.approx(psnr[0] - psnr[1])
-    assert found["enlca", "Set5", "psnr"]["note"].startswith("reference")
-    assert found["none", "Set5", "psnr_verdict"]["measured"] in ("better", "worse", "no difference")
-    assert "2 pairs of trainings" in found["none", "Set5", "psnr_p"]["note"]
-    # two sets, PSNR and SSIM
-    assert "over the 4 tests" in found["none", "Set5", "psnr_p_corrected"]["note"]
+    assert found["enlca", "Set5", "psnr"]["state"] == "reference"
+    assert found["none", "Set5", "psnr"]["state"] == "trained"
+    difference = found["none", "Set5", "psnr_difference"]
+    assert difference["against"] == "enlca"
+    assert difference["verdict"] == significance.verdict(
+        difference["low"], difference["high"], difference["p_corrected"]
+    )
+    assert difference["interval"] == "95 %, images and seeds"
+    p = [found["none", dataset, "psnr_difference"]["p"] for dataset in ("Set5", "photographs-test")]
+    assert difference["p_corrected"] == pytest.approx(significance.corrected(p)[0])
     assert set(table[table["kind"] == "control"]["row"]) == {"bicubic", "HR image"}
     assert main(["compare", "--results", str(results), *words]) == 0
     shown = capsys.readouterr().out
     assert "Comparison of attention mechanisms with enlca, x4" in shown
-    assert "Benjamini-Hochberg" in shown
+    assert "Benjamini and Hochberg" in shown
 
 
 def test_another_recipe_is_told(results: Path) -> None:
@@ -248,7 +253,9 @@ def test_another_recipe_is_told(results: Path) -> None:
     config.write_text(config.read_text().replace('"steps": 300', '"steps": 600'))
     found = {"none": load(results, ids(results, "edsr-x4-s"))[:2], "nla": load(results, [run.id])[:1]}
     table = compare.build(found, [], "none", "tiny")
-    assert any("nla was trained otherwise than none: steps 600 and not 300" in note for note in view(table).notes)
+    assert any(
+        "nla was trained with a different recipe than none: steps 600 and not 300" in note for note in view(table).notes
+    )
 
 
 def test_costs_of_labels_over_size(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

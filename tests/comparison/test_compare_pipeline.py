@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the repository in which a comparison has come as far as its table."""
     folder = checkouts.copy(tmp_path_factory.mktemp("comparison"))
     (folder / "mine.py").write_text(OWN)
-    told = snakemake(folder, "--cores", "2", str(RESULTS / "tables/compare.html"), *TINY, BOTH)
+    told = snakemake(folder, "--cores", "2", str(RESULTS / "tables/compare.csv"), *TINY, BOTH)
     assert told.returncode == 0, told.stdout + told.stderr
     yield folder
     shutil.rmtree(folder)
@@ -61,9 +61,11 @@ def test_the_table_holds_figures_verdicts_and_costs(finished: Path) -> None:
     assert list(dict.fromkeys(table[table["kind"] == "mechanism"]["row"])) == ["enlca", "MyAttention"]
     found = {(c["row"], c["quantity"]): c for _, c in table.iterrows()}
     assert found["MyAttention", "psnr"]["seeds"] == 1
-    # four steps from the same start: whatever the images say, nothing is claimed of other trainings
-    assert found["MyAttention", "psnr_verdict"]["measured"].partition(":")[0] in ("no difference", "cannot be told")
-    assert "one training each" in found["MyAttention", "psnr_p"]["note"]
+    # whatever the images say, one seed supports no conclusion about other training runs
+    difference = found["MyAttention", "psnr_difference"]
+    assert difference["verdict"] == "inconclusive"
+    assert difference["note"] == "one seed: the interval covers images only"
+    assert difference["interval"] == "95 %, images only"
     # a 1x1 convolution of 64 channels with its bias, on one 16x16 feature map
     assert float(found["MyAttention", "parameters"]["measured"]) == 64 * 65
     assert float(found["MyAttention", "gflops"]["measured"]) == pytest.approx(2 * 64 * 64 * 16 * 16 / 1e9)

@@ -84,11 +84,11 @@ def test_every_difference_stands_with_its_interval_and_verdict(results: Path) ->
         assert found.high
         assert point.get_xdata()[0] == found.value
         assert found.low < found.value < found.high
-        verdict, _ = sentences.verdict(comparison, label, dataset)
-        # hollow where the test does not tell the two apart
+        verdict = sentences.verdict(comparison, label, dataset)
+        # hollow where the difference is not significant
         assert (point.get_markerfacecolor() == "white") == (verdict not in ("better", "worse"))
         assert any(text.startswith(f"{verdict}, p ") for text in said)
-    assert {sentences.verdict(comparison, "nlsa", name)[0] for name in comparison.datasets} == {"worse"}
+    assert {sentences.verdict(comparison, "nlsa", name) for name in comparison.datasets} == {"worse"}
     assert any(list(line.get_xdata()) == [0, 0] for line in axes.get_lines())
     plt.close(figure)
 
@@ -188,9 +188,8 @@ def test_answers_are_sentences_of_the_cells(results: Path) -> None:
     assert gain
     sentence = sentences.sentence(comparison, "nlsa", "Set14")
     assert sentence.startswith(f"On Set14, nlsa is worse than enlca: −{abs(gain.value):.3f} dB [−")
-    p = comparison.measured("nlsa", "psnr_p_corrected", "Set14")
-    assert p
-    assert sentence.endswith(f"over 14 images, corrected p {sentences.p_value(p.value)}.")
+    p = comparison.cell("nlsa", "psnr_difference", "Set14")["p_corrected"]
+    assert sentence.endswith(f"over 14 images, corrected p {sentences.p_value(p)}.")
     assert [sentences.p_value(value) for value in (0.0004, 0.0123, 0.5)] == ["< 0.001", "= 0.012", "= 0.5"]
     assert sentences.summary(comparison, "nlsa") == [("worse", "worse on 2 of 2 sets")]
     # invented: 2 times enlca's operations and memory, times (128·128)^0.3 its time

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,7 +64,7 @@ def opened(browser: Any, results: Path) -> Any:
     resize(browser, 1280)
     for kind in ("browser", "performance"):
         browser.get_log(kind)
-    browser.get((results / page.NAME).as_uri())
+    browser.get((results / "comparison.html").as_uri())
     return browser
 
 
@@ -221,12 +222,12 @@ def test_print_opens_what_is_folded(opened: Any) -> None:
 
 
 def test_page_answers_and_tells_where_it_comes_from(results: Path) -> None:
-    text = (results / page.NAME).read_text()
+    text = (results / "comparison.html").read_text()
     assert "<title>nlsa and my_attention compared with enlca</title>" in text
     assert "worse on 2 of 2 sets" in text
     assert "On Set14, nlsa is worse than enlca" in text
     assert "preset “quick”: a toy scale" in text
-    assert "Benjamini-Hochberg" in text
+    assert "Benjamini and Hochberg" in text
     for row in result.read(results).table["runs"]:
         assert all(run in text for run in str(row).split() if not run.startswith(("bicubic", "hr-")))
     assert "0123abcd" * 5 in text  # the commit
@@ -234,7 +235,15 @@ def test_page_answers_and_tells_where_it_comes_from(results: Path) -> None:
     assert len(text) < 5_000_000
     before = text
     page.write(results)
-    assert (results / page.NAME).read_text() == before
+    assert (results / "comparison.html").read_text() == before
+
+
+def test_templates_are_installed_with_the_package() -> None:
+    root, folder = Path(__file__).parents[2], Path(page.__file__).parent
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {file for pattern in declared["sisr.comparison"] for file in folder.glob(pattern)}
+    assert installed == set((folder / "templates").iterdir())
+    assert {file.name for file in installed} >= {"page.html.j2", "page.css", "page.js"}
 
 
 def test_labels_are_text_and_never_markup(tmp_path: Path) -> None:
@@ -245,7 +254,7 @@ def test_labels_are_text_and_never_markup(tmp_path: Path) -> None:
     comparison_folder.write_table(folder, {"enlca": ids["enlca"], evil: ids["nlsa"]})
     text = page.page(folder)
     assert "<img src=" not in text.replace('<img src="data:', "")
-    assert "&lt;img src=&quot;x&quot; onerror=&quot;alert(1)&quot;&gt;&amp;" in text
+    assert "&lt;img src=&#34;x&#34; onerror=&#34;alert(1)&#34;&gt;&amp;" in text
     assert "None were made" in text  # no crops in this one
 
 

@@ -41,7 +41,7 @@ def make(
 
 
 def write_table(results: Path, ids: Mapping[str, Sequence[str]]) -> None:
-    """Write `tables/compare.{csv,md,html}` from per-image rows and `comparison/cost.csv`."""
+    """Write `tables/compare.{csv,md}` from per-image rows and `comparison/cost.csv`."""
     words = [f"{label}={','.join(names)}" for label, names in ids.items()]
     table = select_runs.compare_runs(results, words, costs=results / "comparison" / "cost.csv")
     tables.write_view(table_view.view(table), table, results / "tables")

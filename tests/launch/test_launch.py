@@ -147,6 +147,22 @@ def test_a_preset_is_changed_and_its_steps_scaled(tmp_path: Path) -> None:
         read_preset(tmp_path / "none.yaml")
 
 
+def test_a_backbone_is_trained_before_the_runs_that_continue_from_it(tmp_path: Path) -> None:
+    config = read_preset(ROOT / "config" / "laptop.yaml", [], 0.1)
+    assert config["training"]["steps"] == 200
+    assert config["backbone"]["training"]["steps"] == 700
+    work = Launch(config=config, results=Results(tmp_path), experiments=("table2",))
+    jobs = {one.name: one for one in work.jobs() if one.kind == "train"}
+    [backbone] = work.plan.backbones
+    assert next(iter(jobs)) == f"train {backbone.id}"
+    assert "--start-from" not in jobs[f"train {backbone.id}"].words
+    for run_ in work.plan.experiments["table2"]:
+        one = jobs[f"train {run_.id}"]
+        assert f"train {backbone.id}" in one.needs
+        assert one.words[one.words.index("--start-from") + 1] == str(tmp_path / "runs" / backbone.id)
+    assert f"train {backbone.id}" not in work.members()["table2"]
+
+
 def test_without_jsonschema_a_preset_is_taken_unchecked_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

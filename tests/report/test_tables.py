@@ -1,6 +1,7 @@
 """Tables recomputed from per-image rows, their origin, and how they are shown."""
 
 import json
+from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from sisr.cli import main
 from sisr.report import tables
 from sisr.report.tables import findings, k_sweep, render
 from sisr.report.tables.view import Column, Section, Text, View, banner, marks
+from sisr.results.cells import number
 from sisr.results.labels import cost_label
 from sisr.utils.errors import SisrError, UsageError
 from tests.helpers import results_folder
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +79,9 @@ def test_table1_is_the_mean_of_the_rows(results: Path, ids: dict[str, list[str]]
     found = cell(table, row="ENLCN", scale=4, dataset="photographs-test", quantity="psnr")
     values = rows(results, run, "photographs-test", 4)["psnr"]
     assert found["measured"] == pytest.approx(values.mean())
-    assert values.min() <= found["low"] < found["measured"] < found["high"] <= values.max()
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert (found["state"], found["interval"]) == ("trained", "95 %, images only")
     assert (found["images"], found["seeds"], found["runs"]) == (3, 1, run)
     assert "not in the paper" in found["published_note"]
     over = cell(table, row="ENLCN", scale=4, dataset="photographs-test", quantity="psnr_over_bicubic")
@@ -272,20 +279,6 @@ def test_text_in_cells_cannot_break_the_forms() -> None:
     assert line.replace("\\|", "").count("|") == 3
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "images", "expected"),
-    [
-        (-0.1, 0.1, 100, "same"),
-        (0.1, 0.2, 100, "apart"),
-        (-0.2, -0.1, 6, "apart"),
-        (0.1, 0.2, 5, "few"),
-        (None, None, 1, "none"),
-    ],
-)
-def test_verdicts(low: float | None, high: float | None, images: int, expected: str) -> None:
-    assert findings.verdict({"low": low, "high": high, "images": images}) == expected
-
-
 def test_findings_follow_the_rows(tmp_path: Path) -> None:
     folder = tmp_path / "quick"
     plain, whole = results_folder.run("edsr"), results_folder.run("enlcn", 4, "enlca", k=6.0)
@@ -293,12 +286,19 @@ def test_findings_follow_the_rows(tmp_path: Path) -> None:
         results_folder.add(folder, each, gain, {"Set14": 14})
     (sentence,) = findings.findings("table2", tables.build("table2", folder))
     assert "Set14 +0.3" in sentence
-    assert "Distinguishable from zero on Set14" in sentence
+    assert "Inconclusive on Set14" in sentence
     assert "+0.27" in sentence
     reasons = " ".join(findings.reasons(tables.build("table2", folder)))
     assert "300 steps" in reasons
     assert "One seed" in reasons
-    assert "Few images" not in reasons
+    for each, gain in ((plain, 0.5), (whole, 0.8)):
+        for seed in (1, 2):
+            results_folder.add(folder, replace(each, seed=seed), gain, {"Set14": 14})
+    table = tables.build("table2", folder)
+    (sentence,) = findings.findings("table2", table)
+    assert "Better on Set14" in sentence
+    assert "better" in render.markdown(tables.view("table2", table))
+    assert "One seed" not in " ".join(findings.reasons(table))
 
 
 def test_a_missing_thing_is_one_clear_sentence(tmp_path: Path) -> None:
@@ -399,3 +399,17 @@ def test_command_makes_and_shows(results: Path, ids: dict[str, list[str]], capsy
 def test_wrong_calls(words: list[str], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tables", *words, "--results", str(tmp_path)]) == status
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", tables.NAMES)
+def test_committed_tables_follow_from_the_committed_rows(name: str) -> None:
+    """Means, intervals and verdicts in `results/reference/quick` are those of this version."""
+    reference = ROOT / "results" / "reference" / "quick"
+    committed = tables.read(name, reference)
+    runs = [run for run in dict.fromkeys(" ".join(committed["runs"]).split()) if (reference / "runs" / run).is_dir()]
+    again = tables.build(name, reference, runs)
+    for column in ("row", "quantity", "verdict", "interval", "state", "against", "runs"):
+        assert list(again[column]) == list(committed[column])
+    for column in ("measured", "low", "high", "se_images", "p"):
+        values = [[number(value) or 0.0 for value in table[column]] for table in (again, committed)]
+        assert values[0] == pytest.approx(values[1])

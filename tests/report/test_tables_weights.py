@@ -54,11 +54,12 @@ def test_measured_beside_printed(results: Path) -> None:
     found = cell(table, row="LapSRN", scale=4, dataset="Set5", quantity="psnr")
     assert (found["published"], found["runs"], found["weights_sha256"]) == (31.54, "lapsrn-x4", "ab" * 32)
     assert found["measured"] == pytest.approx(31.48)
-    assert found["note"].startswith("published weights, from LR of 8 bits, −0.06 dB from print")
+    assert (found["state"], found["unrounded_lr"]) == ("published weights", "")
     assert (found["training"], found["comparable"]) == ("", "")
     assert found["protocol"] == "P1, LR from imresize, symmetric"
     other = cell(table, row="SRMDNF", scale=4, dataset="Set5", quantity="psnr")
-    assert "from LR that was not rounded, −0.01 dB from print" in other["note"]
+    assert (other["state"], other["unrounded_lr"]) == ("published weights", "yes")
+    assert set(table.loc[table["row"] == "EDSR", "state"]) == {"", "trained"}
     new = cell(table, row="VDSR", scale=2, dataset="Set5", quantity="psnr")
     assert new["measured"] == pytest.approx(37.5)
     assert "not in the paper's table" in new["published_note"]
@@ -81,7 +82,7 @@ def test_readers_see_both_and_why_they_differ(results: Path) -> None:
     notes = " ".join(shown.notes)
     assert "LapSRN, SRMDNF: measured with published weights" in notes
     assert "SRMDNF from LR that was not rounded" in notes
-    assert "More than 0.02 dB from print: LapSRN on Set5 x4 +9.94 dB." in notes
+    assert "More than 0.02 dB from the published value: LapSRN on Set5 x4 +9.94 dB." in notes
     assert "docs/checks.md" in notes
     for form in (render.markdown(shown), render.page(shown)):
         assert "41.48 / 0.9000" in form

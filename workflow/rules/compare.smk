@@ -37,11 +37,6 @@ rule comparison_table:
             caption="../report/compare_table.rst",
         ),
         md=RESULTS.table("compare", "md"),
-        html=report(
-            RESULTS.table("compare", "html"),
-            category="compare",
-            caption="../report/compare_table.rst",
-        ),
     log:
         RESULTS.log("comparison", "table"),
     conda:
@@ -62,7 +57,7 @@ rule comparison_summary:
         rules.comparison_table.output.csv,
         # the paths of these stand in it
         RESULTS.comparison_page,
-        RESULTS.notebook("compare"),
+        RESULTS.notebook("compare", "ipynb"),
     output:
         RESULTS.comparison_summary,
     log:
@@ -80,10 +75,10 @@ rule comparison_summary:
 
 rule compare:
     input:
-        RESULTS.table("compare", "html"),
+        RESULTS.table("compare"),
         RESULTS.comparison_summary,
         RESULTS.comparison_page,
-        RESULTS.notebook("compare"),
+        RESULTS.notebook("compare", "ipynb"),
 
 
 rule comparison_figures:
@@ -158,16 +153,10 @@ rule comparison_notebook:
     input:
         source=ancient("notebooks/compare.ipynb"),
         csv=RESULTS.table("compare"),
-        html=RESULTS.table("compare", "html"),
         figures=rules.comparison_figures.output,
         crops=rules.comparison_crops.output.png,
     output:
-        notebook=RESULTS.notebook("compare", "ipynb"),
-        html=report(
-            RESULTS.notebook("compare"),
-            category="compare",
-            caption="../report/compare_notebook.rst",
-        ),
+        RESULTS.notebook("compare", "ipynb"),
     log:
         RESULTS.log("comparison", "notebook"),
     conda:
@@ -178,8 +167,7 @@ rule comparison_notebook:
     params:
         results=RESULTS.root,
     shell:
-        "python -m sisr notebook {input.source} {output.notebook} --html {output.html}"
-        " --results {params.results} > {log} 2>&1"
+        "python -m sisr notebook {input.source} {output} --results {params.results} > {log} 2>&1"
 
 
 rule comparison_page:

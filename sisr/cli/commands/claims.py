@@ -1,11 +1,11 @@
-"""`python -m sisr claims`: which of the paper's claims the results of a preset bear out."""
+"""`python -m sisr claims`: the paper's claims, judged from the results of a preset."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-HELP = "say of each of the paper's claims whether it holds, does not, or cannot be told, and what it would take"
+HELP = "judge each of the paper's claims: holds, does not hold or inconclusive, and the seeds that it needs"
 EXAMPLE = "python -m sisr claims --results results/mini"
 
 

@@ -34,7 +34,7 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--runs", nargs="+", metavar="ID", help="or runs, which are called by their attention")
     add("--reference", metavar="LABEL", help="what the others are compared with (default: the paper's, or the first)")
     add("--complexity", type=Path, metavar="FILE.csv", help="cost, as python -m sisr complexity --label writes it")
-    add("--output", type=Path, metavar="DIR", help="write compare.csv, .md and .html there")
+    add("--output", type=Path, metavar="DIR", help="write compare.csv and compare.md there")
     add("--show", action="store_true", help="print the comparison in the results, and the paths of its files")
 
 

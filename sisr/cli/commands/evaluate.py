@@ -101,7 +101,7 @@ def _summary(rows: list) -> dict:
     """Means with their 95 % intervals; what JSON cannot hold is a word."""
     from math import isfinite
 
-    from sisr.results.statistics import mean
+    from sisr.results.significance import mean
 
     summary: dict = {"images": len(rows)}
     for key in ("psnr", "ssim"):

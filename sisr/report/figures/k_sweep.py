@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sisr.report.figures import style
+from sisr.report.tables.view import interval
 from sisr.results import published
 from sisr.utils.errors import SisrError
 
@@ -37,11 +38,7 @@ def draw(table: pd.DataFrame) -> Figure:
     style.stamp(
         figure,
         table,
-        (
-            f"Bars: 95 % interval of the difference to k = {best:g}, paired by image."
-            if paired
-            else "Bars: 95 % interval."
-        )
+        (f"Bars: {interval(table)} of the difference to k = {best:g}." if paired else f"Bars: {interval(table)}.")
         + " Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance.",
     )
     return figure

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sisr.report.figures import style
+from sisr.report.tables.view import interval
 from sisr.results.cells import number
 from sisr.utils.errors import SisrError
 
@@ -44,5 +45,5 @@ def draw(table: pd.DataFrame) -> Figure:
     panels[0][0].set_ylim(len(sets) - 0.5, -0.5)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(names))
-    style.stamp(figure, table, "Mean over images, 95 % bootstrap interval, paired by image.")
+    style.stamp(figure, table, f"Mean difference on the same images, {interval(table)}.")
     return figure

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from sisr.report.figures import style
 from sisr.report.tables.table2 import ROWS
+from sisr.report.tables.view import interval
 from sisr.results import published
 from sisr.results.cells import number
 from sisr.utils.errors import SisrError
@@ -52,7 +53,7 @@ def draw(table: pd.DataFrame) -> Figure:
     style.stamp(
         figure,
         table,
-        "Mean over images, 95 % bootstrap interval, paired by image. The paper's figure for the middle row "
-        "and its data set are not known to this suite.",
+        f"Mean difference on the same images, {interval(table)}. The paper's figure for the "
+        "middle row and its data set are not known to this suite.",
     )
     return figure

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from sisr.report.figures import style
+from sisr.report.tables.view import interval
 from sisr.results.cells import number
 from sisr.utils.errors import SisrError
 
@@ -40,9 +41,7 @@ def draw(table: pd.DataFrame) -> Figure:
         line[0].set_title(f"{dataset} x{int(scale)}")
         line[0].set_ylabel("PSNR above the convolution's (dB)" if quantity == "psnr_difference" else "PSNR (dB)")
     style.legend(figure)
-    style.stamp(
-        figure, table, "Mean over images, 95 % bootstrap interval" + (", paired." if "diff" in quantity else ".")
-    )
+    style.stamp(figure, table, f"Mean over images, {interval(table)}.")
     figure.canvas.draw()
     for axes, where, ends, texts, colours in pending:
         style.label_points(axes, where, ends, texts, colours)

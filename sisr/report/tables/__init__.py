@@ -43,19 +43,23 @@ def read(name: str, results: Path) -> pd.DataFrame:
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
-    """Write `tables/<name>.{csv,md,html}`."""
-    return write_view(view(name, table), table, Results(results).tables)
+    """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that it stands for all three."""
+    shown, path = view(name, table), Results(results).table(name, "html")
+    _write(path, render.page(shown))
+    return [*write_view(shown, table, path.parent), path]
 
 
 def write_view(shown: View, table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write `<name>.{csv,md,html}` into a folder; the tidy CSV comes last, so that it stands for all three."""
-    name, paths = shown.name, []
-    for ending, content in (("md", render.markdown(shown)), ("html", render.page(shown))):
-        with atomic_write(folder / f"{name}.{ending}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
-        paths.append(folder / f"{name}.{ending}")
-    cells.write(table, folder / f"{name}.csv")
-    return [folder / f"{name}.csv", *paths]
+    """Write `<name>.{csv,md}` into a folder; the tidy CSV comes last."""
+    csv, markdown = (folder / f"{shown.name}.{ending}" for ending in ("csv", "md"))
+    _write(markdown, render.markdown(shown))
+    cells.write(table, csv)
+    return [csv, markdown]
+
+
+def _write(path: Path, content: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def check(name: str) -> None:

@@ -1,6 +1,6 @@
 """What a table shows, in sentences that are computed from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf, isnan
 from typing import Any
 
@@ -11,31 +11,10 @@ from sisr.results import published
 from sisr.results.cells import number, span, text
 from sisr.results.runs import CONTROLS
 
-ENOUGH = 6
-"""Images at which even all differences having one sign happens by chance in under 5 % of cases: 2 · 2⁻⁶ is 3 %."""
-
 
 def findings(name: str, table: pd.DataFrame) -> list[str]:
     """Sentences about one of the tables, most important first."""
     return {"table1": _table1, "table2": _table2, "table4": _table4, "k_sweep": _k_sweep}[name](table)
-
-
-VERDICTS = {
-    "apart": "distinguishable from zero",
-    "same": "not distinguishable from zero",
-    "few": f"too few images to tell (fewer than {ENOUGH}), although the interval excludes zero,",
-    "none": "without an interval",
-}
-
-
-def verdict(cell: Any) -> str:
-    """Key of `VERDICTS`: whether a measured difference can be told from zero, said carefully where images are few."""
-    low, high = cell["low"], cell["high"]
-    if low is None or high is None or isnan(low) or isnan(high):
-        return "none"
-    if low <= 0 <= high:
-        return "same"
-    return "few" if cell["images"] < ENOUGH else "apart"
 
 
 def reasons(table: pd.DataFrame) -> list[str]:
@@ -49,16 +28,10 @@ def reasons(table: pd.DataFrame) -> list[str]:
             "batch 16 on the 800 images of DIV2K. At a toy scale, differences between mechanisms may be no larger than "
             "the noise of training, and their order says nothing about the paper's."
         )
-    counts = trained.groupby("dataset")["images"].max().dropna()
-    few = [f"{name} ({int(n)})" for name, n in counts.items() if name and n < ENOUGH]
-    if few:
-        found.append(
-            f"**Few images.** {', '.join(few)}: fewer than {ENOUGH} images cannot carry a statement at the 95 % level, "
-            "whatever their interval says."
-        )
     if (trained["seeds"] == 1).any():
         found.append(
-            "**One seed.** Each network was trained once; how much another seed would change is not in the intervals."
+            "**One seed.** Networks that were trained once have intervals over images only, so their differences are "
+            "inconclusive."
         )
     others = [name for name in dict.fromkeys(trained["dataset"]) if name and name not in published.SETS]
     if others:
@@ -139,15 +112,15 @@ def _table2(table: pd.DataFrame) -> list[str]:
 
 
 def _differences(label: str, cells: pd.DataFrame, paper: str) -> str:
-    """One sentence on the differences of one row on all data sets, sorted by what can be said of them."""
-    told: list[str] = []
-    groups: dict[str, list[str]] = {key: [] for key in VERDICTS}
+    """One sentence on the differences of one row on all data sets, sorted by their verdicts."""
+    parts: list[str] = []
     for _, cell in cells.iterrows():
-        said = "" if isnan(cell["published"]) else f" ({paper}: {text(cell['published'], 2, True)})"
-        told.append(f"{cell['dataset']} {_figure(cell)}{said}")
-        groups[verdict(cell)].append(cell["dataset"])
-    judged = "; ".join(f"{VERDICTS[key]} on {', '.join(names)}" for key, names in groups.items() if names)
-    return f"{label}: {', '.join(told)} dB. {judged[0].upper()}{judged[1:]}."
+        known = "" if isnan(cell["published"]) else f" ({paper}: {text(cell['published'], 2, True)})"
+        parts.append(f"{cell['dataset']} {_figure(cell)}{known}")
+    verdicts = "; ".join(
+        f"{word} on {', '.join(names)}" for word, names in cells.groupby("verdict", sort=False)["dataset"]
+    )
+    return f"{label}: {', '.join(parts)} dB. {verdicts[0].upper()}{verdicts[1:]}."
 
 
 def _table4(table: pd.DataFrame) -> list[str]:
@@ -158,18 +131,17 @@ def _table4(table: pd.DataFrame) -> list[str]:
         found.append(f"{ours} takes {flops:.2f} times the operations of the convolution by the paper's convention.")
     for quantity, label in (("seconds", "time"), ("peak_memory", "peak memory")):
         ratios = [(name, _ratio(cost, name, ours, quantity)) for name in (convolution, "NLSA-r4", "NLA")]
-        told = [f"{name} {ratio:.2g} times" for name, ratio in ratios if ratio is not None]
-        if told:
-            found.append(f"Against the {label} of {ours}: {', '.join(told)}.")
+        parts = [f"{name} {ratio:.2g} times" for name, ratio in ratios if ratio is not None]
+        if parts:
+            found.append(f"Against the {label} of {ours}: {', '.join(parts)}.")
     networks = table[table["kind"] == "network"]
     for scale, dataset, part in _places(networks):
         cells = {c["row"]: c for _, c in _measured(part, "psnr_difference").iterrows()}
-        told = [f"{name} {_figure(cells[name])}" for name in (ours, "NLSA-r4", "NLA") if name in cells]
-        if told:
-            apart = [row for row, cell in cells.items() if verdict(cell) == "apart"]
+        parts = [f"{name} {_figure(cells[name])}" for name in (ours, "NLSA-r4", "NLA") if name in cells]
+        if parts:
             found.append(
-                f"{dataset} x{scale}, PSNR over a convolution in the same slots: {', '.join(told)} dB. "
-                f"Distinguishable from zero: {', '.join(apart) if apart else 'none'}."
+                f"{dataset} x{scale}, PSNR over a convolution in the same slots: {', '.join(parts)} dB. "
+                f"{_verdicts(cells.values())}"
             )
     return found or ["Nothing was measured."]
 
@@ -188,13 +160,8 @@ def _k_sweep(table: pd.DataFrame) -> list[str]:
         differences = _measured(table, "psnr_difference")
         differences = differences[(differences["scale"] == scale) & (differences["dataset"] == dataset)]
         if len(differences):
-            apart = [c["row"] for _, c in differences.iterrows() if verdict(c) == "apart"]
-            few = int(differences["images"].max()) < ENOUGH
-            because = f" ({int(differences['images'].max())} images are too few to tell)" if few else ""
-            found.append(
-                f"{dataset} x{scale}: distinguishable from k = {best:g} are "
-                f"{', '.join(apart) if apart else 'none of the others' + because}."
-            )
+            words = _verdicts(cell for _, cell in differences.iterrows())
+            found.append(f"{dataset} x{scale}, difference to k = {best:g}: {words}")
     noise = {
         c["row"]: number(c["measured"]) for _, c in table[table["quantity"] == "relative_deviation_cos_0"].iterrows()
     }
@@ -207,6 +174,15 @@ def _k_sweep(table: pd.DataFrame) -> list[str]:
             "random features no longer approximate the softmax: at such k, ENLCA is an operator of its own."
         )
     return found or ["Nothing was measured."]
+
+
+def _verdicts(cells: Iterable[Any]) -> str:
+    """The rows by their verdicts: `better: k = 4; inconclusive: k = 1, k = 2.`"""
+    groups: dict[str, list[str]] = {}
+    for cell in cells:
+        groups.setdefault(cell["verdict"], []).append(cell["row"])
+    words = "; ".join(f"{word}: {', '.join(rows)}" for word, rows in sorted(groups.items()))
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _places(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.declared import paper
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
-from sisr.results import published, statistics
-from sisr.results.cells import Cell, frame, gain, measured, number, origin, span, text
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, origin, span, text
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
@@ -64,10 +64,10 @@ def _scale(scale: int, swept: list[Setting], preset: str) -> Iterator[Cell]:
         known: dict[str, Any] = {"table": "k_sweep", "row": f"k = {k:g}", "kind": "network", "scale": scale}
         for dataset in datasets([setting]):
             cell = {**known, "dataset": dataset, "quantity": "psnr", "unit": "dB", **unknown}
-            yield measured(cell, setting, statistics.mean(setting.values(dataset, "psnr")), preset)
+            yield level(cell, setting, preset)
             if reference is not None and reference is not setting and dataset in reference.datasets:
                 cell = {**known, "dataset": dataset, "quantity": "psnr_difference", "unit": "dB", **unknown}
-                yield measured(cell, setting, gain(setting, reference, dataset), preset)
+                yield difference(cell, setting, (f"k = {best:g}", reference), swept, preset)
         for cosine in COSINES:
             yield Cell(
                 **{**known, "kind": "theory"},
@@ -101,9 +101,9 @@ def view(table: pd.DataFrame) -> View:
         for index, name in enumerate(names):
             texts = []
             for dataset in sets:
-                texts.append(_text(cells.get((name, dataset, "psnr")), 2, False, ranks[dataset][index]))
+                texts.append(_text(cells.get((name, dataset, "psnr")), ranks[dataset][index]))
                 if with_gain:
-                    texts.append(_text(cells.get((name, dataset, "psnr_difference")), 3, True))
+                    texts.append(difference_text(cells.get((name, dataset, "psnr_difference"))))
             for cosine in COSINES:
                 value = _number(cells.get((name, "", f"relative_deviation_cos_{cosine:g}"))) or 0.0
                 texts.append(Text(f"{value:.3g}"))
@@ -113,7 +113,7 @@ def view(table: pd.DataFrame) -> View:
     notes = [
         f"The paper says that PSNR peaks at k = {best:g} (Figure 6); its curve, its values of k and its data set "
         "are not known to this suite.",
-        "Differences are paired by image, with a 95 % bootstrap interval.",
+        rule(table),
         "Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance, with "
         "|Q|² = |K|² = k and Q·K = k·cos. Above 1 a single estimate is mostly noise.",
     ]
@@ -125,8 +125,8 @@ def _number(cell: Any) -> float | None:
     return None if cell is None else number(cell["measured"])
 
 
-def _text(cell: Any, digits: int, sign: bool, mark: str = "") -> Text:
+def _text(cell: Any, mark: str) -> Text:
     value = _number(cell)
     if cell is None or value is None:
         return Text()
-    return Text(text(value, digits, sign), span(cell["low"], cell["high"], digits, sign), mark)
+    return Text(text(value, 2), span(cell["low"], cell["high"], 2), mark)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from sisr.config.declared import networks
 from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
-from sisr.results import published, statistics
-from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.published import Figure
 from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
 
@@ -66,8 +66,8 @@ def _cells(
         }  # fmt: skip
         if setting is not None and there:
             if setting.first.method:
-                known["note"] = _weights_note(setting, known["published"], quantity, dataset)
-            yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+                known["unrounded_lr"] = "yes" if setting.first.provenance.get("unrounded_lr") else ""
+            yield level(known, setting, preset)
         else:
             yield Cell(**known, note=_why_not(setting, name, scale, dataset))
     # what others trained to the end is not compared with what was trained here, perhaps at a toy scale
@@ -82,17 +82,7 @@ def _cells(
             "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset, "quantity": quantity,
             "unit": "dB", **(said if other == "bicubic" else paper(_published_gain(name, other, scale, dataset))),
         }  # fmt: skip
-        yield measured(known, setting, gain(setting, yardstick, dataset), preset)
-
-
-def _weights_note(setting: Setting, printed: float | None, quantity: str, dataset: str) -> str:
-    """How published weights were measured, and how far from print that is."""
-    lr = "LR that was not rounded" if setting.first.provenance.get("unrounded_lr") else "LR of 8 bits"
-    note = f"published weights, from {lr}"
-    if printed is None or quantity != "psnr":
-        return note
-    difference = round(round(float(setting.values(dataset, quantity).mean()), 2) - printed, 2)
-    return f"{note}, {text(difference, 2, True)} dB from print"
+        yield difference(known, setting, (other, yardstick), settings.values(), preset)
 
 
 def _published_gain(name: str, other: str, scale: int, dataset: str) -> Figure:
@@ -130,7 +120,7 @@ def view(table: pd.DataFrame) -> View:
     said, same = banner(table)
     notes = [
         "PSNR (dB) / SSIM on luma, a border of as many pixels as the scale cut off; under a measured figure the 95 % "
-        "bootstrap interval of its PSNR over images (and seeds, where there are several).",
+        "interval of its PSNR over images (and seeds, where there are several).",
         "Bold: best, underlined: second best, by PSNR, among the published and among the measured networks separately "
         "(controls and published weights are not ranked).",
         "bicubic is the floor and the HR image itself the ceiling, through the same evaluator; "
@@ -148,11 +138,11 @@ EXPLAINED = 0.02
 def _about_weights(table: pd.DataFrame) -> list[str]:
     """What was measured with published weights, and where it differs from print and why."""
     psnr = table[table["quantity"] == "psnr"]
-    cells = psnr[[_of_weights(cell) for _, cell in psnr.iterrows()]]
+    cells = psnr[psnr["state"] == "published weights"]
     if cells.empty:
         return []
     names = list(dict.fromkeys(cells["row"]))
-    unrounded = [name for name in names if any("not rounded" in n for n in cells.loc[cells["row"] == name, "note"])]
+    unrounded = [name for name in names if (cells.loc[cells["row"] == name, "unrounded_lr"] == "yes").any()]
     found = [
         f"{', '.join(names)}: measured with published weights, not trained here"
         + (
@@ -166,22 +156,17 @@ def _about_weights(table: pd.DataFrame) -> list[str]:
         printed = number(cell["published"])
         if printed is None:
             continue
-        difference = round(round(float(cell["measured"]), 2) - printed, 2)
-        if abs(difference) > EXPLAINED:
+        deviation = round(round(float(cell["measured"]), 2) - printed, 2)
+        if abs(deviation) > EXPLAINED:
             where = f"{cell['row']} on {cell['dataset']} x{int(cell['scale'])}"
-            apart.append(f"{where} {text(difference, 2, True)} dB")
+            apart.append(f"{where} {text(deviation, 2, True)} dB")
     if apart:
         found.append(
-            f"More than {EXPLAINED} dB from print: {', '.join(apart)}. docs/checks.md measures what is known to make "
-            "such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of Set14 as grey or "
-            "as RGB), and says what they leave unexplained."
+            f"More than {EXPLAINED} dB from the published value: {', '.join(apart)}. docs/checks.md measures what is "
+            "known to make such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of "
+            "Set14 as grey or as RGB), and says what they leave unexplained."
         )
     return found
-
-
-def _of_weights(cell: Any) -> bool:
-    """Whether a cell was measured with published weights."""
-    return number(cell["measured"]) is not None and str(cell["note"]).startswith("published weights")
 
 
 def _label(name: str) -> str:
@@ -197,7 +182,7 @@ def _column(part: pd.DataFrame, names: list[str], dataset: str, source: str) -> 
     psnr = [number(cells[name, "psnr"][source]) for name in names]
     unranked = set(CONTROLS.values())
     if source == "measured":
-        unranked |= {name for name in names if _of_weights(cells[name, "psnr"])}
+        unranked |= {name for name in names if cells[name, "psnr"]["state"] == "published weights"}
     ranked = [None if name in unranked else value for name, value in zip(names, psnr, strict=True)]
     found = []
     for name, value, mark in zip(names, psnr, marks(ranked, 2), strict=True):

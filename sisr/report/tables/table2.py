@@ -7,9 +7,9 @@ import pandas as pd
 
 from sisr.config.declared import mechanisms
 from sisr.config.declared import paper as paper_roles
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats
-from sisr.results import published, statistics
-from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, rule
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
@@ -65,9 +65,9 @@ def _scale(scale: int, settings: dict[tuple[str, int], Setting], preset: str) ->
                 elif quantity == "psnr_difference" and name == "baseline":
                     yield Cell(**known, note="the baseline itself")
                 elif quantity == "psnr_difference":
-                    yield measured(known, setting, gain(setting, baseline, dataset), preset)
+                    yield difference(known, setting, ("baseline", baseline), settings.values(), preset)
                 else:
-                    yield measured(known, setting, statistics.mean(setting.values(dataset, quantity)), preset)
+                    yield level(known, setting, preset)
 
 
 def view(table: pd.DataFrame) -> View:
@@ -84,14 +84,13 @@ def view(table: pd.DataFrame) -> View:
             cells = {(c["dataset"], c["quantity"]): c for _, c in part[part["row"] == name].iterrows()}
             texts = [_published(name)]
             for dataset in sets:
-                for quantity, sign, digits in (("psnr", False, 2), ("psnr_difference", True, 3)):
-                    texts.append(_text(cells.get((dataset, quantity)), digits, sign))
+                texts.append(_text(cells.get((dataset, "psnr"))))
+                texts.append(difference_text(cells.get((dataset, "psnr_difference")), name == "baseline"))
             rows.append((label, texts))
         sections.append(Section(f"x{int(scale)}", rows))
     said, same = banner(table)
     notes = [
-        "Differences are paired: the mean over images of the row's PSNR minus the baseline's on the same image, with a "
-        "95 % bootstrap interval; an interval that holds zero means that this measurement does not tell the two apart.",
+        rule(table),
         "The paper's data set, backbone and absolute figures of Table 2 are not known to this suite, "
         "so only its differences stand here.",
     ]
@@ -106,9 +105,8 @@ def _published(name: str) -> Text:
     return Text("", figure.note) if figure.value is None else Text(text(figure.value, 2, sign=True))
 
 
-def _text(cell: Any, digits: int, sign: bool) -> Text:
+def _text(cell: Any) -> Text:
     value = None if cell is None else number(cell["measured"])
     if cell is None or value is None:
-        baseline = cell is not None and cell["row"] == "baseline" and sign
-        return Text("0") if baseline else Text("", "" if cell is None else cell["note"])
-    return Text(text(value, digits, sign), span(cell["low"], cell["high"], digits, sign))
+        return Text("", "" if cell is None else cell["note"])
+    return Text(text(value, 2), span(cell["low"], cell["high"], 2))

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.mechanisms import Mechanism
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
-from sisr.results import published, statistics
-from sisr.results.cells import Cell, frame, gain, measured, number, paper, span, text
+from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
+from sisr.results import published
+from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.labels import cost_label
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
@@ -92,10 +92,10 @@ def _cells(
             if setting is None or dataset not in setting.datasets:
                 yield Cell(**known, note=f"no run with {name} was evaluated on {dataset} at x{scale}")
             else:
-                yield measured(known, setting, statistics.mean(setting.values(dataset, "psnr")), preset)
+                yield level(known, setting, preset)
                 if yardstick is not None and setting is not yardstick and dataset in yardstick.datasets:
                     known |= {"quantity": "psnr_difference", "published_note": "the paper compares no such difference"}
-                    yield measured(known, setting, gain(setting, yardstick, dataset), preset)
+                    yield difference(known, setting, ("convolution", yardstick), settings.values(), preset)
 
 
 def _cost(known: dict[str, Any], cost: dict[str, Any] | None, column: str, preset: str) -> Cell:
@@ -166,7 +166,7 @@ def view(table: pd.DataFrame) -> View:
             value = text(number(cell["measured"]), 2)
             texts.append(Text(value, span(cell["low"], cell["high"], 2), ranks[place][index]))
             texts.append(
-                _difference(psnr.get((name, *place, "psnr_difference")), name == "convolution" and value != "")
+                difference_text(psnr.get((name, *place, "psnr_difference")), name == "convolution" and value != "")
             )
         texts.append(Text("", str(costs[name, "uncounted"]["measured"] or "")))
         rows.append((name, texts))
@@ -189,6 +189,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "exp, softmax, sort and their like are no multiply-adds and are listed in the complexity file by operator.",
         "Time is the median of one forward of the module, [first, third quartile], all rows in one process: "
         f"{where or 'not measured'}.",
+        rule(table),
         "The paper's PSNR in this table is not known to this suite; it says that ENLCA-m128 is above NLA and NLSA.",
     ]
     return notes + caveats(table)
@@ -212,9 +213,3 @@ def _scaled(cell: Any, factor: float, digits: int) -> Text:
 def _count(cell: Any) -> str:
     value = number(cell["measured"])
     return "" if value is None else f"{int(value):,}"
-
-
-def _difference(cell: Any, yardstick: bool) -> Text:
-    if cell is None:
-        return Text("0" if yardstick else "")
-    return Text(text(number(cell["measured"]), 3, True), span(cell["low"], cell["high"], 3, True))

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from sisr.config.layout import Results
-from sisr.results.cells import origin
+from sisr.results.cells import number, origin, span, text
 from sisr.results.runs import Run, Setting
-from sisr.results.statistics import FEW_IMAGES
+from sisr.results.significance import LEVEL, MARGINS
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,42 @@ def marks(values: Sequence[float | None], digits: int) -> list[str]:
 
 
 def caveats(table: pd.DataFrame) -> list[str]:
-    """What the intervals of a table cannot carry: sets of few images, and settings that were trained once."""
-    counts = table[table["images"].notna() & (table["images"] < FEW_IMAGES)]
-    sets = ", ".join(f"{name} ({int(n)})" for name, n in counts.groupby("dataset", sort=False)["images"].max().items())
-    found = [f"Sets of few images, whose intervals are rough: {sets}."] if sets else []
+    """How a table was measured, and what its intervals do not cover."""
+    found = []
     if protocols := [how for how in dict.fromkeys(table["protocol"]) if how]:
         found.append(f"Measured by protocol {'; '.join(protocols)}.")
     if (table["seeds"] == 1).any():
-        found.append("Where there is one seed, the spread between trainings is not in the interval.")
+        found.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
     return found
+
+
+def interval(table: pd.DataFrame) -> str:
+    """What the intervals of trained networks cover: `95 % interval over images and training runs`, or images only."""
+    seeds = table.loc[table["state"].isin(["trained", "reference"]), "seeds"].dropna()
+    if (seeds == 1).all():
+        return "95 % interval over images only (one seed)"
+    mixed = " (images only with one seed)" if (seeds == 1).any() else ""
+    return f"95 % interval over images and training runs{mixed}"
+
+
+def rule(table: pd.DataFrame) -> str:
+    """How the differences of a table are to be read."""
+    tests = {name: int(table.loc[table["quantity"].str.startswith(name), "p"].notna().sum()) for name in MARGINS}
+    paired = f"Differences are paired; each has its {interval(table)} and a verdict"
+    if not any(tests.values()):
+        return f"{paired}, which is inconclusive without a second seed (docs/compare.md)."
+    counts = " and ".join(f"{count} tests of {name.upper()}" for name, count in tests.items() if count)
+    sizes = " or ".join(f"±{size:g} {unit or 'in SSIM'}" for name, (size, unit) in MARGINS.items() if tests[name])
+    return (
+        f"{paired}. Better or worse: p is below {LEVEL:g} after correction for {counts} (Benjamini and Hochberg). "
+        f"Equivalent: the whole interval lies within {sizes}. Else inconclusive (docs/compare.md)."
+    )
+
+
+def difference_text(cell: Any, baseline: bool = False) -> Text:
+    """A difference with its interval and verdict; `0` for the baseline itself, else the reason of a blank."""
+    value = None if cell is None else number(cell["measured"])
+    if cell is None or value is None:
+        return Text("0") if baseline else Text("", "" if cell is None else cell["note"])
+    ends = span(cell["low"], cell["high"], 3, True)
+    return Text(text(value, 3, True), ", ".join(part for part in (ends, cell["verdict"]) if part))
