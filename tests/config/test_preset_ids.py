@@ -1,4 +1,4 @@
-"""Ids of committed and finished runs stay what they are: those of the three presets and of a comparison, as version 0.1 made them."""
+"""Ids of finished runs stay what they are: those of three presets and of a comparison, as version 0.1 made them."""
 
 from pathlib import Path
 
