@@ -1,4 +1,4 @@
-# The two commands that matter: `make reproduce` and `make test`. Each makes .venv first if it is missing.
+# Main commands: `make reproduce` and `make test`. Each creates .venv first if it is missing.
 .DEFAULT_GOAL := help
 .PHONY: help environment reproduce test benchmark lint docs lock clean
 
@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-# the stamp is written last, so that an interrupted installation is not taken for a whole one
+# the stamp is written last, so that an interrupted installation is repeated
 ENVIRONMENT := .venv/complete
 
 $(ENVIRONMENT): requirements.lock
@@ -19,14 +19,14 @@ $(ENVIRONMENT): requirements.lock
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	@touch $@
 
-# the command `sisr`, of the files in this folder; an environment of an earlier version gets it without being made anew
+# the command `sisr`, of the files in this folder; added to an environment of an earlier version without recreating it
 INSTALLED := $(BIN)/sisr
 
 $(INSTALLED): pyproject.toml | $(ENVIRONMENT)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-environment: $(INSTALLED)  ## make .venv from requirements.lock
+environment: $(INSTALLED)  ## create .venv from requirements.lock
 
 reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 	@$(BIN)/python workflow/scripts/unlock_stale.py
@@ -53,7 +53,7 @@ docs: $(INSTALLED)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo site/index.html
 
-lock: $(INSTALLED)  ## resolve requirements.lock anew from pyproject.toml
+lock: $(INSTALLED)  ## update requirements.lock from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --upgrade --output-file requirements.lock

@@ -1,6 +1,6 @@
-"""From photographs to the tables of the paper: which file is made from which, and by which command.
+"""From photographs to the tables of the paper.
 
-The default preset is config/quick.yaml; `--configfile config/paper.yaml` takes another.
+The default preset is config/quick.yaml; `--configfile config/paper.yaml` selects another.
 """
 
 from snakemake.utils import min_version

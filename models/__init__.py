@@ -1,4 +1,4 @@
-"""The networks and attention mechanisms that are compared. Needs torch, timm and safetensors, nothing of `sisr`.
+"""Networks and attention mechanisms. Imports torch, timm and safetensors, but not `sisr`.
 
 model = models.create("enlcn", scale=4)        # or timm.create_model("enlcn", scale=4)
 sr = model(lr)                                 # (B, 3, H, W) RGB in [0, 1] → (B, 3, 4H, 4W)
@@ -6,7 +6,7 @@ models.save(model, "weights.safetensors")
 model = models.load("weights.safetensors")     # or the authors' ENLCAx4.pt
 """
 
-from models import attention, edsr, lapsrn, srmdnf, vdsr  # noqa: F401  (networks sign into the registry)
+from models import attention, edsr, lapsrn, srmdnf, vdsr  # noqa: F401  (import registers the networks)
 from models.attention._switches import auxiliary_loss, redraw, set_auxiliary_loss
 from models.registry import available, create, register
 from models.warm_start import Started, start_from

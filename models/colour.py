@@ -1,13 +1,13 @@
-"""Networks that see luma only: RGB to YCbCr and back, and the bicubic enlargement that they add to."""
+"""Colour conversion and bicubic upscaling for networks that process luma only."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# ITU-R BT.601 as in MATLAB's rgb2ycbcr: Y runs from 16 to 235, here divided by 255
+# ITU-R BT.601 as in MATLAB's rgb2ycbcr: Y in [16, 235], here divided by 255
 _TO_YCBCR = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 _OFFSET = (16.0, 128.0, 128.0)
-EDGE = 2  # pixels that the kernel reaches over the border
+EDGE = 2  # support of the kernel beyond the border, in pixels
 
 
 def to_ycbcr(rgb: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def _constants(like: Tensor) -> tuple[Tensor, Tensor]:
     return like.new_tensor(_TO_YCBCR) / 255, like.new_tensor(_OFFSET).view(1, 3, 1, 1) / 255
 
 
-def enlarge(x: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement as MATLAB's: mirrored border, kernel with a = −1/2 (without `antialias` torch takes −3/4)."""
+def upscale(x: Tensor, scale: int) -> Tensor:
+    """Bicubic upscaling as in MATLAB: mirrored border, kernel with a = −1/2 (torch uses −3/4 without `antialias`)."""
     height, width = x.shape[-2:]
     x = x[..., _mirrored(height), :][..., _mirrored(width)]
     size = [scale * side for side in x.shape[-2:]]
@@ -37,6 +37,6 @@ def enlarge(x: Tensor, scale: int) -> Tensor:
 
 
 def _mirrored(length: int) -> list[int]:
-    """Positions −EDGE … length + EDGE − 1 of a line that is mirrored at its ends: 1 0 | 0 1 2 … | …"""
+    """Positions −EDGE … length + EDGE − 1 of a line mirrored at its ends: 1 0 | 0 1 2 … | …"""
     around = [position % (2 * length) for position in range(-EDGE, length + EDGE)]
     return [min(position, 2 * length - 1 - position) for position in around]

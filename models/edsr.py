@@ -69,7 +69,7 @@ class EDSR(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(channels, residual_scale) for _ in range(blocks))
         self.attention = nn.ModuleDict()
         if attention is not None:
-            mechanisms._registry.find(attention)  # a wrong name is told, with or without slots
+            mechanisms._registry.find(attention)  # raises for an unknown name, even without slots
             for slot in chosen:
                 module = mechanisms.create(attention, channels, **(attention_options or {}))
                 self.attention[str(slot)] = Gated(module) if gated else module
@@ -142,7 +142,7 @@ def _build(
         "slots": list(default_slots(blocks) if slots is None else slots),
         "initialisation": initialisation,
     } | ({"gated": True} if gated else {})
-    network.config = json.loads(json.dumps(config))  # lists for tuples: equal to what a file gives back
+    network.config = json.loads(json.dumps(config))  # lists instead of tuples, as after a round trip through a file
     return network
 
 

@@ -1,8 +1,8 @@
-"""Reads the checkpoints that the authors of ENLCN released: flat state dicts, recognised from their keys and shapes.
+"""Loading of the released ENLCN checkpoints: flat state dicts, recognised by their keys and shapes.
 
-Their body is one list of residual blocks and attention modules with a convolution at its end. Width, depth, slots,
-scale, number of features and size of the embeddings follow from the tensors; the rest is fixed in their code
-(k = 6, ranks 0–15 and 50–65, residual scale 0.1).
+Their body is one list of residual blocks and attention modules that ends with a convolution. Width, depth, slots,
+scale, number of features and size of the embeddings follow from the tensors. The other options are constants in the
+released code (k = 6, ranks 0–15 and 50–65, residual scale 0.1).
 """
 
 import re
@@ -22,8 +22,8 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The ENLCN in the authors' state dict, in eval mode. ValueError if a weight is missing, unknown or misshapen."""
     if not {"head.0.weight", "tail.0.0.weight"} <= state.keys():
         raise ValueError(
-            "these weights are no released ENLCN checkpoint (head.0.weight or tail.0.0.weight is missing); "
-            "give files of this suite as .safetensors"
+            "these weights are not a released ENLCN checkpoint (head.0.weight or tail.0.0.weight is missing); "
+            "files of this suite must have the suffix .safetensors"
         )
     channels = state["head.0.weight"].shape[0]
     kinds = _kinds(state)
@@ -47,7 +47,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _kinds(state: Mapping[str, Tensor]) -> list[str]:
-    """What each entry of the body is: "block", "attention" or "end"."""
+    """Kind of each entry of the body: "block", "attention" or "end"."""
     seen: dict[int, set[str]] = {}
     for key in state:
         if match := re.match(r"body\.(\d+)\.(.+)", key):
@@ -118,8 +118,8 @@ def _rename(key: str, names: dict[int, str]) -> str:
 
 
 def _check_mean(key: str, tensor: Tensor) -> None:
-    """The authors shift colours by a 1x1 convolution; ours is fixed, so theirs must do the same."""
+    """The released code shifts colours by a 1x1 convolution; here the shift is constant, so both must be equal."""
     sign = -1 if key.startswith("sub_mean") else 1
     expected = torch.eye(3).view(3, 3, 1, 1) if key.endswith("weight") else sign * torch.tensor(RGB_MEAN)
     if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, atol=1e-4):
-        raise ValueError(f"{key} of this checkpoint is not the colour shift for RGB in [0, 1] that this suite knows")
+        raise ValueError(f"{key} of this checkpoint is not the expected colour shift for RGB in [0, 1]")

@@ -1,8 +1,8 @@
-"""Weights with which an EDSR starts as (nearly) bicubic interpolation, for training in a few hundred steps.
+"""Initial weights with which an EDSR is close to bicubic interpolation, for training in a few hundred steps.
 
-The first three channels carry RGB from the head through the upsampler to the tail; the residual branch starts at zero.
-Everything else is random as usual, so all weights learn from the first steps on. A convolution of 3x3 pixels sees three
-of bicubic's four taps: the kernel is cut to them and divided by its sum.
+The first three channels pass RGB from the head through the upsampler to the tail, and the residual branch starts at
+zero. All other weights are random as usual, so all weights learn from the first steps on. A 3x3 convolution covers
+three of bicubic's four taps: the kernel is truncated to these and divided by its sum.
 """
 
 import torch

@@ -1,7 +1,7 @@
-"""LapSRN: doubles the image once or several times, each level adding the detail that it predicts, on luma.
+"""LapSRN: levels that each double the image size and add predicted detail, on luma.
 
 Lai, Huang, Ahuja, Yang: "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017, arXiv
-1704.03915. Cb and Cr are enlarged bicubically.
+1704.03915. Cb and Cr are upscaled bicubically.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.colour import enlarge, to_rgb, to_ycbcr
+from models.colour import to_rgb, to_ycbcr, upscale
 from models.registry import create, fill, register
 
 SLOPE = 0.2  # of the leaky ReLU
@@ -28,12 +28,12 @@ class Level(nn.Module):
         self.enlarge = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
         taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
         with torch.no_grad():
-            self.enlarge.weight.copy_(taps.outer(taps)[None, None])  # starts as bilinear enlargement
+            self.enlarge.weight.copy_(taps.outer(taps)[None, None])  # starts as bilinear upscaling
 
     def forward(self, features: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
             features = F.leaky_relu(layer(features), SLOPE)
-        # 3x3 with stride 2 makes 2H + 1 rows; the released network cuts the last
+        # 3x3 with stride 2 gives 2H + 1 rows; the released network drops the last
         features = F.leaky_relu(self.up(features)[..., :-1, :-1], SLOPE)
         return features, self.enlarge(luma) + self.detail(features)
 
@@ -45,7 +45,7 @@ class LapSRN(nn.Module):
     """
 
     config: dict[str, Any]
-    luma_only = True  # measured through `luma`, without a way over rounded RGB
+    luma_only = True  # evaluated through `luma`, without converting through 8-bit RGB
     luma_rounded = False
 
     def __init__(self, scale: int, depth: int, channels: int) -> None:
@@ -61,7 +61,7 @@ class LapSRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = to_ycbcr(x)
-        return to_rgb(torch.cat([self.luma(x[:, :1]), enlarge(x[:, 1:], self.scale)], dim=1))
+        return to_rgb(torch.cat([self.luma(x[:, :1]), upscale(x[:, 1:], self.scale)], dim=1))
 
     def luma(self, y: Tensor) -> Tensor:
         """(B, 1, H, W), Y of studio range divided by 255 → (B, 1, scale·H, scale·W)."""
@@ -98,7 +98,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
     for key, tensor in state.items():
         name, kind = key.rsplit("_", 1)
         if name not in names or kind not in "fb":
-            raise ValueError(f"{key} is no array of a LapSRN")
+            raise ValueError(f"{key} is not an array of a LapSRN")
         renamed[f"{names[name]}.{'weight' if kind == 'f' else 'bias'}"] = _from_matconvnet(key, tensor)
     channels = state["input_conv_b"].shape[0]
     depth = sum(key.startswith("level1_conv") and key.endswith("_f") for key in state)
@@ -106,7 +106,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _from_matconvnet(key: str, tensor: Tensor) -> Tensor:
-    """(height, width, in, out) → (out, in, height, width), or for enlarging layers (…, out, in) → (in, out, …).
+    """(height, width, in, out) → (out, in, height, width), or for upscaling layers (…, out, in) → (in, out, …).
 
     MATLAB drops trailing axes of size 1, and leading ones of the first and last layer are gone here, too.
     """

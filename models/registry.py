@@ -1,4 +1,4 @@
-"""The list of networks. A name builds a network here and in timm, whose registry stands behind it."""
+"""Registry of networks. Every registered network is also available as `timm.create_model(name)`."""
 
 import difflib
 import functools
@@ -15,7 +15,7 @@ Network = Callable[..., nn.Module]
 
 
 def register(constructor: Network) -> Network:
-    """Decorator that signs a function `name(scale=4, *, option=…) -> nn.Module` in under its own name.
+    """Decorator that registers a function `name(scale=4, *, option=…) -> nn.Module` under its name.
 
     The module it returns has `scale: int` and `config: dict` ({"name", "scale", **options}).
     """
@@ -48,7 +48,7 @@ def create(name: str, scale: int = 4, **options: Any) -> nn.Module:
 
 
 def find(name: str) -> Network:
-    """The function behind a registered name. Raises ValueError, with the nearest name, when there is none."""
+    """The function behind a registered name. Raises ValueError, with the nearest name, if it is unknown."""
     if name not in _NETWORKS:
         near = difflib.get_close_matches(str(name).lower(), _NETWORKS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -57,7 +57,7 @@ def find(name: str) -> Network:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Load a state dict that must match exactly and return the model in eval mode; ValueError names what does not."""
+    """Load a state dict that must match exactly and return the model in eval mode; ValueError names the differences."""
     try:
         model.load_state_dict(dict(tensors), strict=True)
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""SRMDNF: a network that is told how its input was blurred (noise-free variant).
+"""SRMDNF: a network whose input includes the degradation of the image (noise-free variant).
 
 Zhang, Zuo, Zhang: "Learning a Single Convolutional Super-Resolution Network for Multiple Degradations", CVPR 2018. The
-blur kernel, as 15 principal components, is laid beside the colours as 15 constant maps. For bicubic reduction the 15
-values are fixed numbers, kept with the weights.
+blur kernel, as 15 principal components, is concatenated to the colours as 15 constant maps. For bicubic reduction the
+15 values are constants, stored with the weights.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class SRMDNF(nn.Module):
 
     config: dict[str, Any]
     degradation: Tensor
-    unrounded_lr = True  # its authors enlarge LR that was never rounded
+    unrounded_lr = True  # its authors use unrounded LR
 
     def __init__(self, scale: int, layers: int, channels: int, degradation: int) -> None:
         super().__init__()

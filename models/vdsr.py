@@ -1,7 +1,7 @@
-"""VDSR: twenty 3x3 convolutions that add detail to a bicubic enlargement, on luma.
+"""VDSR: twenty 3x3 convolutions that add detail to a bicubically upscaled image, on luma.
 
 Kim, Lee, Lee: "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016. One network serves
-all scales. Cb and Cr are enlarged bicubically.
+all scales. Cb and Cr are upscaled bicubically.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.colour import enlarge, to_rgb, to_ycbcr
+from models.colour import to_rgb, to_ycbcr, upscale
 from models.registry import create, fill, register
 
 INNER = 18  # layers between the first and the last, in the public retraining
@@ -21,7 +21,7 @@ class VDSR(nn.Module):
     """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped. Options: number of layers, their channels."""
 
     config: dict[str, Any]
-    luma_only = True  # measured through `luma`, without a way over rounded RGB
+    luma_only = True  # evaluated through `luma`, without converting through 8-bit RGB
     luma_rounded = True  # its authors' Y, MATLAB's rgb2ycbcr of 8 bits, is a whole number of 255ths
 
     def __init__(self, scale: int, layers: int, channels: int) -> None:
@@ -40,11 +40,11 @@ class VDSR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = to_ycbcr(x)
-        return to_rgb(torch.cat([self.luma(x[:, :1]), enlarge(x[:, 1:], self.scale)], dim=1))
+        return to_rgb(torch.cat([self.luma(x[:, :1]), upscale(x[:, 1:], self.scale)], dim=1))
 
     def luma(self, y: Tensor) -> Tensor:
         """(B, 1, H, W), Y of studio range divided by 255 → (B, 1, scale·H, scale·W)."""
-        y = enlarge(y, self.scale)
+        y = upscale(y, self.scale)
         detail = y
         for layer in self.layers[:-1]:
             detail = torch.relu(layer(detail))
@@ -63,7 +63,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 
 
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
-    """The network from those arrays; they do not say for which scale, since one set serves all."""
+    """The network from those arrays. One set of weights serves all scales, so `scale` must be given."""
     middle = sum(key.startswith("residual_layer.") for key in state)
     if middle != INNER:
         raise ValueError(

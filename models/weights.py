@@ -1,4 +1,4 @@
-"""Networks on disk: this suite's own safetensors files, and checkpoints that others published."""
+"""Networks on disk: safetensors files of this suite, and published checkpoints."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from models.registry import create, fill
 def save(model: nn.Module, path: str | Path) -> None:
     """Write weights and buffers as safetensors, with `model.config` as JSON in the metadata entry "sisr".
 
-    The file appears complete or not at all. Raises ValueError for a model without `config`.
+    Writing is atomic. Raises ValueError for a model without `config`.
     """
     config = getattr(model, "config", None)
     if config is None:
@@ -34,7 +34,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         save_file(tensors, temporary, metadata={"sisr": json.dumps(config)})
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp creates files that only their owner can read
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
@@ -45,7 +45,7 @@ def load(source: str | Path | Mapping[str, Tensor], scale: int | None = None) ->
 
     Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (`.pt` file or its state
     dict, of any width and depth); and plain arrays (`.npz`) of LapSRN, SRMDNF and VDSR. `scale` is needed for VDSR
-    alone, whose weights serve all scales. Every weight must be there and fit: ValueError names what does not.
+    alone, whose weights serve all scales. Every weight must be present and match: ValueError names the differences.
     """
     if isinstance(source, Mapping):
         network = _recognise(source, scale)
@@ -55,7 +55,7 @@ def load(source: str | Path | Mapping[str, Tensor], scale: int | None = None) ->
             raise ValueError(f"weights file {str(path)!r} does not exist")
         network = _load_own(path) if path.suffix == ".safetensors" else _recognise(_read(path), scale)
     if scale is not None and network.scale != scale:
-        raise ValueError(f"these weights enlarge by {network.scale}, not by {scale}")
+        raise ValueError(f"these weights upscale by {network.scale}, not by {scale}")
     return network
 
 
@@ -66,13 +66,13 @@ def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
         return srmdnf.load(state)
     if vdsr.recognises(state):
         if scale is None:
-            raise ValueError("VDSR's weights serve all scales: say which with models.load(path, scale=…)")
+            raise ValueError("VDSR's weights serve all scales: choose one with models.load(path, scale=…)")
         return vdsr.load(state, scale)
     return enlcn_released.load(state)
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    """Arrays of a `.npz` or state dict of a `.pt` file, in float32 or as they are; never runs code from the file."""
+    """Arrays of a `.npz` or state dict of a `.pt` file, in float32 or unchanged; never executes code from the file."""
     try:
         if path.suffix == ".npz":
             import numpy as np
@@ -81,9 +81,11 @@ def _read(path: Path) -> Mapping[str, Tensor]:
                 return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} holds no weights that can be read safely: {type(error).__name__}") from error
+        raise ValueError(
+            f"{str(path)!r} contains no weights that can be loaded safely: {type(error).__name__}"
+        ) from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict")
+        raise ValueError(f"{str(path)!r} contains a {type(content).__name__}, not a state dict")
     return content
 
 
@@ -95,5 +97,5 @@ def _load_own(path: Path) -> nn.Module:
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
     if config is None:
-        raise ValueError(f"{str(path)!r} does not say which network it belongs to (no entry 'sisr' in its metadata)")
+        raise ValueError(f"{str(path)!r} does not state its network (no entry 'sisr' in its metadata)")
     return fill(create(**config), tensors)

@@ -2,10 +2,10 @@
 
 attention.available()                                  # names
 attention.create("enlca", channels=64, k=6, m=128)     # a registered one
-attention.create("my_attention.py:MyAttention")        # your own
+attention.create("my_attention.py:MyAttention")        # a custom one
 """
 
-from models.attention import (  # noqa: F401  (each signs into the registry)
+from models.attention import (  # noqa: F401  (import registers the mechanism)
     channel,
     convolution,
     enla,

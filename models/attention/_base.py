@@ -1,4 +1,4 @@
-"""What all mechanisms share: the embeddings, their normalisation, the residual connection, the switch of the loss."""
+"""Base class of the mechanisms: embeddings, their normalisation, residual connection, switch of the auxiliary loss."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Base class of a non-local mechanism; a subclass writes `attend`, and `auxiliary_loss` if it has a loss.
+    """Base class of a non-local mechanism; a subclass implements `attend`, and `auxiliary_loss` if it has a loss.
 
-    It may also write `weights_of`, so that pictures show where it looks: see `models.attention._maps`, and
-    `paper_flops(tokens, channels, out_channels) -> (operations, formula)`, so that tables show its operations by the
-    convention of the ENLCA paper's Table 4: two operations a multiply-add; only the attention core, without the
+    Optional: `weights_of` provides attention maps, see `models.attention._maps`, and
+    `paper_flops(tokens, channels, out_channels) -> (operations, formula)` gives the operations by the convention of the
+    ENLCA paper's Table 4: two operations a multiply-add; only the attention core, without the
     embeddings that make query, key and value; exp, division and normalisation are free. `tokens` are the N pixels,
     `channels` c those of query and key, `out_channels` c_out those of the value. With N = 100·100 and c = c_out = 64
     this gives 0.66 GFLOP for ENLCA with 128 random features, as printed in the paper.
@@ -23,9 +23,9 @@ class Attention(nn.Module):
         residual_scale: factor of the attention's output before it is added to the input (released code: 0.1).
         embedding_kernel: 1 (released code) or 3 ("all kernels 3x3", paper): size of the embeddings' convolutions.
         k: amplification factor. Query and key are normalised to the length √k, so that query·key = k·cos.
-            None leaves them as the convolutions make them.
+            None: no normalisation.
         normalise_eps: smallest norm that a query or key is divided by (released code: 5e-5).
-        shared: one convolution makes query and key (NLSA).
+        shared: query and key share one convolution (NLSA).
     """
 
     options: dict[str, Any]
@@ -66,7 +66,7 @@ class Attention(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define attend(query, key, value, size)")
 
     def auxiliary_loss(self, query: Tensor, key: Tensor) -> Tensor | None:
-        """A scalar to be minimised beside the reconstruction loss, or None. Called in training, once switched on."""
+        """A scalar to be minimised beside the reconstruction loss, or None. Called in training, if enabled."""
         return None
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,7 +79,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, C, H, W = x.shape
-        # pixel by pixel in memory: 1x1 convolutions are several times faster so on a CPU, and tokens need no copy
+        # channels last: 1x1 convolutions are several times faster on a CPU, and tokens need no copy
         x = x.contiguous(memory_format=torch.channels_last)
         query, key, value = self.embed(x)
         out = self.attend(query, key, value, (H, W))  # (B, N, C)
@@ -101,7 +101,7 @@ class Attention(nn.Module):
         return scaled.to(x.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        # the last loss hangs on a graph: it cannot be copied or pickled, and a copy has not computed it
+        # the last loss is part of a graph: it cannot be copied or pickled, and a copy has not computed it
         return self.__dict__ | {"last_auxiliary_loss": None}
 
 

@@ -1,11 +1,11 @@
-"""What code of a user's may raise, said in one sentence with the file and line where it happened."""
+"""Exceptions of custom code, reported in one sentence with file and line."""
 
 import re
 import sysconfig
 import traceback
 from pathlib import Path
 
-# everything that wrong code raises, short of what asks the program to end
+# exceptions of faulty code; excludes those that end the program
 CRASHES = (
     ArithmeticError,
     AssertionError,
@@ -26,7 +26,7 @@ _SUITE = tuple(str(path) for path in (_HERE / "checks", _HERE / "_registry.py", 
 
 
 class BrokenCodeError(ValueError):
-    """The code of a mechanism cannot be imported or built; the message says why and where."""
+    """The code of a mechanism cannot be imported or built; the message states reason and location."""
 
 
 def sentence(error: BaseException) -> str:
@@ -34,22 +34,22 @@ def sentence(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if isinstance(error, SyntaxError):
         lines = [error.msg]
-    # "backend='inductor' raised:" and its like announce what the next line says
+    # a line that ends with a colon, like "backend='inductor' raised:", continues on the next line
     message = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1])
-    where = place(error)
-    return type(error).__name__ + (f": {message}" if message else "") + (f" ({where})" if where else "")
+    location = place(error)
+    return type(error).__name__ + (f": {message}" if message else "") + (f" ({location})" if location else "")
 
 
 def place(error: BaseException) -> str:
-    """`my_attention.py, line 12`: the innermost line that is not a library's and not of this suite's checks; or ""."""
+    """`my_attention.py, line 12`: the innermost line outside of libraries and of this suite's checks, or ""."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}, line {error.lineno}"
-    found = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    # torch.compile tells the lines of the code that it could not compile in its message
-    told = str(error).partition("from user code:")[2]
-    found += [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', told)]
-    own = [(file, line) for file, line in found if not file.startswith((*_LIBRARIES, *_SUITE))]
-    return f"{_short(own[-1][0])}, line {own[-1][1]}" if own else ""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    # torch.compile lists the lines that it could not compile in its message
+    user_code = str(error).partition("from user code:")[2]
+    lines += [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', user_code)]
+    custom = [(file, line) for file, line in lines if not file.startswith((*_LIBRARIES, *_SUITE))]
+    return f"{_short(custom[-1][0])}, line {custom[-1][1]}" if custom else ""
 
 
 def _short(file: str) -> str:

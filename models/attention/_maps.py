@@ -1,15 +1,15 @@
-"""Where a mechanism looks: the weights of one position of an image on all others.
+"""Attention maps: the weights of one position of an image on all positions.
 
 maps.attention_map(module, x, (row, column))   # x (B, channels, H, W) → (B, H, W), which sums to 1 in each image
 
-A mechanism tells its weights by one of two methods, both optional:
+A mechanism provides its weights by one of two optional methods:
 
-- `weights_of(query, key, size, positions) -> (B, P, N)`, for those built on `Attention`: query and key (B, N, C) as
-  `embed` makes them, size (H, W), and P numbers of positions below N = H·W, row by row. Only those rows are computed,
+- `weights_of(query, key, size, positions) -> (B, P, N)`, for subclasses of `Attention`: query and key (B, N, C) from
+  `embed`, size (H, W), and P numbers of positions below N = H·W, row by row. Only those rows are computed,
   so that an image of millions of pixels needs no more than P·N numbers.
 - `attention_map(x, position) -> (B, H, W)`, for a free module: its input (B, channels, H, W), and (row, column).
 
-One that has no weights on positions says why in the attribute `no_map`.
+A mechanism without weights on positions states the reason in the attribute `no_map`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 
-class NoMap(ValueError):  # noqa: N818  (nothing went wrong: there is nothing to show)
-    """A mechanism has no map; the message says why, or how to add one."""
+class NoMap(ValueError):  # noqa: N818  (not an error: there is no map)
+    """A mechanism has no map; the message states the reason or how to add one."""
 
 
 def attention_map(module: nn.Module, x: Tensor, position: tuple[int, int]) -> Tensor:
@@ -28,18 +28,18 @@ def attention_map(module: nn.Module, x: Tensor, position: tuple[int, int]) -> Te
 
     Args:
         module: an attention mechanism.
-        x: what comes into it.
+        x: its input.
         position: (row, column) in x.
 
     Raises:
-        NoMap: the mechanism has no such weights, or does not tell them.
-        ValueError: the position lies outside of x, or the mechanism's weights are no map.
+        NoMap: the mechanism has no such weights, or does not provide them.
+        ValueError: the position is outside of x, or the weights have the wrong shape.
     """
     mechanism: Any = module
     size = (x.shape[2], x.shape[3])
     row, column = position
     if not (0 <= row < size[0] and 0 <= column < size[1]):
-        raise ValueError(f"row {row}, column {column} lies outside of {size[0]} rows and {size[1]} columns")
+        raise ValueError(f"row {row}, column {column} is outside of {size[0]} rows and {size[1]} columns")
     if reason := why_not(module):
         raise NoMap(reason)
     with torch.no_grad():
@@ -57,15 +57,15 @@ def attention_map(module: nn.Module, x: Tensor, position: tuple[int, int]) -> Te
 
 
 def why_not(module: nn.Module) -> str:
-    """Why a mechanism has no map, or how to add one; blank where it has."""
+    """Why a mechanism has no map, or how to add one; empty if it has one."""
     if hasattr(module, "attention_map") or (hasattr(module, "weights_of") and hasattr(module, "embed")):
         return ""
     name = type(module).__name__
     if reason := getattr(module, "no_map", ""):
         return f"{name} has no map: {reason}"
     return (
-        f"{name} does not tell its weights; give it the method weights_of(query, key, size, positions), or "
-        "attention_map(x, position), as models/attention/_maps.py says"
+        f"{name} provides no attention map; implement weights_of(query, key, size, positions) or "
+        "attention_map(x, position) as described in models/attention/_maps.py"
     )
 
 

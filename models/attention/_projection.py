@@ -1,4 +1,4 @@
-"""The random projection F behind ENLA's feature map φ (Choromanski et al., "Rethinking Attention with Performers")."""
+"""The random projection F of ENLA's feature map φ (Choromanski et al., "Rethinking Attention with Performers")."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from torch import Tensor
 def draw_projection(m: int, width: int, orthogonal: bool = True, generator: torch.Generator | None = None) -> Tensor:
     """m directions whose entries are N(0, 1): a float32 tensor (m, width) on the CPU.
 
-    orthogonal: within blocks of `width` rows the directions are at right angles, each row still N(0, I) by itself
-    (a uniformly random rotation times lengths drawn chi(width)), which lowers the variance of the estimate.
-    The values depend on the CPU generator alone (torch's global one if None), so every device and rank gets the same.
+    orthogonal: within blocks of `width` rows the directions are orthogonal, while each row alone is N(0, I) (a random
+    rotation times lengths drawn from chi(width)). This lowers the variance of the estimate.
+    The values depend on the CPU generator only (torch's global one if None): they are equal on all devices and ranks.
     """
     if not orthogonal:
         return torch.randn(m, width, generator=generator, device="cpu")

@@ -1,4 +1,4 @@
-"""The list of attention mechanisms: each file here signs its class in, a name picks it out again."""
+"""Registry of attention mechanisms."""
 
 import difflib
 import importlib
@@ -19,28 +19,28 @@ Mechanism = TypeVar("Mechanism", bound=type[nn.Module])
 
 
 class _NotFoundError(Exception):
-    """There is no such file or module."""
+    """The file or module does not exist."""
 
 
 def register(name: str | type[nn.Module]) -> Any:
     """Class decorator: `@register("name")`, or bare `@register` for the class's name in lower case.
 
-    Raises ValueError when another class already has the name.
+    Raises ValueError if another class already has the name.
     """
     if not isinstance(name, str):
         return register(name.__name__.lower())(name)
 
-    def sign_in(mechanism: Mechanism) -> Mechanism:
-        known = _MECHANISMS.get(name)
-        if known is not None and (known.__module__, known.__qualname__) != (
+    def add(mechanism: Mechanism) -> Mechanism:
+        existing = _MECHANISMS.get(name)
+        if existing is not None and (existing.__module__, existing.__qualname__) != (
             mechanism.__module__,
             mechanism.__qualname__,
         ):
-            raise ValueError(f"attention {name!r} is already registered by {known.__module__}; choose another name")
+            raise ValueError(f"attention {name!r} is already registered by {existing.__module__}; choose another name")
         _MECHANISMS[name] = mechanism
         return mechanism
 
-    return sign_in
+    return add
 
 
 def available() -> list[str]:
@@ -51,8 +51,8 @@ def available() -> list[str]:
 def find(name: str) -> type[nn.Module]:
     """The class behind a registered name, `package.module:Class` or `path/to/file.py:Class`.
 
-    Raises ValueError, with the nearest name, when there is none, and `BrokenCodeError` (a ValueError), with file and
-    line, when its code cannot be imported.
+    Raises ValueError, with the nearest name, if it is unknown, and `BrokenCodeError` (a ValueError), with file and
+    line, if its code cannot be imported.
     """
     if ":" in name or name.endswith(".py"):
         return _import(name)
@@ -61,7 +61,7 @@ def find(name: str) -> type[nn.Module]:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
             f"unknown attention {name!r}: {hint}registered are {', '.join(available())}; "
-            "your own is given as package.module:Class or file.py:Class"
+            "a custom mechanism is given as package.module:Class or file.py:Class"
         )
     return _MECHANISMS[name]
 
@@ -90,7 +90,7 @@ def resolve(constructor: Callable[..., Any], options: dict[str, Any]) -> dict[st
 def build(
     constructor: Callable[..., nn.Module], what: str, given: dict[str, Any], options: dict[str, Any]
 ) -> nn.Module:
-    """Call `constructor(**given, **options)` after checking that it knows each option; ValueError names the valid."""
+    """Call `constructor(**given, **options)` after checking the options; ValueError lists the valid ones."""
     parameters = inspect.signature(constructor).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         valid = [name for name in parameters if name not in given]
@@ -98,13 +98,13 @@ def build(
             if option not in valid:
                 near = difflib.get_close_matches(option, valid, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
-                known = f"its options are {', '.join(valid)}" if valid else "it has no options"
-                raise ValueError(f"{what} has no option {option!r}: {hint}{known}")
+                accepted = f"its options are {', '.join(valid)}" if valid else "it has no options"
+                raise ValueError(f"{what} has no option {option!r}: {hint}{accepted}")
     try:
         return constructor(**given, **options)
     except TypeError as error:
         if not constructor.__module__.startswith("models."):
-            raise  # a custom constructor may be wrong itself
+            raise  # may be an error in a custom constructor
         values = ", ".join(f"{option}={value!r}" for option, value in options.items())
         raise ValueError(f"{what} cannot be built with {values}: {error}") from error
 
@@ -120,13 +120,13 @@ def _import(name: str) -> type[nn.Module]:
     mechanism = getattr(module, class_name, None)
     if isinstance(mechanism, type) and issubclass(mechanism, nn.Module):
         return mechanism
-    own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
-    defined = [item.__name__ for item in own if issubclass(item, nn.Module)]
+    classes = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    defined = [item.__name__ for item in classes if issubclass(item, nn.Module)]
     near = difflib.get_close_matches(class_name, defined, n=1)
-    there = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(defined)}" if defined else ""
+    hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(defined)}" if defined else ""
     if not class_name:
         raise ValueError(f"attention {name!r} names no class: give {location}:{defined[0] if defined else 'Class'}")
-    raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}{there}")
+    raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}{hint}")
 
 
 def _load_module(location: str) -> ModuleType:
@@ -134,7 +134,7 @@ def _load_module(location: str) -> ModuleType:
         return importlib.import_module(location)
     except ModuleNotFoundError as error:
         if error.name is None or not (location == error.name or location.startswith(error.name + ".")):
-            raise  # the file is there, but something that it needs is not
+            raise  # the module exists, but one of its imports does not
         raise _NotFoundError(
             f"attention module {location!r} was not found; give package.module:Class or file.py:Class"
         ) from None

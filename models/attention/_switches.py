@@ -1,13 +1,13 @@
-"""What training switches on all attention modules of a network at once: the auxiliary loss, and new projections."""
+"""Functions of a training loop on all attention modules of a network: auxiliary loss and new projections."""
 
 import torch
 from torch import Tensor, nn
 
 
 def set_auxiliary_loss(model: nn.Module, enabled: bool) -> None:
-    """Switch the mechanisms' own losses (ENLCA's contrastive loss) on or off; they are off in a new network.
+    """Enable or disable the mechanisms' auxiliary losses (ENLCA's contrastive loss); initially they are disabled.
 
-    While off they cost nothing. While on they are computed in training mode only.
+    Disabled losses cost nothing. Enabled losses are computed in training mode only.
     """
     for module in model.modules():
         if hasattr(module, "auxiliary_loss_enabled"):
@@ -16,17 +16,17 @@ def set_auxiliary_loss(model: nn.Module, enabled: bool) -> None:
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:
-    """Mean of the modules' losses of the last training forward: a scalar with a graph, or None if there was none."""
-    losses = [getattr(module, "last_auxiliary_loss", None) for module in model.modules()]
-    found = [loss for loss in losses if loss is not None]
-    return torch.stack(found).mean() if found else None
+    """Mean of the modules' losses of the last training forward: a scalar with a graph, or None."""
+    last = [getattr(module, "last_auxiliary_loss", None) for module in model.modules()]
+    losses = [loss for loss in last if loss is not None]
+    return torch.stack(losses).mean() if losses else None
 
 
 def redraw(model: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Give every module that has a random projection a new one, in place.
+    """Redraw the random projections of all modules, in place.
 
     The values depend only on the state of the CPU generator and the order of the modules, not on device or rank.
-    A network without projections is left as it is.
+    A network without projections is not changed.
     """
     for module in model.modules():
         new = getattr(module, "redraw", None)

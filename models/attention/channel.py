@@ -1,10 +1,10 @@
 """Transposed attention, between channels instead of pixels: MDTA of Restormer (Zamir et al., "Restormer: Efficient
 Transformer for High-Resolution Image Restoration", CVPR 2022, arXiv 2111.09881).
 
-Query, key and value are made by a 1x1 and a depth-wise 3x3 convolution. Each channel of query and key, over all pixels,
+Query, key and value come from a 1x1 and a depth-wise 3x3 convolution. Each channel of query and key, over all pixels,
 is normalised to the length 1; softmax(τ K̂ Q̂ᵀ) is a matrix of channels by channels for each head, τ a learned
-temperature a head; a 1x1 convolution (here a product of tokens) makes the output. Time grows with N, not with N².
-What differs from the paper: the slot has no layer norm before it and no feed-forward network behind it; convolutions
+temperature a head; a 1x1 convolution (here a product of tokens) gives the output. Time grows with N, not with N².
+Differences from the paper: no layer norm before and no feed-forward network after the attention; convolutions
 have biases; the output is multiplied by `residual_scale` before it is added, as in all mechanisms here.
 """
 
@@ -44,9 +44,9 @@ class Channel(Attention):
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, channels, H, W) → query, key and value (B, N, channels), not normalised."""
         query = self.query_depthwise(self.query(x))
-        key = self.key_depthwise(self.key(x))  # type: ignore[misc]  # there is a key: it is not shared
+        key = self.key_depthwise(self.key(x))  # type: ignore[misc]  # the key is not shared, so it exists
         value = self.value_depthwise(self.value(x))
-        query, key, value = (made.flatten(2).transpose(1, 2) for made in (query, key, value))
+        query, key, value = (x.flatten(2).transpose(1, 2) for x in (query, key, value))
         return query, key, value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,13 +1,13 @@
-"""The contrastive loss of ENLCA: draws a query's most similar keys nearer and pushes the less similar ones away.
+"""The contrastive loss of ENLCA: attracts the most similar keys of a query and repels the less similar ones.
 
 "Efficient Non-Local Contrastive Attention for Image Super-Resolution" (AAAI 2022, arXiv 2201.03794):
 T = Q Kᵀ, T' = each row of T in descending order,
 
     L = mean over rows of max(0, −log(mean of exp T' over the relevant ranks / mean over the irrelevant ranks) + b)
 
-The written-out form (`reference_loss`) sorts the exponentials of all N x N entries. Only the few best of each row
-matter, and exp keeps their order, so this one looks at a block of rows at a time, finds the best of their logits,
-and builds the gradient on the way: memory grows with N, not with N².
+The reference implementation (`reference_loss`) sorts the exponentials of all N x N entries. Only the largest few of
+each row matter, and exp preserves their order. `contrastive_loss` therefore processes a block of rows at a time,
+selects the largest logits, and computes the gradient in the same pass: memory grows with N, not with N².
 """
 
 import math
@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Range = Sequence[int | float]
-CPU_BLOCK = 1 << 18  # logits worked on at once: 1 MB in float32, which stays in the cache
+CPU_BLOCK = 1 << 18  # logits in one block: 1 MB in float32, which fits the cache
 GPU_BLOCK = 1 << 24  # 64 MB, so that launching kernels does not dominate
 
 
 def check_range(name: str, ranks: Range) -> tuple[int | float, int | float]:
-    """A range of ranks (start, stop), each a whole number or a fraction of N below 1; ValueError if it is neither."""
+    """A range of ranks (start, stop), each a whole number or a fraction of N below 1; else ValueError."""
     try:
         start, stop = ranks
         fine = all(float(r).is_integer() or 0 < r < 1 for r in (start, stop)) and start >= 0 and stop > 0
@@ -38,7 +38,7 @@ def check_range(name: str, ranks: Range) -> tuple[int | float, int | float]:
 
 
 def resolve_range(name: str, ranks: Range, N: int) -> tuple[int, int]:
-    """Whole ranks (start, stop) among N keys; a fraction is rounded to the nearest rank. ValueError if none is left."""
+    """Whole ranks (start, stop) among N keys; fractions are rounded. ValueError if the range is empty."""
     start, stop = (round(r * N) if isinstance(r, float) and r <= 1 else int(r) for r in check_range(name, ranks))
     if not 0 <= start < stop <= N:
         raise ValueError(
@@ -53,7 +53,7 @@ def contrastive_loss(query: Tensor, key: Tensor, relevant: Range, irrelevant: Ra
     Args:
         relevant, irrelevant: ranks (start, stop) in each row of query keyᵀ, largest first; whole numbers or, as floats
             below 1, fractions of N. Paper: (0, 0.02) and (0.08, 0.10). Released code: (0, 15) and (50, 65).
-        margin: b in the formula, at least this far apart the logarithms of the two means should be.
+        margin: b in the formula, the target difference of the logarithms of the two means.
 
     Raises ValueError when N is too small for the ranges.
     """
@@ -68,7 +68,7 @@ def contrastive_loss(query: Tensor, key: Tensor, relevant: Range, irrelevant: Ra
 def _loss_and_gradients(
     query: Tensor, key: Tensor, near: list[int], far: list[int], margin: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and its gradients for query and key. One opaque operator, so that torch.compile need not unroll it."""
+    """The loss and its gradients for query and key. A custom operator, so that torch.compile does not unroll it."""
     B, N, _ = query.shape
     M = key.shape[1]
     grad_query, grad_key = torch.empty_like(query), torch.zeros_like(key)
@@ -90,21 +90,21 @@ def _loss_and_gradients(
 
 
 def _selected_rows(logits: Tensor, near: list[int], far: list[int], margin: float) -> tuple[Tensor, Tensor]:
-    """Logits (…, rows, M) → the sum of the rows' losses and its gradient, from the places of the best logits."""
-    top, places = torch.topk(logits, max(near[1], far[1]))
+    """Logits (…, rows, M) → the sum of the rows' losses and its gradient, from the positions of the largest logits."""
+    top, positions = torch.topk(logits, max(near[1], far[1]))
     relevant, irrelevant = top[..., near[0] : near[1]], top[..., far[0] : far[1]]
     loss, active = _hinge(torch.logsumexp(relevant, -1), torch.logsumexp(irrelevant, -1), near, far, margin)
     slopes = torch.zeros_like(top)
     slopes[..., near[0] : near[1]] -= torch.softmax(relevant, -1) * active
     slopes[..., far[0] : far[1]] += torch.softmax(irrelevant, -1) * active
-    return loss, torch.zeros_like(logits).scatter_(-1, places, slopes)
+    return loss, torch.zeros_like(logits).scatter_(-1, positions, slopes)
 
 
 def _sorted_rows(logits: Tensor, near: list[int], far: list[int], margin: float) -> tuple[Tensor, Tensor] | None:
     """The same from the values alone, on the CPU; None where equal values make the ranks ambiguous.
 
-    numpy sorts values with vector instructions, ten times faster than torch finds values with their places. A rank is
-    then a threshold: everything between the range's smallest and largest value belongs to it.
+    numpy's vectorised sort of values is ten times faster than torch.topk. A range of ranks becomes an interval of
+    values: all logits between the smallest and the largest value of the range belong to it.
     """
     if logits.device.type != "cpu":
         return None
@@ -118,12 +118,12 @@ def _sorted_rows(logits: Tensor, near: list[int], far: list[int], margin: float)
     largest = ordered[..., -1:]
     relevant, irrelevant = ordered[..., M - near[1] : M - near[0]], ordered[..., M - far[1] : M - far[0]]
     evidence = torch.logsumexp(relevant, -1), torch.logsumexp(irrelevant, -1)
-    if bool((largest[..., 0] - evidence[1] > 80).any()):  # the exponential below would leave float32
+    if bool((largest[..., 0] - evidence[1] > 80).any()):  # the exponential below would overflow float32
         return None
     loss, active = _hinge(*evidence, near, far, margin)
     weights, mask = torch.zeros_like(logits), torch.empty_like(logits)
     ranges = [(near, relevant, evidence[0], -1.0), (far, irrelevant, evidence[1], 1.0)]
-    # further ranks first: what they add above their own values is taken away before anything smaller is added
+    # higher ranks first: their excess above the range is subtracted before smaller terms are added
     for ranks, selected, log_sum, sign in sorted(ranges, key=lambda entry: entry[0], reverse=True):
         factor = torch.exp(largest - log_sum.unsqueeze(-1)) * (sign * active)  # (…, rows, 1)
         weights.addcmul_(torch.ge(logits, selected[..., :1], out=mask), factor)
@@ -135,7 +135,7 @@ def _sorted_rows(logits: Tensor, near: list[int], far: list[int], margin: float)
 def _hinge(
     relevant: Tensor, irrelevant: Tensor, near: list[int], far: list[int], margin: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-sums of the two ranges (…, rows) → the sum of the losses, and (…, rows, 1): 1 where there is one."""
+    """Log-sums of the two ranges (…, rows) → the sum of the losses, and (…, rows, 1): 1 where the loss is positive."""
     margin += math.log((near[1] - near[0]) / (far[1] - far[0]))  # from sums to means
     loss = F.relu(irrelevant - relevant + margin)
     return loss.sum(), (loss > 0).to(loss.dtype).unsqueeze(-1)
@@ -159,7 +159,7 @@ torch.library.register_autograd(_loss_and_gradients, _backward, setup_context=_k
 
 
 def reference_loss(query: Tensor, key: Tensor, relevant: Range, irrelevant: Range, margin: float = 1.0) -> Tensor:
-    """The written-out twin: exp of everything, a full sort, two means."""
+    """Reference implementation: exp of all entries, a full sort, two means."""
     N = key.shape[1]
     near, far = resolve_range("relevant", relevant, N), resolve_range("irrelevant", irrelevant, N)
     similarity = torch.exp(query @ key.transpose(1, 2))

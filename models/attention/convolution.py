@@ -1,4 +1,4 @@
-"""A 3x3 convolution in the place of attention: the row "Conv" that the paper's Table 4 compares costs with."""
+"""A 3x3 convolution instead of attention: the row "Conv", the reference for cost in the paper's Table 4."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class Convolution(nn.Module):
         residual_scale: factor of the convolution's output, as in the attention mechanisms.
     """
 
-    no_map = "a convolution weighs neighbours the same in every image"
+    no_map = "the weights of a convolution do not depend on the image"
 
     random_projection = False
     own_loss = False
@@ -43,7 +43,7 @@ class Convolution(nn.Module):
         return 2 * kernel**2 * channels * out_channels * tokens, f"2·kernel²·c·c_out·N, kernel = {kernel}"
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same, written out as a product with all shifted copies of the image."""
+        """The same as a product with all shifted copies of the image."""
         kernel = self.convolution.kernel_size[0]
         patches = nn.functional.unfold(x, kernel, padding=kernel // 2)  # (B, C·kernel², N)
         out = self.convolution.weight.flatten(1) @ patches

@@ -4,9 +4,9 @@
 
     φ(x) = m^(-1/2) · (exp(F x − |x|²/2) + ε),   Y = φ(Q) (φ(K)ᵀ V) / φ(Q) (φ(K)ᵀ 1)
 
-What is computed is the same with fewer passes over memory: m^(-1/2) cancels in the ratio; |x|²/2 = k/2 is a constant,
-because query and key have length √k, and cancels once ε is multiplied by exp(k/2); ε becomes a term of rank one:
-Σ (e + ε) v = Σ e v + ε Σ v. What is left is two GEMMs and one exp a side.
+This implementation computes the same with fewer passes over memory: m^(-1/2) cancels in the ratio. |x|²/2 = k/2 is a
+constant, because query and key have length √k, and cancels if ε is multiplied by exp(k/2). ε becomes a term of rank
+one: Σ (e + ε) v = Σ e v + ε Σ v. Two GEMMs and one exp remain for each of query and key.
 """
 
 import math
@@ -21,9 +21,9 @@ from models.attention._maps import softmax_rows
 from models.attention._projection import draw_projection
 from models.attention._registry import register
 
-CPU_CHUNK = 2560  # tokens whose features are held at once outside training: they stay in the cache
+CPU_CHUNK = 2560  # tokens in one chunk outside training; their features fit the cache
 GPU_CHUNK = 1 << 17
-SAFE_EXPONENT = 30.0  # exp(±30) of query and key, times each other and 10⁶ tokens, fits float32
+SAFE_EXPONENT = 30.0  # the product of exp(±30) for query and key and 10⁶ tokens fits float32
 
 
 @register("enla")
@@ -31,11 +31,11 @@ class ENLA(Attention):
     """(B, channels, H, W) → the same shape.
 
     Options (the others are in `Attention`):
-        k: amplification factor (paper: 6; 1 is where the estimate is still close to exact attention).
+        k: amplification factor (paper: 6; at 1 the estimate is still close to exact attention).
         m: number of random features (paper: 128).
         orthogonal: orthogonal random directions (paper), or independent ones.
         epsilon: added to each feature before m^(-1/2) (released code: 1e-4).
-        fused: outside training on a GPU, use the Triton kernels of enla_triton.py. The result is the same.
+        fused: use the Triton kernels of enla_triton.py on a GPU outside training. The result is the same.
     """
 
     projection: Tensor
@@ -99,22 +99,22 @@ class ENLA(Attention):
         return flops, f"2(2mNc + 2mNc_out + mN), m = {self.m}"
 
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        """The formulas as they stand in the paper and in the released code, feature maps and all."""
+        """The formulas of the paper and the released code, with explicit feature maps."""
         return reference_attention(query, key, value, self.projection, self.epsilon)
 
     def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
-        """Rows of the exact softmax(Q Kᵀ) that the random features estimate: what the paper's figures show."""
+        """Rows of the exact softmax(Q Kᵀ) that the random features estimate, as in the paper's figures."""
         return softmax_rows(query, key, positions)
 
 
 def can_fuse(query: Tensor, value: Tensor, k: float) -> bool:
-    """Whether the Triton kernels apply: on a GPU, without gradients, in a precision and range that they have."""
+    """Whether the Triton kernels apply: on a GPU, without gradients, in a supported precision and range."""
     safe = value.dtype in (torch.float32, torch.bfloat16) and not needs_shift(k, query.shape[-1])
     return query.is_cuda and not torch.is_grad_enabled() and safe
 
 
 def needs_shift(k: float, width: int) -> bool:
-    """Whether exp(F·x) may leave float32 for x of length √k; 4 above √width no direction of N(0, I) is ever as long."""
+    """Whether exp(F·x) can overflow float32 for x of length √k; directions of N(0, I) are shorter than √width + 4."""
     return k**0.5 * (width**0.5 + 4) > SAFE_EXPONENT
 
 
@@ -123,9 +123,9 @@ def random_feature_attention(
 ) -> Tensor:
     """ENLA of query, key (B, N, C) of length √k and value (B, N, Cv), with projection (m, C) → (B, N, Cv).
 
-    Logits and exp are float32 (float64 for float64 input). With a bfloat16 value the features are bfloat16; with
-    float16, whose range they leave, everything is float32 up to the output. Where √k times the longest direction to
-    be expected leaves float32, the exponents are shifted, which cancels in the ratio and costs another pass.
+    Logits and exp are float32 (float64 for float64 input). With a bfloat16 value the features are bfloat16. With
+    float16, whose range is too small, everything is float32 up to the output. If √k times the longest expected
+    direction overflows float32, the exponents are shifted; the shift cancels in the ratio and costs another pass.
     """
     B, N, C = query.shape
     with torch.autocast(query.device.type, enabled=False):
@@ -133,21 +133,21 @@ def random_feature_attention(
         epsilon *= math.exp(k / 2)
         top: Tensor | None = None
         if needs_shift(k, C):
-            # the largest exponent that a key can have; 40 below it float32 has room on both sides
+            # the largest possible exponent of a key, less 40 for headroom on both sides of float32
             top = (k**0.5 * directions.norm(dim=1).max() - 40).clamp_min(0)
         chunk = N
         if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
             chunk = max(1, (GPU_CHUNK if query.is_cuda else CPU_CHUNK) // B)
         keys, values = key.split(chunk, 1), value.split(chunk, 1)
         context, normaliser = _context(keys[0], values[0], directions, epsilon, top)
-        for more in zip(keys[1:], values[1:], strict=True):
-            further = _context(*more, directions, epsilon, top)
-            context, normaliser = context + further[0], normaliser + further[1]
+        for part in zip(keys[1:], values[1:], strict=True):
+            more_context, more_normaliser = _context(*part, directions, epsilon, top)
+            context, normaliser = context + more_context, normaliser + more_normaliser
         if chunk >= N:
             return _output(query, context, normaliser, directions, epsilon, top is not None, value.dtype)
         out = torch.empty_like(value)
-        for queries, place in zip(query.split(chunk, 1), out.split(chunk, 1), strict=True):
-            place.copy_(_output(queries, context, normaliser, directions, epsilon, top is not None, value.dtype))
+        for queries, out_chunk in zip(query.split(chunk, 1), out.split(chunk, 1), strict=True):
+            out_chunk.copy_(_output(queries, context, normaliser, directions, epsilon, top is not None, value.dtype))
         return out
 
 
@@ -163,7 +163,7 @@ def _context(
     compute = _compute_dtype(value.dtype, directions.dtype)
     value_sum = value.sum(dim=1, keepdim=True, dtype=directions.dtype)
     context = torch.matmul(features.to(compute).transpose(1, 2), value.to(compute)).to(directions.dtype)
-    # summed apart: a column of ones in V would leave the GEMMs with an odd width, and V copied
+    # a separate sum: a column of ones in V would give the GEMMs an odd width and copy V
     return context + weight * value_sum, features.sum(dim=1).unsqueeze(-1) + weight * key.shape[1]
 
 
@@ -187,14 +187,14 @@ def _output(
     more_above, more_below = ((weight * sums.sum(1, keepdim=True)).to(above.dtype) for sums in (context, normaliser))
     if torch.is_grad_enabled():
         return ((above + more_above) / (below + more_below)).to(dtype)
-    # without gradients nobody else holds these: no new memory, which on a CPU costs more than the sums
+    # in place: without gradients no graph needs these, and allocation on a CPU costs more than the sums
     return above.add_(more_above).div_(below.add_(more_below)).to(dtype)
 
 
 def _times(tokens: Tensor, directions: Tensor) -> Tensor:
     """tokens (B, n, C) · directionsᵀ (C, m) → (B, n, m).
 
-    On a CPU as a 1x1 convolution: oneDNN runs it in half the time that the BLAS of torch's x86 builds takes.
+    On a CPU as a 1x1 convolution: oneDNN needs half the time of the BLAS in torch's x86 builds.
     """
     if tokens.device.type != "cpu" or tokens.dtype != torch.float32:
         return torch.matmul(tokens, directions.t())
@@ -203,12 +203,12 @@ def _times(tokens: Tensor, directions: Tensor) -> Tensor:
 
 
 def _compute_dtype(value: torch.dtype, logits: torch.dtype) -> torch.dtype:
-    """Dtype of features and of their products: float16 cannot hold them."""
+    """Dtype of features and of their products: the range of float16 is too small."""
     return torch.bfloat16 if value == torch.bfloat16 else logits
 
 
 def reference_attention(query: Tensor, key: Tensor, value: Tensor, projection: Tensor, epsilon: float = 1e-4) -> Tensor:
-    """The written-out twin of `random_feature_attention`, in the dtype of its input."""
+    """Reference implementation of `random_feature_attention`, in the dtype of its input."""
     m = projection.shape[0]
 
     def feature_map(x: Tensor) -> Tensor:

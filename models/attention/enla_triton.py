@@ -1,9 +1,10 @@
-"""ENLA's forward as two Triton kernels: features never leave the chip. Imported only where it is asked for.
+"""ENLA's forward pass as two Triton kernels that keep the features on the chip. Imported on demand only.
 
 The first kernel sums φ(K)ᵀ [V, 1] over a share of the tokens, the second applies φ(Q) to the total and divides. Logits
 and exp are float32; with bfloat16 input the projection is split into two bfloat16 parts whose products are added, which
-keeps the logits' precision on tensor cores. Forward only; `random_feature_attention` in enla.py is the plain twin.
-Checked in Triton's interpreter (TRITON_INTERPRET=1), which multiplies bfloat16 wrongly: there products are widened.
+keeps the logits' precision on tensor cores. Forward only; `random_feature_attention` in enla.py is the reference.
+Tested in Triton's interpreter (TRITON_INTERPRET=1). The interpreter multiplies bfloat16 wrongly, so products are
+widened there.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -17,9 +18,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TOKENS = {torch.float32: 32, torch.bfloat16: 64}  # of a tile: what the shared memory of common GPUs holds
+TOKENS = {torch.float32: 32, torch.bfloat16: 64}  # of a tile, limited by the shared memory of common GPUs
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-SHARES = 64  # most programs that share an image's tokens
+SHARES = 64  # maximum number of programs for one image
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""Efficient non-local contrastive attention: ENLA with a large amplification factor, and the loss that sharpens it.
+"""Efficient non-local contrastive attention: ENLA with a large amplification factor and a contrastive loss.
 
 "Efficient Non-Local Contrastive Attention for Image Super-Resolution" (AAAI 2022, arXiv 2201.03794).
 """
@@ -16,9 +16,9 @@ class ENLCA(ENLA):
     """(B, channels, H, W) → the same shape; in training it also has an auxiliary loss.
 
     Options (the others are in `ENLA` and `Attention`):
-        relevant: ranks of the features to be drawn nearer, (start, stop), as whole numbers or as fractions of N.
+        relevant: ranks of the features to attract, (start, stop), as whole numbers or as fractions of N.
             Paper: n1 = 2 %, so (0, 0.02). Released code: (0, 15).
-        irrelevant: ranks of those to be pushed away. Paper: from n2 = 8 % on, (0.08, 0.10). Released: (50, 65).
+        irrelevant: ranks of the features to repel. Paper: from n2 = 8 % on, (0.08, 0.10). Released: (50, 65).
         margin: b of the loss (paper: 1).
         contrastive_rows: random queries of each step that the loss is computed over, None for all N. An unbiased
             estimate of the loss and of its gradient at `contrastive_rows` / N of the cost.

@@ -1,4 +1,4 @@
-"""No attention: the slot passes its input on. A control, and what a network without attention costs."""
+"""No attention: the identity, as a control and for the cost of a network without attention."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from models.attention._registry import register
 class NoAttention(nn.Module):
     """(B, channels, H, W) → the same tensor; it has no weights and no options."""
 
-    no_map = "it is no attention"
+    no_map = "this mechanism has no attention"
 
     in_paper = True
 

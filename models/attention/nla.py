@@ -1,7 +1,7 @@
 """Exact non-local attention: every pixel attends to every other (Wang et al., CVPR 2018, arXiv 1711.07971).
 
-Y = softmax(Q Kᵀ) V, "embedded Gaussian" form, without the 1/√C of transformers. Time grows with N²; memory does not:
-`scaled_dot_product_attention` works through the matrix in blocks.
+Y = softmax(Q Kᵀ) V, "embedded Gaussian" form, without the 1/√C of transformers. Time grows with N²; memory does
+not, because `scaled_dot_product_attention` processes the matrix in blocks.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class NLA(Attention):
     """(B, channels, H, W) → the same shape.
 
     Options (the others are in `Attention`):
-        k: None uses the embeddings as they are (the original non-local block); a number normalises them as ENLCA does,
-            which makes this the exact attention that ENLA with the same k estimates.
+        k: None: embeddings are not normalised (the original non-local block). A number: embeddings are normalised as in
+            ENLCA, and the result is the exact attention that ENLA with the same k estimates.
     """
 
     random_projection = False
@@ -68,8 +68,8 @@ class NLA(Attention):
 def exact_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(query keyᵀ) value: query, key (B, N, C), value (B, N, Cv) of any width → (B, N, Cv).
 
-    The blockwise kernels want values as wide as queries: the narrower are filled up with zeros, which leaves the logits
-    as they are and takes the exponential once. Values wider than those kernels go are cut into heads.
+    The blockwise kernels require equal widths of values and queries: the narrower are padded with zeros, which does not
+    change the logits. Values wider than the kernels' limit are split into heads.
     """
     B, N, C = query.shape
     width = value.shape[-1]

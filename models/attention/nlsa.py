@@ -16,7 +16,7 @@ from models.attention._base import Attention
 from models.attention._registry import register
 
 MOST_BUCKETS = 128  # released code
-BLOCK = 1 << 19  # products of queries and keys that are held at once outside training
+BLOCK = 1 << 19  # products of queries and keys in one block outside training
 
 
 @register("nlsa")
@@ -73,7 +73,7 @@ class NLSA(Attention):
         return query, (precise / norm).to(query.dtype), value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        """Query and key of a pixel must point in the same direction, since one hash code stands for both."""
+        """Query and key of a pixel must have the same direction, since they share one hash code."""
         order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
         lean = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
         out, evidence = value.new_empty(0), value.new_empty(0)
@@ -90,9 +90,11 @@ class NLSA(Attention):
         """Outputs (B, rounds, N, Cv) and their log-sum-exp (B, rounds, N, 1) for the orders (B, rounds, N)."""
         N = order.shape[-1]
         chunk = min(self.chunk, N)
-        # where each pixel went: argsort once more would say the same, scatter does it in one pass
+        # inverse permutation; scatter needs one pass, a second argsort would be slower
         undo = torch.empty_like(order).scatter_(-1, order, torch.arange(N, device=order.device).expand_as(order))
-        padded = torch.cat([order, order[..., N - (-N % chunk) :]], dim=-1)  # the last pixels again, as released
+        padded = torch.cat(
+            [order, order[..., N - (-N % chunk) :]], dim=-1
+        )  # repeats the last pixels, as in the released code
         queries = _gather(query, padded).unflatten(2, (-1, chunk))  # (B, rounds, chunks, chunk, C)
         keys = _with_neighbours(_gather(key, padded), chunk)  # (B, rounds, chunks, C, 3·chunk)
         values = _with_neighbours(_gather(value, padded), chunk).transpose(-1, -2)
@@ -141,42 +143,42 @@ class NLSA(Attention):
                 order = torch.cat([order, order[N - (-N % chunk) :]])
                 chunks = order.split(chunk)
                 out, evidence = [], []
-                for i, own in enumerate(chunks):
-                    seen = torch.cat([own, chunks[i - 1], chunks[(i + 1) % len(chunks)]])
-                    logits = query[b, own] @ key[b, seen].t()
+                for i, centre in enumerate(chunks):
+                    seen = torch.cat([centre, chunks[i - 1], chunks[(i + 1) % len(chunks)]])
+                    logits = query[b, centre] @ key[b, seen].t()
                     out.append(torch.softmax(logits, dim=1) @ value[b, seen])
                     evidence.append(torch.logsumexp(logits, dim=1))
-                places = order[:N].argsort()  # what repeats the last pixels is left out
-                outs.append(torch.cat(out)[:N][places])
-                evidences.append(torch.cat(evidence)[:N][places])
+                undo = order[:N].argsort()  # without the repeated last pixels
+                outs.append(torch.cat(out)[:N][undo])
+                evidences.append(torch.cat(evidence)[:N][undo])
             weights = torch.softmax(torch.stack(evidences), dim=0)  # (rounds, N)
             images.append((weights[..., None] * torch.stack(outs)).sum(0))
         return torch.stack(images)
 
     def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
-        """All rounds together, each weighted as its output is; 0 outside of the chunks that a position sees."""
+        """All rounds together, weighted as in the output; 0 outside of the chunks that a position attends to."""
         B, N, _ = query.shape
         chunk = min(self.chunk, N)
         precise = torch.promote_types(query.dtype, torch.float32)
         order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
         padded = torch.cat([order, order[..., N - (-N % chunk) :]], dim=-1).unflatten(-1, (-1, chunk))
         chunks = padded.shape[2]
-        found = query.new_zeros(B, len(positions), N, dtype=precise)
+        result = query.new_zeros(B, len(positions), N, dtype=precise)
         for b in range(B):
             for number, position in enumerate(positions):
                 evidences, seen, weights = [], [], []
                 for r in range(self.rounds):
-                    place = int((order[b, r] == position).nonzero()) // chunk
-                    around = [place] if chunks == 1 else [place - 1, place, (place + 1) % chunks]
+                    centre = int((order[b, r] == position).nonzero()) // chunk
+                    around = [centre] if chunks == 1 else [centre - 1, centre, (centre + 1) % chunks]
                     seen.append(padded[b, r, around].flatten())
                     logits = key[b, seen[-1]].to(precise) @ query[b, position].to(precise)
                     weights.append(torch.softmax(logits, dim=0))
                     evidences.append(torch.logsumexp(logits, dim=0))
                 shares = torch.softmax(torch.stack(evidences), dim=0)
                 for r in range(self.rounds):
-                    # a pixel that a chunk shows twice has both weights
-                    found[b, number].index_add_(0, seen[r], shares[r] * weights[r])
-        return found
+                    # the weights of a pixel that occurs twice are added
+                    result[b, number].index_add_(0, seen[r], shares[r] * weights[r])
+        return result
 
 
 def _gather(x: Tensor, order: Tensor) -> Tensor:
@@ -188,7 +190,7 @@ def _gather(x: Tensor, order: Tensor) -> Tensor:
 def _with_neighbours(x: Tensor, chunk: int) -> Tensor:
     """(B, rounds, M, C) → (B, rounds, chunks, C, 3·chunk): previous, own and next chunk, in a ring; a view."""
     if x.shape[2] == chunk:
-        return x.transpose(-1, -2)[:, :, None]  # a single chunk is its own neighbour; copies would change nothing
+        return x.transpose(-1, -2)[:, :, None]  # a single chunk needs no neighbours: copies would not change the result
     ring = torch.cat([x[:, :, -chunk:], x, x[:, :, :chunk]], dim=2)
     return ring.unfold(2, 3 * chunk, chunk)
 

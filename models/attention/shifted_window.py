@@ -1,13 +1,13 @@
 """Attention within windows of an image, shifted by half a window (Liu et al., "Swin Transformer: Hierarchical Vision
 Transformer using Shifted Windows", ICCV 2021, arXiv 2103.14030; in super-resolution: SwinIR, arXiv 2108.10257).
 
-Each pixel attends to the pixels of its own window, softmax(Q Kᵀ/√d + B) V in several heads, with a learned bias B for
-each relative position (timm's `RelPosBias`). Shifted windows are made as in the paper: the image is rolled, and pixels
-that only rolling brought together do not see each other. What differs from it:
-- one such attention stands alone in a slot, without layer norm, output projection and MLP, between EDSR's blocks;
-- an image that is no multiple of the window is filled up with pixels that nobody sees (the paper's code lets zeros take
-  part, SwinIR mirrors the image), so the output does not depend on how an image is filled up;
-- a side that is no longer than the window is not shifted (as in the released code).
+Each pixel attends to the pixels of its window, softmax(Q Kᵀ/√d + B) V in several heads, with a learned bias B for
+each relative position (timm's `RelPosBias`). Windows are shifted as in the paper: the image is rolled, and pixels that
+are neighbours only because of rolling are masked. Differences:
+- a slot contains only this attention, without layer norm, output projection and MLP;
+- an image whose size is not a multiple of the window is padded with masked pixels (the paper's code lets zeros take
+  part, SwinIR mirrors the image), so the output does not depend on the padding;
+- a side that is not longer than the window is not shifted (as in the released code).
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ class ShiftedWindow(Attention):
         return 2 * tokens * met * (channels + out_channels), formula
 
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        """The same, one window after the other, without rolling or filling up: windows at the border are smaller."""
+        """The same, one window after the other, without rolling or padding: windows at the border are smaller."""
         H, W = size
         query, key, value = (x.unflatten(1, size).unflatten(-1, (self.heads, -1)) for x in (query, key, value))
         down, right = self._shift(size)
@@ -92,41 +92,42 @@ class ShiftedWindow(Attention):
                     continue
                 part = (slice(None), slice(rows.start, rows.stop), slice(columns.start, columns.stop))
                 q, k, v = (x[part].flatten(1, 2).transpose(1, 2) for x in (query, key, value))  # (B, heads, n, d)
-                places = torch.tensor([(y - top) * self.window + x - left for y in rows for x in columns])
-                own = bias[places[:, None], places].permute(2, 0, 1)  # (heads, n, n)
-                weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + own, dim=-1)
+                inside = torch.tensor([(y - top) * self.window + x - left for y in rows for x in columns])
+                window_bias = bias[inside[:, None], inside].permute(2, 0, 1)  # (heads, n, n)
+                weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + window_bias, dim=-1)
                 out[part] = (weights @ v).transpose(1, 2).unflatten(1, (len(rows), len(columns)))
         return out.flatten(3).flatten(1, 2)
 
     def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
-        """The mean over the heads; outside of a position's own window the weights are 0."""
+        """The mean over the heads; outside of a position's window the weights are 0."""
         W = size[1]
         shifts = self._shift(size)
         index = self.position.relative_position_index.view(self.window**2, self.window**2)
         bias = self.position.relative_position_bias_table[index]  # (M, M, heads)
-        found = query.new_zeros(len(query), len(positions), query.shape[1], dtype=bias.dtype)
+        result = query.new_zeros(len(query), len(positions), query.shape[1], dtype=bias.dtype)
         for number, position in enumerate(positions):
             spans, firsts = [], []
-            for place, side, shift in zip(divmod(position, W), size, shifts, strict=True):
-                first = (place - shift) // self.window * self.window + shift  # of the window, above the image perhaps
+            for coordinate, side, shift in zip(divmod(position, W), size, shifts, strict=True):
+                # first coordinate of the window, may be negative
+                first = (coordinate - shift) // self.window * self.window + shift
                 spans.append(torch.arange(max(first, 0), min(first + self.window, side), device=query.device))
                 firsts.append(first)
-            own = (spans[0][:, None] * W + spans[1]).flatten()  # (n)
-            places = ((spans[0] - firsts[0])[:, None] * self.window + spans[1] - firsts[1]).flatten()
+            inside = (spans[0][:, None] * W + spans[1]).flatten()  # (n)
+            columns = ((spans[0] - firsts[0])[:, None] * self.window + spans[1] - firsts[1]).flatten()
             at = (position // W - firsts[0]) * self.window + position % W - firsts[1]
             q = query[:, position].unflatten(1, (self.heads, -1)).to(bias.dtype)  # (B, heads, d)
-            k = key[:, own].unflatten(2, (self.heads, -1)).to(bias.dtype)  # (B, n, heads, d)
-            logits = torch.einsum("bhd,bnhd->bhn", q, k) / q.shape[-1] ** 0.5 + bias[at, places].t()
-            found[:, number, own] = torch.softmax(logits, dim=-1).mean(1)
-        return found
+            k = key[:, inside].unflatten(2, (self.heads, -1)).to(bias.dtype)  # (B, n, heads, d)
+            logits = torch.einsum("bhd,bnhd->bhn", q, k) / q.shape[-1] ** 0.5 + bias[at, columns].t()
+            result[:, number, inside] = torch.softmax(logits, dim=-1).mean(1)
+        return result
 
     def _shift(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns that the windows are shifted by; none along a side that one window covers."""
+        """Shift of the windows in rows and columns; 0 along a side that one window covers."""
         down, right = (self.shift if side > self.window else 0 for side in size)
         return down, right
 
     def _windows(self, x: Tensor, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
-        """(B, N, C) → filled up, rolled and cut: (B, windows, heads, M, C / heads)."""
+        """(B, N, C) → padded, rolled and split: (B, windows, heads, M, C / heads)."""
         x = x.unflatten(1, size)
         x = F.pad(x, (0, 0, 0, -size[1] % self.window, 0, -size[0] % self.window))
         x = torch.roll(x, (-shift[0], -shift[1]), (1, 2)) if any(shift) else x
@@ -143,13 +144,13 @@ class ShiftedWindow(Attention):
         return x[:, : size[0], : size[1]].flatten(1, 2)
 
     def _apart(self, size: tuple[int, int], shift: tuple[int, int], device: torch.device) -> Tensor:
-        """(windows, M, M): True for two pixels of a window that do not see each other."""
+        """(windows, M, M): True for pairs of pixels of a window that are masked."""
         kinds = []
         for side, moved in zip(size, shift, strict=True):
             full = side + -side % self.window
-            place = torch.arange(full, device=device) + moved  # in the image, before it was rolled
-            rolled, filled = place >= full, place % full >= side
-            kinds.append((rolled + 2 * filled).view(-1, self.window))  # (windows along the side, window)
+            coordinate = torch.arange(full, device=device) + moved  # before rolling
+            rolled, padding = coordinate >= full, coordinate % full >= side
+            kinds.append((rolled + 2 * padding).view(-1, self.window))  # (windows along the side, window)
         kind = kinds[0][:, None, :, None] * 4 + kinds[1][None, :, None, :]
         kind = kind.flatten(2).flatten(0, 1)  # (windows, M)
         return kind[:, :, None] != kind[:, None, :]

@@ -2,9 +2,9 @@
 (Zhao et al., "Explicit Sparse Transformer: Concentrated Attention Through Explicit Selection", arXiv 1912.11637; for
 images Wang et al., "KVT: k-NN Attention for Boosting Vision Transformers", ECCV 2022, arXiv 2106.00515).
 
-All N scores of a query are computed, so time grows with N². What differs from the papers: one head and no 1/√C, as in
-this suite's other non-local blocks; the N x N matrix is never held, queries come in chunks and the chosen keys and
-values are picked out, so memory is that of N·keys numbers and one chunk's scores, in training too.
+All N scores of a query are computed, so time grows with N². Differences from the papers: one head and no 1/√C, as in
+this suite's other non-local blocks. The N x N matrix is never stored: queries are processed in chunks, and only the
+selected keys and values are gathered. Memory is that of N·keys numbers and one chunk's scores, in training as well.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class TopK(Attention):
     """(B, channels, H, W) → the same shape.
 
     Options (the others are in `Attention`):
-        keys: how many keys a query attends to (all, where an image has fewer pixels).
-        chunk: queries whose scores are held at once; the result does not depend on it.
-        k: None uses the embeddings as they are; a number normalises them as ENLCA does.
+        keys: number of keys that a query attends to (all, if an image has fewer pixels).
+        chunk: number of queries in one chunk; the result does not depend on it.
+        k: None: embeddings are not normalised. A number: normalised as in ENLCA.
     """
 
     random_projection = False
@@ -63,7 +63,7 @@ class TopK(Attention):
             if torch.is_grad_enabled():
                 with torch.no_grad():
                     index = _best(part, key, self.keys)[1]
-                # what was picked out is N·keys·C numbers: it is picked out again in the backward pass, not kept
+                # keys and values (N·keys·C numbers) are gathered again in the backward pass, not kept
                 outs.append(checkpoint(_attend_to_chosen, part, key, value, index, use_reentrant=False))
             else:
                 outs.append(_weighted_sum(*_best(part, key, self.keys), value))
@@ -76,7 +76,7 @@ class TopK(Attention):
         return 2 * (tokens * tokens * channels + tokens * keys * out_channels), formula
 
     def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        """The same, with the whole matrix of N x N scores, as the papers write it."""
+        """The same with the whole matrix of N x N scores, as in the papers."""
         scores = query @ key.transpose(1, 2)
         chosen = scores.topk(min(self.keys, scores.shape[-1]), dim=-1).indices
         masked = torch.full_like(scores, float("-inf")).scatter(-1, chosen, scores.gather(-1, chosen))
@@ -89,7 +89,7 @@ class TopK(Attention):
 
 
 def _best(query: Tensor, key: Tensor, keys: int) -> tuple[Tensor, Tensor]:
-    """query (B, L, C), key (B, N, C) → the highest scores in descending order and where they are, (B, L, keys)."""
+    """query (B, L, C), key (B, N, C) → the highest scores in descending order and their indices, (B, L, keys)."""
     scores = query @ key.transpose(1, 2)
     best, index = scores.topk(min(keys, key.shape[1]), dim=-1)
     return best, index
@@ -109,5 +109,5 @@ def _weighted_sum(scores: Tensor, index: Tensor, value: Tensor) -> Tensor:
 
 def _pick(x: Tensor, index: Tensor) -> Tensor:
     """x (B, N, C), index (B, L, keys) → (B, L, keys, C)."""
-    places = index.flatten(1)[..., None].expand(-1, -1, x.shape[-1])
-    return x.gather(1, places).unflatten(1, index.shape[1:])
+    rows = index.flatten(1)[..., None].expand(-1, -1, x.shape[-1])
+    return x.gather(1, rows).unflatten(1, index.shape[1:])

@@ -1,1 +1,1 @@
-"""What ENLA really computes: the noise of its kernel, its distance from exact attention, what it attends to instead."""
+"""What ENLA computes: kernel noise, distance from exact attention, attended positions."""

@@ -1,4 +1,4 @@
-"""Query, key and value of a trained network's attention modules, caught while it enlarges photographs."""
+"""Query, key and value of a trained network's attention modules, captured during inference."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import read_run_json
 
 LARGEST = 192
-"""Side in LR pixels of what is cut from the middle of larger images, so that memory stays bounded."""
+"""Side in LR pixels of the central crop of larger images, to limit the memory."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What one attention module worked on in one image."""
+    """Input of one attention module for one image."""
 
     run: Run
     image: str
@@ -34,29 +34,29 @@ class Captured:
     value: Tensor
     """(N, Cv)"""
     k: float | None
-    """Squared length of each query and key; None where they are not normalised."""
+    """Squared length of each query and key; None if they are not normalised."""
     projection: Tensor | None
     """(m, C); None for exact attention."""
     epsilon: float
 
 
 def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
-    """The runs of these names that have query, key and value, with their configuration.
+    """The runs with query, key and value, with their configuration.
 
-    Raises SisrError where one is missing, UsageError where none of them has an attention that can be looked into.
+    Raises SisrError if one is missing, UsageError if none has a supported attention.
     """
-    found = []
+    runs = []
     for name in dict.fromkeys(ids):
         folder = Results(results).run(name)
         config, provenance = (read_run_json(folder / file) for file in ("config.json", "provenance.json"))
         run = Run(name, config, provenance, Results(results).evaluation(name))
         if run.scale != scale:
-            raise UsageError(f"{name} enlarges x{run.scale}, not x{scale}; leave it out or give its --scale.")
+            raise UsageError(f"{name} upscales x{run.scale}, not x{scale}; remove it or set --scale.")
         if run.attention in paper()["EXPONENTIAL"]:
-            found.append(run)
-    if not found:
-        raise UsageError(f"none of --runs has the attention {', '.join(paper()['EXPONENTIAL'])}; name one that has.")
-    return found
+            runs.append(run)
+    if not runs:
+        raise UsageError(f"none of --runs has the attention {', '.join(paper()['EXPONENTIAL'])}; add one.")
+    return runs
 
 
 def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:

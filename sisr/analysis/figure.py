@@ -1,4 +1,4 @@
-"""What ENLA computes, as one figure: its kernel's noise, its distance from exact attention, where its weight goes."""
+"""Figure of the analysis: kernel noise, distance from exact attention, distribution of the weights."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def write(tables: dict[str, pd.DataFrame], results: Path) -> list[Path]:
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Seven panels: three on the estimate, four on where the weight goes."""
+    """Seven panels: three on the estimate, four on the weights."""
     kernel, error, attended = tables["kernel"], tables["error"], tables["attended"]
     shown = labels(attended)
     figure = plt.figure(figsize=(13.2, 4.6 + 0.24 * len(shown) + 1.3), layout="constrained")
@@ -49,9 +49,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         figure,
         select(attended, source="trained"),
         "Bars: 95 % interval (b, c over draws, or over images and slots). Query and key of the trained networks have "
-        f"{' or '.join(map(str, channels))} channels, the paper's 64. (e)–(g): means over queries; m = 128 where a "
-        "label "
-        "names no other. Dotted in (f): 2 %, even weights.",
+        f"{' or '.join(map(str, channels))} channels, the paper's 64. (e)–(g): means over queries; m = 128 unless "
+        "stated. Dotted in (f): 2 %, uniform weights.",
     )
     return figure
 
@@ -79,7 +78,7 @@ def _variance(axes: Axes, kernel: pd.DataFrame) -> None:
     axes.set_ylim(select(kernel, projection="orthogonal")["variance"].min() / 3, np.expm1(line[-1]) / m * 40)
     axes.set_xlim(0, kernel["squared"].max() * 1.04)
     axes.text(
-        0.97, 0.05, "hollow, shaded: too few draws\nto measure a variance", transform=axes.transAxes, ha="right",
+        0.97, 0.05, "hollow, shaded: too few draws\nto measure the variance", transform=axes.transAxes, ha="right",
         fontsize=7.5, color=style.GREY,
     )  # fmt: skip
     for cosine in (0, 1):
@@ -114,7 +113,7 @@ def _errors(axes: Axes, error: pd.DataFrame, over: str) -> None:
         )  # fmt: skip
         pooled = [mean(select(part, **{over: value}), "error_of_mean").value for value in values]
         axes.plot(values, pooled, ":", color=style.COLOURS[index], linewidth=1.2)
-    axes.errorbar([], [], fmt=":", color=style.GREY, label="plain mean pooling instead of ENLA")
+    axes.errorbar([], [], fmt=":", color=style.GREY, label="mean pooling instead of ENLA")
     axes.axhline(1, color=style.GREY, linewidth=0.8)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -163,7 +162,7 @@ def _weights(panels: list[Axes], attended: pd.DataFrame, shown: list[str]) -> No
         ("(d) Cosine of query and key", "1, 25, 50, 75, 99 % quantiles"),
         ("(e) Attended positions", "effective number, share of N"),
         ("(f) On the most similar 2 %", "share of the weight"),
-        ("(g) Features at work", "effective number"),
+        ("(g) Effective features", "effective number"),
     )
     for axes, (title, label) in zip(panels, titles, strict=True):
         axes.set_ylim(-0.6, len(shown) - 0.4)
@@ -182,8 +181,8 @@ def _weights(panels: list[Axes], attended: pd.DataFrame, shown: list[str]) -> No
     panels[3].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     operators = (("s", style.DARK, "white", "exact"), ("o", style.COLOURS[1], style.COLOURS[1], "ENLA"))
     numbers = (
-        ("o", style.COLOURS[1], style.COLOURS[1], "carry a query's sum"),
-        ("D", style.COLOURS[2], style.COLOURS[2], "tell queries apart"),
+        ("o", style.COLOURS[1], style.COLOURS[1], "contribute to a query's sum"),
+        ("D", style.COLOURS[2], style.COLOURS[2], "distinguish queries"),
     )
     for axes, entries in ((panels[1], operators), (panels[2], operators), (panels[3], numbers)):
         for marker, colour, face, name in entries:

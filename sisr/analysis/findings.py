@@ -124,7 +124,7 @@ def _operator(attended: pd.DataFrame) -> Iterator[str]:
                 f"{name}: {_figure(part['features'].mean())} carry a query's sum, and the {FEW} largest alone give the "
                 f"output to within {_percent(part['few_error'].mean())}"
             )
-    yield f"**Random features at work**, effective number of {M}. {'; '.join(told)}."
+    yield f"**Effective number of random features**, of {M}. {'; '.join(told)}."
     trained = select(attended, source="trained", k=LARGE)
     trained = trained[(trained["m"] == M) | trained["m"].isna()]
     operators = {"ENLA": "ENLA", "exact attention on the same features": "exact"}

@@ -1,4 +1,4 @@
-"""How noisy φ(Q)·φ(K), the estimate of exp(Q·K), is: measured over many projections, beside the paper's formula.
+"""Noise of φ(Q)·φ(K), the estimate of exp(Q·K): measured over many projections, compared with the paper's formula.
 
 With F of rows N(0, I) and E = (1/m) Σ exp(F_j·(Q + K) − (|Q|² + |K|²)/2), each term is log-normal with mean
 exp(Q·K), so
@@ -52,18 +52,18 @@ def estimates(projections: torch.Tensor, squared: float) -> torch.Tensor:
 
 def kernel_rows(*, channels: int = 64, m: int = 128, draws: int, seed: int = 0, batch: int = 100) -> list[KernelRow]:
     """Mean, variance and quantiles of the estimate for all of `KS` and `COSINES`, both kinds of projection."""
-    places = sorted({2 * k * (1 + cosine) for k in KS for cosine in COSINES})
+    lengths = sorted({2 * k * (1 + cosine) for k in KS for cosine in COSINES})
     rows = []
     for projection in ("independent", "orthogonal"):
         generator = torch.Generator().manual_seed(seed)
-        found: dict[float, list[NDArray[np.float64]]] = {squared: [] for squared in places}
+        values: dict[float, list[NDArray[np.float64]]] = {squared: [] for squared in lengths}
         for start in range(0, draws, batch):
             size = min(batch, draws - start)
             drawn = [draw_projection(m, channels, projection == "orthogonal", generator) for _ in range(size)]
             stacked = torch.stack(drawn)
-            for squared in places:
-                found[squared].append(estimates(stacked, squared).numpy())
-        told = {squared: _told(np.concatenate(parts), seed) for squared, parts in found.items()}
+            for squared in lengths:
+                values[squared].append(estimates(stacked, squared).numpy())
+        statistics = {squared: _statistics(np.concatenate(parts), seed) for squared, parts in values.items()}
         for k in KS:
             for cosine in COSINES:
                 squared = 2 * k * (1 + cosine)
@@ -71,14 +71,14 @@ def kernel_rows(*, channels: int = 64, m: int = 128, draws: int, seed: int = 0, 
                     KernelRow(
                         projection=projection, channels=channels, m=m, k=k, cosine=cosine, squared=squared,
                         draws=draws, estimates=draws * channels, predicted=predicted(squared, m),
-                        expected_spread=expected_spread(squared, m, draws * channels), **told[squared],
+                        expected_spread=expected_spread(squared, m, draws * channels), **statistics[squared],
                     )
                 )  # fmt: skip
     return rows
 
 
-def _told(values: NDArray[np.float64], seed: int) -> dict[str, float]:
-    """Statistics of estimates (draws, C), with intervals over the draws: those of one draw are not independent."""
+def _statistics(values: NDArray[np.float64], seed: int) -> dict[str, float]:
+    """Statistics of estimates (draws, C), with intervals over the draws (estimates of a draw are dependent)."""
     draws, channels = values.shape
     sums = np.stack([values.sum(axis=1), (values**2).sum(axis=1)], axis=1)  # (draws, 2)
     weights = np.random.default_rng(seed).multinomial(draws, np.full(draws, 1 / draws), size=RESAMPLES)

@@ -1,12 +1,12 @@
-"""Exact and random-feature attention as rows of weights, and what such rows say.
+"""Exact and random-feature attention as rows of weights, and statistics of such rows.
 
-ENLA's sums can be taken in another order, which changes nothing and shows what they are. With random features φ_j:
+ENLA's sums can be reordered without changing the result. With random features φ_j:
 
     Y(q) = Σ_j w_j(q) · c_j,    c_j = Σ_n p_jn v_n,    p_j = softmax over positions n of log φ_j(k_n),
     w(q) = softmax over features j of log φ_j(q) + log Σ_n φ_j(k_n).
 
 Each row F_j of the projection is the query of one softmax over all positions, which gives a landmark c_j; a query then
-takes a soft choice among the m landmarks. That holds at every k, and in this form nothing can overflow.
+is a soft selection among the m landmarks. This holds at every k, and this form cannot overflow.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 RELEVANT, IRRELEVANT = (0.0, 0.02), (0.08, 0.10)
-"""Ranks, as fractions of N, that the paper's contrastive loss draws nearer and pushes away."""
+"""Ranks, as fractions of N, that the paper's contrastive loss attracts and repels."""
 FEW = 8
-"""Features that are kept to see whether a few carry ENLA's sums."""
+"""Number of features kept, to test whether few features contribute most of ENLA's sums."""
 MANY = 1 << 17
-"""Cosines that quantiles are taken from; where there are more, every so many-th."""
+"""Maximum number of cosines for quantiles; larger sets are subsampled."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def spread(weights: Tensor, nearest: Tensor, value: Tensor) -> dict[str, Any]:
 
 
 def carried(steps: Landmarks, value: Tensor) -> dict[str, Any]:
-    """Columns of `AttendedRow` that only ENLA has: how many features carry a query, and how many buckets they make."""
+    """Columns of `AttendedRow` for ENLA only: effective numbers of features of a query and of buckets."""
     entropy = torch.special.entr(steps.choice).sum(1)  # (queries,)
     used = steps.choice.mean(0)  # (m,)
     information = torch.special.entr(used).sum() - entropy.mean()
@@ -109,14 +109,14 @@ def carried(steps: Landmarks, value: Tensor) -> dict[str, Any]:
 def similarity(logits: Tensor, cosine: Tensor) -> tuple[dict[str, Any], Tensor]:
     """Cosine quantiles and contrastive gap of `AttendedRow`, and the 2 % most similar positions of each query.
 
-    logits (Q·K) and cosine: (queries, N). Returns the columns, and places (queries, count).
+    logits (Q·K) and cosine: (queries, N). Returns the columns, and positions (queries, count).
     """
     names = ("cosine_01", "cosine_25", "cosine_50", "cosine_75", "cosine_99")
     values = cosine.flatten()
     step = -(-len(values) // MANY)
     values = values[torch.arange(0, len(values), step)].sort().values
-    places = [round(q * (len(values) - 1)) for q in (0.01, 0.25, 0.5, 0.75, 0.99)]
-    quantiles = dict(zip(names, (values[place].item() for place in places), strict=True))
+    indices = [round(q * (len(values) - 1)) for q in (0.01, 0.25, 0.5, 0.75, 0.99)]
+    quantiles = dict(zip(names, (values[index].item() for index in indices), strict=True))
     N = logits.shape[1]
     ranks = [tuple(round(r * N) for r in fractions) for fractions in (RELEVANT, IRRELEVANT)]
     (first, last), (start, stop) = ((a, max(b, a + 1)) for a, b in ranks)

@@ -22,19 +22,19 @@ from sisr.results.runs import Run, Setting, by_row, group
 KS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 MS = (8, 16, 32, 64, 128, 256)
 K, M = 6.0, PAPER_M
-"""The paper's, where the other one is varied."""
+"""The paper's values, used while the other one is varied."""
 TOKENS = 2304
-"""Random features: as many as a 48x48 patch has."""
+"""Tokens of random features: as many as in a 48x48 patch."""
 WIDTH = 64
 DRAWS = 12
 """Sets of random features."""
 ROWS = 128
-"""Queries looked at in each image: a sample, so that no N x N matrix is ever held."""
+"""Number of sampled queries of each image, to avoid N x N matrices."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Queries (a sample), keys and values of one place; query and key have length √k, or any where k is None."""
+    """Queries (a sample), keys and values of one module and image; query and key have length √k, unless k is None."""
 
     place: dict[str, Any]
     query: Tensor
@@ -43,7 +43,7 @@ class Features:
     k: float | None
 
     def at(self, k: float) -> "Features":
-        """The same directions at another amplification."""
+        """The same directions at another amplification factor."""
         assert self.k is not None
         factor = (k / self.k) ** 0.5
         return replace(self, query=self.query * factor, key=self.key * factor, k=k)
@@ -54,12 +54,12 @@ class Features:
 
 
 def label(run: Run) -> str:
-    """What readers call a run: mechanism, k, and m where it is not 128."""
+    """Label of a run: mechanism, k, and m if it is not 128."""
     return mechanism_label(str(run.attention), run.options, run.contrastive)
 
 
 def ablation(run: Run) -> bool:
-    """Whether a run stands in the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
+    """Whether a run is part of the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
     if run.attention is None or run.attention not in (declared.paper()["WITHOUT_LOSS"], declared.paper()["MECHANISM"]):
         return False
     known = declared.mechanisms()[run.attention]
@@ -108,39 +108,39 @@ def trained_rows(
 ) -> Iterator[tuple[list[ErrorRow], list[AttendedRow]]]:
     """One pair of lists a run; those of the ablation (`ablation`) also at other k and m than they were trained with.
 
-    Raises SisrError where two different settings would have the same label, or weights are missing.
+    Raises SisrError if two different settings have the same label, or weights are missing.
     """
     by_row(group(runs), lambda setting: label(setting.first))
     for run in runs:
         errors: list[ErrorRow] = []
         attended: list[AttendedRow] = []
-        for index, found in enumerate(capture(run, Results(results).weights(run.id), pairs)):
-            features = _features(found, results.name, index)
-            attended += _attended(features, found.projection, found.epsilon)
-            if found.projection is None or found.k is None:
+        for index, captured in enumerate(capture(run, Results(results).weights(run.id), pairs)):
+            features = _features(captured, results.name, index)
+            attended += _attended(features, captured.projection, captured.epsilon)
+            if captured.projection is None or captured.k is None:
                 continue
-            m = found.projection.shape[0]
-            errors.append(_error(features, found.projection, found.epsilon, "own", as_trained=True))
+            m = captured.projection.shape[0]
+            errors.append(_error(features, captured.projection, captured.epsilon, "own", as_trained=True))
             generator = torch.Generator().manual_seed(index)
             if ablation(run):
-                errors += _sweep(features, generator, found.k, m, found.epsilon)
+                errors += _sweep(features, generator, captured.k, m, captured.epsilon)
             else:
                 fresh = draw_projection(m, features.key.shape[1], True, generator)
-                errors.append(_error(features, fresh, found.epsilon, "orthogonal", as_trained=True))
+                errors.append(_error(features, fresh, captured.epsilon, "orthogonal", as_trained=True))
         yield errors, attended
 
 
-def _features(found: Captured, preset: str, seed: int) -> Features:
-    tokens, channels = found.key.shape
+def _features(captured: Captured, preset: str, seed: int) -> Features:
+    tokens, channels = captured.key.shape
     generator = torch.Generator().manual_seed(seed)
     sample = torch.randperm(tokens, generator=generator)[:ROWS]
     place = {
-        "source": "trained", "label": label(found.run), "run": found.run.id, "image": found.image, "slot": found.slot,
-        "tokens": tokens, "channels": channels, "sampled": len(sample),
+        "source": "trained", "label": label(captured.run), "run": captured.run.id, "image": captured.image,
+        "slot": captured.slot, "tokens": tokens, "channels": channels, "sampled": len(sample),
     }  # fmt: skip
-    known = origin(Setting((found.run,)), preset)
-    del known["runs"]
-    return Features({**place, **known}, found.query[sample], found.key, found.value, found.k)
+    source = origin(Setting((captured.run,)), preset)
+    del source["runs"]
+    return Features({**place, **source}, captured.query[sample], captured.key, captured.value, captured.k)
 
 
 def _sweep(
@@ -171,7 +171,7 @@ def _error(
 
 
 def _attended(features: Features, projection: Tensor | None, epsilon: float) -> list[AttendedRow]:
-    """The row of exact attention, and that of ENLA where there is a projection."""
+    """The row of exact attention, and that of ENLA if there is a projection."""
     logits = features.query @ features.key.T
     lengths = features.query.norm(dim=1, keepdim=True) * features.key.norm(dim=1)
     cosine = logits / lengths.clamp_min(1e-12)

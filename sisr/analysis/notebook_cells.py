@@ -1,4 +1,4 @@
-"""What the notebook of the analysis shows: its files, as objects that Jupyter displays. Nothing is computed anew."""
+"""Cells of the analysis notebook: displays existing files, without computing results."""
 
 from html import escape
 from pathlib import Path
@@ -18,17 +18,15 @@ NAME = "what_enla_computes"
 
 
 def what_was_run(results: str) -> Markdown:
-    """How the networks were trained, and on what the analysis looked."""
+    """Training of the networks and data of the analysis."""
     attended = _tables(results)["attended"]
     trained = select(attended, source="trained")
     said, _ = banner(trained)
     images = ", ".join(dict.fromkeys(trained["image"]))
     return Markdown(
         f"**{said}**\n\n{trained['run'].nunique()} trained networks over {images}; {int(trained['sampled'].max())} "
-        "queries "
-        f"of each image and slot against all of up to {int(trained['tokens'].max()):,} positions. Random features: "
-        "query "
-        "and key uniform on the unit sphere, standard normal values."
+        f"queries of each image and slot against all of up to {int(trained['tokens'].max()):,} positions. Random "
+        "features: query and key uniform on the unit sphere, standard normal values."
     )
 
 
@@ -38,12 +36,12 @@ def figure(results: str) -> Image:
 
 
 def findings(results: str) -> Markdown:
-    """What the tables show, as sentences."""
+    """Findings as sentences."""
     return bullets(sentences(_tables(results)))
 
 
 def errors(results: str) -> HTML:
-    """Distance from exact attention of everything at its own k and m, and of random features at every k."""
+    """Distance from exact attention of trained networks at their k and m, and of random features at every k."""
     tables = _tables(results)
     error, whole = tables["error"], tables["attended"]
     part = error[(error["projection"] == "orthogonal") & (error["m"] == 128)]
@@ -67,7 +65,7 @@ def errors(results: str) -> HTML:
 
 
 def attended(results: str) -> HTML:
-    """Where exact attention and ENLA put their weight."""
+    """Distribution of the weights of exact attention and ENLA."""
     table = _tables(results)["attended"]
     lines = []
     for label in labels(table):
@@ -91,15 +89,14 @@ def attended(results: str) -> HTML:
                     ]
                 )
     heads = [
-        "features", "weights", "positions, %", "participation, %", "on most similar 2 %", "rank", "features at "
-        "work",
+        "features", "weights", "positions, %", "participation, %", "on most similar 2 %", "rank", "effective features",
         "kinds of queries", "8 features alone, % off", "contrastive gap",
     ]  # fmt: skip
     return html_table(heads, lines, wrap=False)
 
 
 def provenance(results: str) -> HTML:
-    """Runs, commits, weights, hardware, and the files that hold every figure."""
+    """Runs, commits, weights, hardware, and the files of all values."""
     trained = select(_tables(results)["attended"], source="trained").drop_duplicates("run")
     heads = ["label", "run", "git_commit", "weights_sha256", "hardware", "torch"]
     lines = [
@@ -108,10 +105,9 @@ def provenance(results: str) -> HTML:
     folder = escape(f"{results}/analysis")
     return HTML(
         html_table([head.replace("_", " ") for head in heads], lines, wrap=False).data
-        + f"<p>Every figure, one row a measurement: <code>{folder}/kernel.csv</code>, <code>{folder}/error.csv</code>, "
-        f"<code>{folder}/attended.csv</code>, made by <code>python -m sisr analyse</code>; what their columns mean "
-        "stands in "
-        "<code>sisr/analysis/rows.py</code>.</p>"
+        + f"<p>All values, one row a measurement: <code>{folder}/kernel.csv</code>, <code>{folder}/error.csv</code>, "
+        f"<code>{folder}/attended.csv</code>, created by <code>python -m sisr analyse</code>. The columns are "
+        "described in <code>sisr/analysis/rows.py</code>.</p>"
     )
 
 

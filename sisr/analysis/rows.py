@@ -1,4 +1,4 @@
-"""The three tidy tables of the analysis: what their columns mean, writing and reading."""
+"""The three tidy tables of the analysis: meaning of their columns, writing and reading."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +13,7 @@ from sisr.utils.files import atomic_write
 
 @dataclass(frozen=True, kw_only=True)
 class KernelRow:
-    """One query and key, and φ(Q)·φ(K) over many projections. All figures are divided by exp(Q·K), variances by its
+    """One query and key, and φ(Q)·φ(K) over many projections. All values are divided by exp(Q·K), variances by its
     square, so that an exact estimate has mean 1 and variance 0."""
 
     projection: str
@@ -24,11 +24,11 @@ class KernelRow:
     k: float
     cosine: float
     squared: float
-    """|Q + K|² = 2k(1 + cosine), all that the formula depends on."""
+    """|Q + K|² = 2k(1 + cosine), the only variable of the formula."""
     draws: int
     """Projections drawn."""
     estimates: int
-    """Estimates: in each projection one for each axis that Q + K may lie along."""
+    """Estimates: one for each projection and axis of Q + K."""
     mean: float
     mean_low: float
     mean_high: float
@@ -39,9 +39,9 @@ class KernelRow:
     predicted: float
     """(exp(|Q + K|²) − 1) / m, the paper's formula."""
     expected_spread: float
-    """Relative standard deviation that a sample variance of so many independent estimates has about its expectation,
-    were the formula exact. Far above 0, the measured variance nearly always falls short, because the rare large
-    estimates that make it up are not among the draws."""
+    """Relative standard deviation of the sample variance of this number of independent estimates, by the formula. If it
+    is far above 0, the measured variance is nearly always too small, because the draws rarely contain the large
+    estimates that dominate it."""
     median: float
     low: float
     high: float
@@ -50,12 +50,12 @@ class KernelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Which queries, keys and values something was measured on, and where they come from."""
+    """Origin of queries, keys and values."""
 
     source: str
     """`random` (unit features, standard normal values) or `trained`."""
     label: str
-    """What readers call it: `ENLCA, k = 6`, `random, 64 channels`."""
+    """Label: `ENLCA, k = 6`, `random, 64 channels`."""
     run: str = ""
     image: str = ""
     slot: str = ""
@@ -66,7 +66,7 @@ class Place:
     channels: int
     """Of query and key."""
     sampled: int
-    """Queries looked at."""
+    """Number of sampled queries."""
     git_commit: str = ""
     weights_sha256: str = ""
     hardware: str = ""
@@ -78,12 +78,12 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorRow(Place):
-    """ENLA's output against that of exact softmax attention with the same query, key, value and k."""
+    """ENLA's output compared with exact softmax attention of the same query, key, value and k."""
 
     k: float
     m: int
     projection: str
-    """`orthogonal`, `independent`, or `own`: the one in the network's file."""
+    """`orthogonal`, `independent`, or `own`: the projection in the network's weights."""
     as_trained: bool
     """Whether k and m are those that the network was trained with."""
     error: float
@@ -91,16 +91,16 @@ class ErrorRow(Place):
     error_of_mean: float
     """The same for plain mean pooling, whose output is the mean value everywhere."""
     error_beyond_mean: float
-    """|Y − Y*| / |Y* − mean value|: above 1, mean pooling is nearer to exact attention than ENLA is."""
+    """|Y − Y*| / |Y* − mean value|: above 1, mean pooling is closer to exact attention than ENLA."""
     correlation: float
     """Of Y − mean value with Y* − mean value, over queries and channels."""
     correlation_across: float
-    """The same of what differs from query to query: each without its own mean over the queries."""
+    """The same for the variation over queries: each without its mean over the queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttendedRow(Place):
-    """Where one operator puts its weight; means over the sampled queries."""
+    """Distribution of the weights of one operator; means over the sampled queries."""
 
     k: float | None
     """None: query and key are not normalised."""
@@ -118,14 +118,14 @@ class AttendedRow(Place):
     detail: float
     """Variance of the output over queries, divided by that of the values over positions: 0 for mean pooling."""
     common: float
-    """Of the squared distance of outputs to the mean value, the share that is the same for all queries: 1 where every
-    query gets one and the same vector."""
+    """Share of the squared distance of outputs to the mean value that is common to all queries: 1 if all outputs are
+    equal."""
     features: float | None = None
-    """ENLA: effective number (exp of entropy) of random features that carry a query's sum."""
+    """ENLA: effective number (exp of entropy) of random features that contribute to a query's sum."""
     few_error: float | None = None
-    """ENLA: |Y' − Y| / |Y| where each query keeps the 8 largest of its m features only."""
+    """ENLA: |Y' − Y| / |Y| if each query uses only the 8 largest of its m features."""
     buckets: float | None = None
-    """ENLA: exp of the mutual information of query and feature, how many buckets the queries fall into; 1 to m."""
+    """ENLA: exp of the mutual information of query and feature, the effective number of buckets of queries; 1 to m."""
     landmark: float | None = None
     """ENLA: effective number (1 / Σ weight²) of positions that one random feature pools."""
     cosine_01: float
@@ -135,8 +135,8 @@ class AttendedRow(Place):
     cosine_99: float
     """Quantiles of the cosine of query and key."""
     gap: float
-    """What the contrastive loss pushes above its margin, 1: log of the mean of exp(Q·K) over ranks 0 to 2 %, minus
-    the same over ranks 8 to 10 %."""
+    """The quantity that the contrastive loss increases above its margin, 1: log of the mean of exp(Q·K) over ranks 0 to
+    2 %, minus the same over ranks 8 to 10 %."""
 
 
 TABLES: dict[str, type] = {"kernel": KernelRow, "error": ErrorRow, "attended": AttendedRow}
@@ -157,14 +157,14 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> Path:
 
 
 def read(name: str, folder: Path) -> pd.DataFrame:
-    """Read what `write` wrote. Raises SisrError where there is none, or a column is missing."""
+    """Read a table. Raises SisrError if the file or a column is missing."""
     path = folder / f"{name}.csv"
     if not path.is_file():
-        raise SisrError(f"there is no {path}; run python -m sisr analyse --output {folder} first.")
+        raise SisrError(f"{path} does not exist; run python -m sisr analyse --output {folder} first.")
     texts = {field.name: str for field in fields(TABLES[name]) if _kind(field.type) not in _NUMBERS}
     table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: [""] for name in ("k", *_OPTIONAL)})
     if missing := {field.name for field in fields(TABLES[name])} - set(table.columns):
-        raise SisrError(f"{path} lacks the column {min(missing)}; make it again with python -m sisr analyse.")
+        raise SisrError(f"{path} lacks the column {min(missing)}; recreate it with python -m sisr analyse.")
     return table
 
 

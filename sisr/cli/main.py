@@ -42,7 +42,7 @@ def verbs() -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse without the usage block before an error: one sentence and where help is."""
+    """argparse with a one-sentence error message instead of the usage block."""
 
     subcommands: tuple[str, ...] = ()
 
@@ -130,4 +130,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
-    return int(getattr(args, "exit_status", 0))  # a verb whose result is that something failed sets it
+    return int(getattr(args, "exit_status", 0))  # set by verbs whose result is a failure

@@ -147,7 +147,7 @@ def network(run: Run, dataset: str, device: str) -> Network:
 
 
 class _Remembering:
-    """A method that enlarges each image once: its SR is looked at to find the place, and again to show it."""
+    """A method that upscales each image once: its SR is looked at to find the place, and again to show it."""
 
     def __init__(self, method: Method) -> None:
         self.method, self.label = method, method.label

@@ -72,7 +72,7 @@ class Comparison:
 
     @cached_property
     def scale(self) -> int:
-        """Enlargement factor."""
+        """Upscaling factor."""
         return int(self.table["scale"].dropna().iloc[0])
 
     @cached_property

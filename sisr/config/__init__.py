@@ -1,6 +1,6 @@
-"""What is to be run: one training (`run`), a preset's runs (`presets`), a comparison's runs (`comparison`).
+"""Configuration: one training run (`run`), the runs of a preset (`presets`) and of a comparison (`comparison`).
 
-Only the standard library, YAML and jsonschema are used here, so that the workflow is planned without torch.
+Only the standard library, YAML and jsonschema are imported, so that the workflow can be planned without torch.
 """
 
 from sisr.config.run import Network, Run, Training

@@ -1,6 +1,6 @@
-"""Which runs and images the paper's Figures 1, 5 and 7 are drawn from, at a preset.
+"""Runs and images of the paper's Figures 1, 5 and 7, for a preset.
 
-Only the standard library is used, so that the workflow can be planned without torch.
+Only the standard library is imported, so that the workflow can be planned without torch.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ from sisr.config.presets import Plan
 from sisr.config.run import Run
 
 IMAGES = {"Set5": ("butterfly", "138,154"), "photographs-test": ("astronaut", "128,370")}
-"""Images of Figures 1 and 7, and the marked pixel in HR: the paper's butterfly (on a vein of its wing; the paper's own
-pixel is not known), or else the edge of the astronaut's mission patch."""
+"""Images of Figures 1 and 7, and the marked pixel in HR: the paper's butterfly (on a vein of its wing; the pixel
+marked in the paper is unknown), or else the edge of the astronaut's mission patch."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Visual:
     dataset: str
     scale: int
     image: str = ""
-    """Name of the image; blank: the first of the set, or several."""
+    """Name of the image; empty: the first of the set, or several."""
     at: str = ""
-    """x,y of the marked pixel in HR; blank: chosen by a rule."""
+    """x,y of the marked pixel in HR; empty: selected automatically."""
     published: tuple[str, ...] = ()
     """Weights files of published networks."""
 
 
 def figures(plan: Plan) -> dict[str, Visual]:
-    """The figures that can be drawn, by their names: those for which the preset trains at least one network."""
+    """The available figures by name: those for which the preset trains at least one network."""
     return dict(_figures(plan))
 
 

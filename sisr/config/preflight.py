@@ -1,4 +1,4 @@
-"""Own mechanisms are tried once a version, when the workflow is planned: what cannot work is told before any job."""
+"""Custom mechanisms are tried once a version, when the workflow is planned: what cannot work is told before any job."""
 
 import json
 import subprocess

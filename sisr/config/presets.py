@@ -1,4 +1,4 @@
-"""From a preset to the runs it needs: which network, scale and seed stands behind which row of which table.
+"""From a preset to its runs: network, scale and seed of each row of each table.
 
 Only the standard library, PyYAML and jsonschema are imported, so that the workflow can be planned without torch.
 """
@@ -30,7 +30,7 @@ BACKBONE = "backbone"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything a preset asks for: the runs of each table, and the data sets."""
+    """The runs of each table of a preset, and the data sets."""
 
     preset: str
     experiments: dict[str, tuple[Run, ...]]
@@ -39,9 +39,9 @@ class Plan:
     published: dict[str, Path]
     """Weights files of published networks to measure for Table 1, by `<network>-x<scale>`."""
     mechanisms: tuple[str, ...]
-    """Mechanisms of Table 4, as `python -m sisr complexity` takes them: `enlca:m=128`."""
+    """Mechanisms of Table 4, as for `python -m sisr complexity`: `enlca:m=128`."""
     comparison: Comparison | None = None
-    """Mechanisms to compare, where some were named."""
+    """Mechanisms to compare, if any."""
     backbones: tuple[Run, ...] = ()
     """Runs that the others continue from, one a scale."""
     start_files: dict[str, Path] = field(default_factory=dict)
@@ -64,10 +64,10 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
 
     Args:
         config: the merged configuration, as in `config/quick.yaml`.
-        root: folder that holds `data/`.
+        root: folder that contains `data/`.
 
     Raises:
-        UsageError: with one sentence, for anything in the configuration that cannot work.
+        UsageError: the configuration is invalid.
     """
     config = from_command_line(copy.deepcopy(config))
     check_schema(config)
@@ -168,9 +168,9 @@ def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
 
 
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
-    own = config.get("attention_options", {}).get(attention, {})
-    options = {**attention_options(config["recipe"], attention), **own}
-    # 6 and 6.0 are one amplification factor, and one run
+    overrides = config.get("attention_options", {}).get(attention, {})
+    options = {**attention_options(config["recipe"], attention), **overrides}
+    # 6 and 6.0 are the same amplification factor and the same run
     return options | ({"k": float(options["k"])} if isinstance(options.get("k"), int) else {})
 
 
@@ -218,8 +218,8 @@ def _mechanisms(table: dict[str, Any]) -> Iterator[Mechanism]:
 
 
 def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
-    """Only scales that Table 1 shows; a file that is not there is told now, and not after hours."""
-    found = {}
+    """Weights files for the scales of Table 1; raises for missing files."""
+    weights = {}
     known = declared.published()
     for name, files in config.get("published_weights", {}).items():
         if name not in known:
@@ -228,8 +228,8 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
             if not (root / file).is_file():
                 raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
             if int(scale) in config["table1"]["scales"]:
-                found[f"{name}-x{scale}"] = Path(file)
-    return found
+                weights[f"{name}-x{scale}"] = Path(file)
+    return weights
 
 
 def _check_names(config: dict[str, Any]) -> None:
@@ -250,13 +250,13 @@ def _descriptions() -> dict[str, Any]:
 
 
 def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the training and test sets; those `test_if_present` only where their images are there."""
+    """Names of the training and test sets; those of `test_if_present` only if their images are present."""
     data = config["data"]
     known = _descriptions()
     folders = data.get("folders", {})
     for name, folder in folders.items():
         if name in known:
-            raise UsageError(f"data.folders calls a folder {name!r}, which is the name of a known data set.")
+            raise UsageError(f"data.folders uses the name {name!r} of a known data set; use another name.")
         _check_folder(name, root / folder)
     for name in (*data["train"], *data["test"], *data.get("test_if_present", []), *data.get("validate", [])):
         if name not in known and name not in folders:
@@ -268,7 +268,7 @@ def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tup
     ]
     both = set(data["train"]) & {*data["test"], *present}
     if both:
-        raise UsageError(f"{min(both)} is both a training set and a test set; take it out of one.")
+        raise UsageError(f"{min(both)} is both a training set and a test set; remove it from one.")
     return tuple(data["train"]), (*data["test"], *present)
 
 
@@ -280,7 +280,7 @@ def _check_folder(name: str, folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"data.folders.{name} is {folder}, which is not a folder.")
     if not (_has_images(folder) or _has_images(folder / "HR")):
-        raise UsageError(f"data.folders.{name} is {folder}, which holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGE_SUFFIXES)}).")
 
 
 def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Comparison | None) -> None:
@@ -288,8 +288,8 @@ def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Co
     scales = {*config["table1"]["scales"], *(config[table]["scale"] for table in ("table2", "table4", "k_sweep"))}
     scales |= {comparison.scale} if comparison else set()
     for name in names:
-        # sets without LR images of their own are reduced here
+        # sets without LR images are reduced here
         offered = known.get(name, {}).get("scales") or _SCALES
         for scale in sorted(scales - set(offered)):
             listed = ", ".join(f"x{item}" for item in offered)
-            raise UsageError(f"{name} is there at {listed}, not at x{scale}; choose one of these scales.")
+            raise UsageError(f"{name} is available at {listed}, not at x{scale}; choose one of these scales.")

@@ -1,8 +1,8 @@
-"""What the paper says, and what its released code does, where the two differ.
+"""Values of the paper and of its released code, where the two differ.
 
-A preset names one of them (`recipe: paper` or `recipe: released`) and may override single values. Only values with a
-source stand here; what the paper leaves open is taken from the released code and marked so. Counted in steps: an epoch
-is 1,000 steps (released code; the paper does not say).
+A preset selects one of them (`recipe: paper` or `recipe: released`) and can override single values. All values have a
+source; values that the paper does not state are taken from the released code and marked. Durations are in steps: an
+epoch is 1,000 steps (released code; not stated in the paper).
 """
 
 from typing import Any
@@ -46,6 +46,6 @@ TRAINING: dict[str, dict[str, Any]] = {
 def attention_options(recipe: str, attention: str) -> dict[str, Any]:
     """Options that a registered mechanism declares for a recipe; empty for any other mechanism."""
     if recipe not in TRAINING:
-        raise UsageError(f"there is no recipe {recipe!r}; there are {', '.join(TRAINING)}.")
+        raise UsageError(f"unknown recipe {recipe!r}; there are {', '.join(TRAINING)}.")
     known = mechanisms().get(attention)
     return dict(known.get("recipes", {}).get(recipe, {})) if known else {}

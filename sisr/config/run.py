@@ -1,6 +1,6 @@
 """The resolved configuration of a run: one network, one scale, one seed, one training recipe.
 
-Only the standard library is used here, so that the workflow can plan runs on a machine without torch.
+Only the standard library is imported, so that the workflow can be planned without torch.
 """
 
 import hashlib
@@ -20,32 +20,32 @@ SCHEDULES = ("halving", "cosine")
 
 
 def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any) -> Any:
-    """A dataclass field whose explanation the command line shows; `paper` is the paper's value.
+    """A dataclass field with its help text; `paper` is the paper's value.
 
-    later: the setting was added after runs had been made without it: at its default it does not enter the run's id, so
-    that those runs keep theirs.
+    later: the setting was added after the first release. Its default is not part of the run's id, so that the ids of
+    existing runs do not change.
     """
     return field(metadata={"help": help_, "paper": paper, "later": later}, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What is trained: a registered network and the attention in its slots."""
+    """Settings of the network: a registered network and the attention in its slots."""
 
-    name: str = _setting("registered network: see `python -m sisr models`", default=network_of(paper()["MECHANISM"]))
-    scale: int = _setting("enlargement factor", paper="2 and 4", default=4)
+    name: str = _setting("registered network, see `python -m sisr models`", default=network_of(paper()["MECHANISM"]))
+    scale: int = _setting("upscaling factor", paper="2 and 4", default=4)
     blocks: int = _setting("residual blocks of the backbone", paper="32", default=32)
     channels: int = _setting("channels of the backbone", paper="256", default=256)
     residual_scale: float = _setting("factor on each residual branch", paper="0.1", default=0.1)
     attention: str | None = _setting("registered attention, package.module:Class, or none", default=None)
     attention_options: dict[str, Any] = _setting("options of the attention", default_factory=dict)
     slots: tuple[int, ...] | None = _setting(
-        "places of the attention, each the number of blocks before it; none given: at the start and after every eighth",
+        "positions of the attention: the number of blocks before each (default: at the start and after every eighth)",
         paper="0 8 16 24 32",
         default=None,
     )
     initialisation: str = _setting(
-        "pytorch (its defaults) or interpolation (the same network, starting close to bicubic)",
+        "pytorch (its defaults) or interpolation (initial weights close to bicubic)",
         paper="pytorch (released code)",
         default="pytorch",
     )
@@ -61,21 +61,21 @@ class Network:
                 )
 
     def options(self) -> dict[str, Any]:
-        """What `models.create` takes besides name and scale."""
+        """Options of `models.create` besides name and scale."""
         return {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("name", "scale")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How it is trained. Everything that is counted is counted in steps (one batch each)."""
+    """Settings of the training. Durations are counted in steps (one batch each)."""
 
-    recipe: str = _setting("which recipe the values come from (a label): paper or released", default="paper")
+    recipe: str = _setting("recipe of the values (a label): paper or released", default="paper")
     steps: int = _setting("training steps", paper="1,000 epochs; 1,000 steps each (released code)", default=1_000_000)
     batch: int = _setting("patches a step", paper="16", default=16)
     patch: int = _setting("side of the LR patches in pixels", paper="28 at x4, 46 at x2", default=28)
-    learning_rate: float = _setting("Adam's learning rate at the start", paper="1e-4", default=1e-4)
-    beta1: float = _setting("Adam's first decay rate", paper="0.9", default=0.9)
-    beta2: float = _setting("Adam's second decay rate", paper="0.99 (released code: 0.999)", default=0.99)
+    learning_rate: float = _setting("initial learning rate of Adam", paper="1e-4", default=1e-4)
+    beta1: float = _setting("first decay rate of Adam", paper="0.9", default=0.9)
+    beta2: float = _setting("second decay rate of Adam", paper="0.99 (released code: 0.999)", default=0.99)
     epsilon: float = _setting("Adam's epsilon", paper="not known; 1e-8 (released code)", default=1e-8)
     halve_every: int = _setting("steps after which the learning rate is halved", paper="200 epochs", default=200_000)
     contrastive_weight: float = _setting(
@@ -84,27 +84,27 @@ class Training:
         default=0.0,
     )
     contrastive_start: int = _setting(
-        "step from which the auxiliary loss counts", paper="after 150 epochs", default=150_000
+        "step at which the auxiliary loss starts", paper="after 150 epochs", default=150_000
     )
     redraw_every: int = _setting(
         "steps between two draws of the random projection, 0 for never", paper="every epoch", default=1_000
     )
     precision: str = _setting("float32, or bfloat16 autocast", paper="float32 (released code)", default="float32")
-    channels_last: bool = _setting("keep tensors in channels-last layout", default=False)
+    channels_last: bool = _setting("use the channels-last memory layout", default=False)
     compile: bool = _setting(
-        "compile the network with torch.compile; where no compiler works, training goes on without", default=False
+        "use torch.compile; without a working compiler, training continues without it", default=False
     )
     tf32: bool = _setting(
-        "let a GPU round the factors of float32 products to 10 bits (TF32)",
+        "allow TF32 on a GPU (factors of float32 products rounded to 10 bits)",
         paper="not known",
         later=True,
         default=False,
     )
     accumulate: int = _setting(
-        "parts that a batch is computed in, one after another, where memory is short", paper="1", later=True, default=1
+        "number of sequential parts of a batch, to save memory", paper="1", later=True, default=1
     )
     ema_decay: float = _setting(
-        "decay of an exponential moving average of the weights, which is then what the run ends with; 0 for none",
+        "decay of an exponential moving average of the weights, which is then the result; 0 for none",
         paper="none",
         later=True,
         default=0.0,
@@ -137,7 +137,7 @@ class Training:
             raise UsageError("inserted_rate needs start_from: without it every weight is new.")
         if self.accumulate < 1 or self.batch % self.accumulate:
             raise UsageError(
-                f"a batch of {self.batch} does not divide into {self.accumulate} equal parts; choose a divisor for "
+                f"a batch of {self.batch} is not divisible into {self.accumulate} equal parts; choose a divisor for "
                 "accumulate."
             )
         for name in ("beta1", "beta2", "ema_decay"):
@@ -157,7 +157,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One network trained once. Equal configurations are one run, whichever table asks for it."""
+    """One training run of one network. Equal configurations are one run."""
 
     network: Network
     training: Training
@@ -169,7 +169,7 @@ class Run:
         """Readable and unique: names first, then a short hash of the whole resolved configuration."""
         network = self.network
         parts = [network.name, f"x{network.scale}"]
-        # a network whose attention is not the one its name promises says so
+        # the id contains the attention if it is not the default of the network
         known = networks().get(network.name)
         if network.attention and (known is None or known.get("attention") != network.attention):
             parts.append(re.sub(r"[^A-Za-z0-9]+", "_", network.attention.split(":")[-1]))
@@ -191,7 +191,7 @@ class Run:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types: what `config.json` holds and `from_dict` reads."""
+        """Plain JSON types, as in `config.json`; inverse of `from_dict`."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         plain["data"] = {"train": plain.pop("train")}
         return plain
@@ -213,9 +213,9 @@ class Run:
             raise UsageError(f"this is not the configuration of a run: {error}.") from error
 
     def arguments(self, start: str = "") -> list[str]:
-        """The words after `python -m sisr train` that make exactly this run.
+        """Arguments of `python -m sisr train` for this run.
 
-        Versions must write the same words for the same run: Snakemake trains a run again whose words changed.
+        The arguments of a run must not change between versions: Snakemake retrains a run whose arguments change.
 
         start: path of the run or weights file behind `training.start_from`, where there is one.
         """

@@ -1,6 +1,6 @@
-"""A configuration is checked before anything runs, and what is wrong is said in one sentence.
+"""Validation of a configuration, with one-sentence errors.
 
-A machine that only trains need not have jsonschema: a configuration is taken as it is there.
+jsonschema is optional on machines that only train: without it, the configuration is not validated.
 """
 
 from difflib import get_close_matches
@@ -20,16 +20,16 @@ SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
-    """Raise UsageError with one sentence for the first thing in `config` that its schema does not allow."""
+    """Raise UsageError for the first violation of the schema."""
     errors = _errors(config, schema_file)
     if errors:
         raise UsageError(_sentence(min(errors, key=lambda error: list(map(str, error.absolute_path)))))
 
 
 def from_command_line(config: dict[str, Any], schema_file: Path = SCHEMA) -> dict[str, Any]:
-    """The configuration with numbers and booleans where the schema has no text.
+    """The configuration with strings converted to numbers and booleans where the schema requires them.
 
-    `snakemake --config 'k_sweep={k: [1, 6]}'` hands everything within braces over as text.
+    `snakemake --config 'k_sweep={k: [1, 6]}'` passes all values within braces as strings.
     """
     config = {**config, "attention_options": _plain(config.get("attention_options", {}))}
     for error in _errors(config, schema_file):
@@ -43,7 +43,7 @@ def from_command_line(config: dict[str, Any], schema_file: Path = SCHEMA) -> dic
 
 
 def _plain(value: Any) -> Any:
-    """Text that is a number or a boolean becomes one, also within lists and mappings."""
+    """Convert strings to numbers and booleans, also within lists and mappings."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -59,18 +59,18 @@ def _plain(value: Any) -> Any:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """`; did you mean X?` when something is close, else the list of what there is."""
+    """`did you mean X?` if a name is similar, else the list of names."""
     close = get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}."
 
 
 def can_check() -> bool:
-    """Whether jsonschema is there, without which no configuration is checked."""
+    """Whether jsonschema is installed; without it, configurations are not validated."""
     return find_spec("jsonschema") is not None
 
 
 def _errors(config: dict[str, Any], schema_file: Path) -> "list[jsonschema.ValidationError]":
-    """What a configuration has that its schema does not allow; nothing where jsonschema is missing."""
+    """Violations of the schema; none if jsonschema is missing."""
     if not can_check():
         return []
     import jsonschema
@@ -108,5 +108,5 @@ def _sentence(error: "jsonschema.ValidationError") -> str:
         case "minItems":
             return f"{where} has {len(value)} values; it needs at least {bound}."
         case "uniqueItems":
-            return f"{where} names something twice: {value}."
-    return f"{where or 'the configuration'} is not as its schema asks: {error.message}."
+            return f"{where} contains a duplicate: {value}."
+    return f"{where or 'the configuration'} does not match the schema: {error.message}."

@@ -1,4 +1,4 @@
-"""Labelled mechanisms at several sizes, and the networks that hold them: the cost side of a comparison."""
+"""Cost of a comparison: labelled mechanisms at several sizes, and their networks."""
 
 from collections.abc import Iterator, Sequence
 from math import isnan
@@ -31,7 +31,7 @@ BY_SIZE = {
     "threads": "threads",
     "torch": "torch",
 }
-"""Columns of the file by size, and where each comes from."""
+"""Columns of the file by size, and their source columns."""
 
 
 def rows(
@@ -45,7 +45,7 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """Measure each mechanism at each size, smallest first, and each network at the largest: rows with `COLUMNS`.
 
-    labels: one a spec. All that can be wrong with a spec is found out before anything is measured.
+    labels: one a spec. Invalid specs raise before the first measurement.
     """
     ordered = sorted(sizes, key=lambda size: size[0] * size[1])
     subjects = [measure.build(spec, channels, ordered[0], embedding, device) for spec in specs]
@@ -63,17 +63,17 @@ def rows(
 def gflops(row: dict[str, Any]) -> dict[str, Any]:
     """GFLOP of one row of `sisr.cost.measure`, and by which convention.
 
-    The paper's, where it has one for this mechanism; else two operations a multiply-add, counted: of the attention core
-    as the paper does it, and of the whole network.
+    The paper's convention if it exists for this mechanism; else two operations a multiply-add, counted for the
+    attention core as in the paper, and for the whole network.
     """
     paper = row["paper_gflops"]
     if paper is not None and not isnan(paper):
         return {"gflops": paper, "gflops_convention": row["paper_convention"]}
     if row["kind"] == "mechanism":
-        told = "two operations a multiply-add of the core, as counted by fvcore"
-        return {"gflops": 2 * row["core_gmacs"], "gflops_convention": told}
-    told = "two operations a multiply-add of the whole network, as counted by fvcore"
-    return {"gflops": 2 * row["fvcore_gmacs"], "gflops_convention": told}
+        convention = "two operations a multiply-add of the core, as counted by fvcore"
+        return {"gflops": 2 * row["core_gmacs"], "gflops_convention": convention}
+    convention = "two operations a multiply-add of the whole network, as counted by fvcore"
+    return {"gflops": 2 * row["fvcore_gmacs"], "gflops_convention": convention}
 
 
 def write(measured: Sequence[dict[str, Any]], output: Path | None, by_size: Path | None) -> None:

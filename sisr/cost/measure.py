@@ -36,7 +36,7 @@ TRAINING = ("training_seconds", "training_low", "training_high", "training_memor
 
 @dataclass(frozen=True)
 class Subject:
-    """What one spec names, built and ready to run."""
+    """The module of one spec and an example input."""
 
     spec: str
     name: str
@@ -113,7 +113,7 @@ def measure_cost(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
 
 
 def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
-    """Columns `TRAINING`: time and peak memory of one forward and backward, with the auxiliary loss where there is one.
+    """Columns `TRAINING`: time and peak memory of one forward and backward, with the auxiliary loss if there is one.
 
     Blank (None) where memory does not suffice: that is a finding, too.
     """
@@ -129,7 +129,7 @@ def measure_training(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
 
 
 def paper_gflops(subject: Subject, channels: int, out_channels: int) -> tuple[float | None, str]:
-    """(GFLOP, formula) by the paper's convention, or (None, the reason why there is none).
+    """(GFLOP, formula) by the paper's convention, or (None, reason).
 
     The mechanism has the formula, in `paper_flops`; channels and out_channels are those of query and key, and of value.
     """
@@ -143,7 +143,7 @@ def paper_gflops(subject: Subject, channels: int, out_channels: int) -> tuple[fl
 
 
 def gradient_step(subject: Subject) -> Callable[[], None]:
-    """A function that takes one forward and backward in training mode, the auxiliary loss switched on.
+    """A function for one forward and backward pass in training mode, with the auxiliary loss.
 
     It works on a copy: the subject's own module is left as it is.
     """
@@ -182,7 +182,7 @@ def count(module: nn.Module, *inputs: Any) -> tuple[dict[str, float], dict[str, 
 
 
 class _Core(nn.Module):
-    """A mechanism without its embeddings: what the paper's Table 4 counts."""
+    """A mechanism without its embeddings, as counted in the paper's Table 4."""
 
     def __init__(self, mechanism: models.attention.Attention, size: tuple[int, int]) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ def _core(subject: Subject) -> tuple[float | None, int, int]:
 
 
 def _torch_flops(forward: Callable[[], Any]) -> float:
-    """torch's own count, two a multiply-add; a check on fvcore's, though some builds leave fused attention out."""
+    """torch's own count, two a multiply-add; a check of fvcore's count; some builds omit fused attention."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

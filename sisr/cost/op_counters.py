@@ -1,9 +1,9 @@
 """Counters for operators that fvcore does not count.
 
 Convention, fvcore's own: a fused multiply-add is one. `MULTIPLY_ADDS` counts those. `OPERATIONS` counts work that is
-not multiply-adds (exponentials, comparisons, reads): it is reported operator by operator and never added to the
-multiply-adds, since one exp is not one multiply-add on any machine. What neither list names, fvcore reports as
-unsupported. A handle takes the inputs and outputs of an operator in a traced graph (`torch._C.Value`).
+not multiply-adds (exponentials, comparisons, reads): it is reported by operator and never added to the multiply-adds,
+since one exp is not one multiply-add on any machine. fvcore reports all other operators as unsupported. A handle takes
+the inputs and outputs of an operator in a traced graph (`torch._C.Value`).
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def topk(inputs: list[Any], outputs: list[Any]) -> float:
 
 
 def reads(inputs: list[Any], outputs: list[Any]) -> float:
-    """One read an element of the output, from a place that has to be looked up."""
+    """One read an element of the output, from an indexed position."""
     return float(prod(_shape(outputs[0])))
 
 

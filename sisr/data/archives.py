@@ -1,4 +1,4 @@
-"""Unpacking archives whose contents are not to be trusted."""
+"""Safe unpacking of untrusted archives."""
 
 import shutil
 import stat
@@ -17,7 +17,7 @@ from sisr.utils.files import IMAGE_SUFFIXES
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 RESERVE = 64 << 20
-"""Bytes that are left free on the disk."""
+"""Free disk space to keep, in bytes."""
 
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
@@ -32,7 +32,7 @@ class _Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's name says that it is an archive this module unpacks."""
+    """Whether a file name has the suffix of a supported archive."""
     return path.name.lower().endswith(ENDINGS)
 
 
@@ -44,20 +44,20 @@ def unpack(
 ) -> list[Path]:
     """Unpack the images of a zip or tar archive into a folder.
 
-    Everything else that an archive may hold is left out. Nothing is written if any image has a name that leads out of
-    the folder (absolute, "..", a drive letter) or is a link or device.
+    Other files are skipped. Nothing is written if any image is a link or device or has a name outside of the folder
+    (absolute, "..", a drive letter).
 
     Args:
         archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz.
-        folder: where to; must exist.
-        wanted: which images, by their path in the archive.
+        folder: target folder; must exist.
+        wanted: selects images by their path in the archive.
         quiet: no progress bar.
 
     Returns:
         The files written, in the archive's order.
 
     Raises:
-        SisrError: the archive is damaged, unsafe, not an archive, or larger than the disk has room for.
+        SisrError: the archive is damaged, unsafe, not an archive, or larger than the free disk space.
     """
     archive, folder = Path(archive), Path(folder)
     written = []
@@ -79,10 +79,10 @@ def unpack(
                 with read(member) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
                 if target.stat().st_size != member.size:
-                    raise SisrError(f"{archive} is damaged: {member.name} is cut short.")
+                    raise SisrError(f"{archive} is damaged: {member.name} is truncated.")
                 written.append(target)
     except _DAMAGE as error:
-        raise SisrError(f"{archive} is damaged or no archive ({error}).") from error
+        raise SisrError(f"{archive} is damaged or not an archive ({error}).") from error
     except FileNotFoundError as error:
         raise SisrError(f"there is no file {archive}.") from error
     except OSError as error:
@@ -91,7 +91,7 @@ def unpack(
 
 
 def check_space(folder: Path, size: int, purpose: str) -> None:
-    """Raise SisrError where the disk that holds a folder has no room for `size` bytes."""
+    """Raise SisrError if the disk of a folder has less than `size` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < size + RESERVE:
         raise SisrError(
@@ -121,7 +121,7 @@ class _open:  # noqa: N801 - used as a function
     def _zip_members(self) -> Iterator[_Member]:
         for entry in self.zip.infolist():
             link = stat.S_ISLNK(entry.external_attr >> 16)
-            # ZipFile turns backslashes and null bytes into something harmless in `filename`; the name as stored counts
+            # check the stored name: ZipFile replaces backslashes and null bytes in `filename`
             yield _Member(entry.orig_filename, entry.file_size, link, entry.is_dir(), entry)
 
     def _tar_members(self) -> Iterator[_Member]:
@@ -131,12 +131,12 @@ class _open:  # noqa: N801 - used as a function
     def _read_tar(self, member: _Member) -> IO[bytes]:
         file = self.tar.extractfile(member.handle)
         if file is None:
-            raise tarfile.TarError(f"{member.name} is no file")
+            raise tarfile.TarError(f"{member.name} is not a file")
         return file
 
 
 def _is_clutter(path: PurePosixPath) -> bool:
-    """What macOS and editors leave in archives."""
+    """Whether a file is metadata of macOS or of an editor."""
     return "__MACOSX" in path.parts or path.name.startswith(".")
 
 
@@ -145,5 +145,5 @@ def _check(member: _Member, archive: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     unsafe = member.link or name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name
     if unsafe or "\\" in name:
-        kind = "is a link or device" if member.link else "leads out of its folder"
+        kind = "is a link or device" if member.link else "is outside of its folder"
         raise SisrError(f"{archive} is unsafe and was not unpacked: {name!r} {kind}.")

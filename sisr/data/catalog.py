@@ -1,4 +1,4 @@
-"""The catalogue of image sets, `data/datasets.yaml` with `data/hashes/`, and what of it is on disk."""
+"""The catalogue of image sets: `data/datasets.yaml` with `data/hashes/`."""
 
 import csv
 from collections.abc import Mapping
@@ -16,24 +16,24 @@ from sisr.utils.errors import SisrError, UsageError
 
 SCHEMA = 2
 CROPS = (2, 3, 4, 12)
-"""Copies of test sets are found cropped to a multiple of these."""
+"""Published copies of test sets are cropped to a multiple of these."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An archive, at one or several addresses that give the same bytes."""
+    """An archive with one or several equivalent addresses."""
 
     archive: str
     """File name."""
     addresses: tuple[str, ...]
     holds: str
-    """What is in it, in words: HR, LR_bicubic …"""
+    """Description of its content: HR, LR_bicubic …"""
     md5: str | None = None
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is known of one image of a set."""
+    """Size and hashes of one image of a set."""
 
     height: int
     width: int
@@ -41,12 +41,12 @@ class Fingerprint:
     sha256: str
     """Of the pixels, as `sisr.data.image_files.pixel_hash`."""
     crops: Mapping[int, str]
-    """Of the image cropped to a multiple of 2, 3, 4, 12, where that is another image."""
+    """Of the image cropped to a multiple of 2, 3, 4, 12, if cropping changes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One image set, as the catalogue describes it."""
+    """One image set of the catalogue."""
 
     name: str
     title: str
@@ -57,33 +57,33 @@ class Dataset:
     homepage: str
     cite: str
     images: int
-    """How many HR images it has."""
+    """Number of HR images."""
     scales: tuple[int, ...]
-    """Scales at which the sources bring LR images along."""
+    """Scales of the LR images that the sources include."""
     names: tuple[str, ...] = ()
-    """Names of the images, where they are known without hashes."""
+    """Names of the images, if known without hashes."""
     aliases: tuple[str, ...] = ()
-    """What other copies call the set."""
+    """Other names of the set."""
     megabytes: int = 0
-    """Roughly what has to be downloaded."""
+    """Approximate size of the download."""
     sources: tuple[Source, ...] = ()
     """HR (some with LR), tried from the first to the last."""
     lr_sources: Mapping[int, Source] = field(default_factory=dict)
     bundled: tuple[str, ...] = ()
     """File names within scikit-image's data folder, for sets that need no download."""
     apply: str = ""
-    """How to get a set that no program may fetch; empty for all others."""
+    """How to request a set that cannot be downloaded automatically; empty for all others."""
     traps: tuple[str, ...] = ()
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict, repr=False)
-    """By image name; empty or incomplete where the images were not at hand or depend on a decoder."""
+    """By image name; empty or incomplete if the images were not available or depend on a decoder."""
 
     def folder(self, data: str | Path) -> Path:
-        """Where the set lives below the data folder."""
+        """Folder of the set below the data folder."""
         return Path(data) / self.name
 
     @property
     def layout(self) -> str:
-        """Where its images lie below its folder."""
+        """Paths of its images below its folder."""
         lr = ", LR_bicubic/X<scale>/<name>x<scale>.png" if self.scales else ""
         return f"HR/<name>.png{lr}"
 
@@ -103,7 +103,7 @@ def known(catalogue: Path = CATALOGUE) -> dict[str, Dataset]:
     try:
         document = yaml.safe_load(catalogue.read_text())
         if document["schema"] != SCHEMA:
-            raise SisrError(f"{catalogue} has format {document['schema']}, this is {SCHEMA}.")
+            raise SisrError(f"{catalogue} has format {document['schema']}, expected {SCHEMA}.")
         return {name: _dataset(name, entry, catalogue.parent) for name, entry in document["sets"].items()}
     except FileNotFoundError as error:
         raise SisrError(f"the catalogue of image sets lacks {error.filename}.") from error
@@ -140,7 +140,7 @@ def _source(entry: dict[str, Any]) -> Source:
 
 
 def _hashes(path: Path) -> tuple[tuple[str, ...], dict[str, Fingerprint]]:
-    """Names of all images, and what is known of those with a hash; pixels of a JPEG depend on its decoder."""
+    """Names of all images, and fingerprints of those with a hash; pixels of a JPEG depend on its decoder."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return tuple(row["image"] for row in rows), {
@@ -160,7 +160,7 @@ def find(name: str, catalogue: Path = CATALOGUE) -> Dataset:
     """The set of this name.
 
     Raises:
-        UsageError: there is none; the closest name is suggested.
+        UsageError: the name is unknown; the closest name is suggested.
     """
     sets = known(catalogue)
     if name in sets:

@@ -1,4 +1,4 @@
-"""Downloading a file from one of several addresses: resumed, retried, checked, and only then given its name."""
+"""Download of a file from one of several addresses, with resume, retries and verification."""
 
 import errno
 import hashlib
@@ -19,15 +19,15 @@ TIMEOUT = (15.0, 60.0)
 """Seconds to connect, and seconds without a byte, after which an attempt is given up."""
 _CHUNK = 1 << 16
 _GONE = (400, 401, 403, 404, 405, 410, 451)
-"""Answers that another attempt will not change."""
+"""Permanent HTTP errors."""
 
 
 class _NextAddressError(Exception):
-    """This address will not do."""
+    """This address does not work."""
 
 
 class _AgainError(Exception):
-    """This attempt failed, another may not."""
+    """This attempt failed; another may succeed."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
@@ -43,17 +43,17 @@ def download(
     attempts: int = ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Download a file, unless it is there already with the right checksum.
+    """Download a file, unless it exists with the right checksum.
 
-    While it is under way it is called `<target>.part`; a part that an earlier call left is resumed. Several processes
-    may ask for the same file at once: one downloads it, the others wait.
+    An incomplete download is called `<target>.part` and is resumed by the next call. If several processes request the
+    same file, one downloads it and the others wait.
 
     Args:
         addresses: http(s) addresses of the same file, best first.
         target: final path.
-        md5: checksum of the whole file; None where none is known.
+        md5: checksum of the whole file, if known.
         quiet: no progress bar.
-        attempts: per address; between them the waiting time doubles, from one second.
+        attempts: for each address; the waiting time doubles from one second.
         sleep: how to wait (tests).
 
     Raises:
@@ -90,7 +90,7 @@ def _from_address(
             _receive(address, part, quiet)
             if md5 is not None and md5_of(part) != md5:
                 part.unlink()
-                raise _AgainError("its bytes do not have the published checksum")
+                raise _AgainError("the checksum differs from the published one")
             part.replace(target)
             return
         except _AgainError as error:
@@ -104,25 +104,25 @@ def _from_address(
 
 
 def _receive(address: str, part: Path, quiet: bool) -> None:
-    """One attempt: append to what is there already, if the server can."""
+    """One attempt; appends to an existing part if the server supports it."""
     have = part.stat().st_size if part.is_file() else 0
     headers = {"Accept-Encoding": "identity", "User-Agent": "sisr"}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
         with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == 416:  # nothing beyond what is there: complete already, or another file
+            if answer.status_code == 416:  # no further bytes: complete, or another file
                 total = answer.headers.get("Content-Range", "").rpartition("/")[2]
                 if total == str(have):
                     return
                 part.unlink()
-                raise _AgainError("the part that was there does not fit")
+                raise _AgainError("the existing part does not match")
             _check_status(answer)
             begins = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
             resumed = answer.status_code == 206 and begins == str(have)
             if answer.status_code == 206 and not resumed:
                 part.unlink(missing_ok=True)
-                raise _AgainError("the server resumed at the wrong place")
+                raise _AgainError("the server resumed at the wrong position")
             length = answer.headers.get("Content-Length", "")
             remaining = int(length) if length.isdigit() else None
             check_space(part.parent, remaining or 0, f"to download {part.stem}")
@@ -156,7 +156,7 @@ def _receive(address: str, part: Path, quiet: bool) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SisrError(
-                f"the disk is full; {part} is kept, make room and call again to resume the download."
+                f"the disk is full; {part} is kept, free some space and rerun the command to resume."
             ) from error
         raise SisrError(f"{part} cannot be written ({error.strerror}).") from error
 
@@ -166,6 +166,8 @@ def _check_status(answer: requests.Response) -> None:
     if status in (200, 206):
         return
     if status in _GONE:
-        raise _NextAddressError(f"the server says {status} {answer.reason}")
+        raise _NextAddressError(f"the server returned {status} {answer.reason}")
     wait = answer.headers.get("Retry-After", "")
-    raise _AgainError(f"the server says {status} {answer.reason}", min(float(wait), 120.0) if wait.isdigit() else 0.0)
+    raise _AgainError(
+        f"the server returned {status} {answer.reason}", min(float(wait), 120.0) if wait.isdigit() else 0.0
+    )

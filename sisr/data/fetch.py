@@ -1,4 +1,4 @@
-"""Getting image sets onto the disk: downloaded, or taken from what the user has; verified; complete or not there."""
+"""Fetching image sets: download or copy, verification, atomic placement."""
 
 import shutil
 import tempfile
@@ -22,23 +22,23 @@ from sisr.data.verify import LrOrigin, Report, check
 from sisr.utils.errors import SisrError
 
 _LR_CHECKED = 5
-"""LR images a scale that are compared with HR reduced here; `prepare` compares all."""
+"""Number of LR images a scale that are compared with reduced HR; `prepare` compares all."""
 
 
 @dataclass
 class Fetched:
-    """A set that is on the disk."""
+    """A set on disk."""
 
     dataset: Dataset
     folder: Path
     report: Report
     came_from: str
     lr: dict[int, str] = field(default_factory=dict)
-    """How the set's own LR images were made, by scale."""
+    """How the included LR images were made, by scale."""
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of this copy."""
+        """Known deviations of this copy."""
         return self.report.notes + [
             f"its LR images for x{scale} are {origin}" for scale, origin in self.lr.items() if "today's" not in origin
         ]
@@ -54,21 +54,21 @@ def fetch(
     quiet: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:
-    """Put a set below the data folder, as `<set>/HR/*.png` and `<set>/LR_bicubic/X4/*x4.png`.
+    """Store a set below the data folder, as `<set>/HR/*.png` and `<set>/LR_bicubic/X4/*x4.png`.
 
-    A set that is there already is verified and left as it is.
+    An existing set is verified and not changed.
 
     Args:
         dataset: from the catalogue.
-        data: folder that holds all sets; archives are kept in its `.downloads`.
-        origin: a folder or archive to take the set from, in any usual layout, instead of downloading it.
-        lr: scales whose published LR images are to be downloaded as well, where the set has such archives.
-        again: replace what is there.
+        data: folder of all sets; archives are kept in its `.downloads`.
+        origin: a folder or archive in any common layout, instead of a download.
+        lr: scales whose published LR images are downloaded as well, if the set has such archives.
+        again: replace an existing set.
         quiet: no progress bars.
         sleep: how to wait between attempts (tests).
 
     Raises:
-        SisrError: the set cannot be had, or what was found is not it; nothing is left under its name then.
+        SisrError: the set is not available, or the images are not those of the set; nothing is stored then.
     """
     data = Path(data)
     target = dataset.folder(data)
@@ -89,7 +89,7 @@ def fetch(
 
 
 def lr_origins(folder: Path, checked: int = _LR_CHECKED) -> dict[int, str]:
-    """How the LR images that a set brings along were made, by scale, judged from the first few."""
+    """How the included LR images of a set were made, by scale, determined from the first few."""
     result = {}
     hr = {path.stem: path for path in list_images(folder / "HR")}
     for inner in sorted((folder / "LR_bicubic").glob("X[0-9]*")):
@@ -104,7 +104,7 @@ def lr_origins(folder: Path, checked: int = _LR_CHECKED) -> dict[int, str]:
 
 @contextmanager
 def _workspace(data: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk, removed at the end; what the disk refuses is said in one sentence."""
+    """A temporary folder on the same disk, removed at the end; errors of the disk are raised as SisrError."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".fetch.", dir=data))
@@ -117,7 +117,7 @@ def _workspace(data: Path) -> Iterator[Path]:
 
 
 def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callable[[float], None]) -> str:
-    """From scikit-image or from the first source that has it; returns where it came from."""
+    """Get a set from scikit-image or from the first working source; return the source."""
     if dataset.bundled:
         _bundled(dataset, target)
         return f"scikit-image {version('scikit-image')}"
@@ -134,10 +134,10 @@ def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callabl
         except SisrError as error:
             reasons.append(str(error).rstrip("."))
             if source.md5 is None:
-                path.unlink(missing_ok=True)  # nothing says that it is right, so it is not kept for the next call
+                path.unlink(missing_ok=True)  # not kept: without a checksum it cannot be trusted
     raise SisrError(
         f"{dataset.name} could not be fetched: {'; '.join(reasons)}. If you have a copy, "
-        f"`python -m sisr fetch {dataset.name} --from FOLDER_OR_ARCHIVE` takes it."
+        f"use `python -m sisr fetch {dataset.name} --from FOLDER_OR_ARCHIVE`."
     )
 
 
@@ -148,7 +148,7 @@ def _get_lr(
     if source is None:
         raise SisrError(
             f"there is no archive of LR images of {dataset.name} at x{scale}; "
-            f"`python -m sisr prepare {dataset.name} --scale {scale}` makes them from HR."
+            f"`python -m sisr prepare {dataset.name} --scale {scale}` creates them from HR."
         )
     archive = download(source.addresses, data / ".downloads" / source.archive, source.md5, quiet=quiet, sleep=sleep)
     with _workspace(data) as work:
@@ -162,20 +162,20 @@ def _get_lr(
                 (target / "LR_bicubic").mkdir(exist_ok=True)
                 replace_folder(new, target / "LR_bicubic" / f"X{scale}")
                 return
-    raise SisrError(f"{archive} does not hold LR images of all of {dataset.name} at x{scale}.")
+    raise SisrError(f"{archive} does not contain LR images of all of {dataset.name} at x{scale}.")
 
 
 def _from_origin(origin: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
     if origin.is_dir():
         if origin.resolve() == target.resolve():
-            raise SisrError(f"{origin} is where {dataset.name} is to be put; --from is for a copy elsewhere.")
+            raise SisrError(f"{origin} is the target folder of {dataset.name}; --from needs another folder.")
         _ingest(origin, dataset, target, move=False)
     elif origin.is_file() and is_archive(origin):
         _from_archive(origin, dataset, target, quiet)
     elif origin.exists():
         raise SisrError(f"{origin} is neither a folder nor an archive ({', '.join(ENDINGS)}).")
     else:
-        raise SisrError(f"there is no {origin}.")
+        raise SisrError(f"{origin} does not exist.")
 
 
 def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
@@ -187,12 +187,12 @@ def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) ->
 
     with _workspace(target.parent) as work:
         if not unpack(archive, work, wanted, quiet):
-            raise SisrError(f"{archive} holds no images of {dataset.name}.")
+            raise SisrError(f"{archive} contains no images of {dataset.name}.")
         _ingest(work, dataset, target, move=True)
 
 
 def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
-    """Find the set below a folder, verify it, and put it in its place under the catalogue's names."""
+    """Find the set below a folder, verify it, and store it under the catalogue's names."""
     found = groups(root, dataset)
     whole = [group.files for group in found if group.scale is None]
     if not whole:
@@ -203,7 +203,7 @@ def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
         reports += [together] if together.complete else []
     best = max(reports, key=lambda report: (report.complete, _whole(report), len(report.found), -len(report.extra)))
     if not best.complete:
-        raise SisrError(f"what is there is not {dataset.name}: {best}.")
+        raise SisrError(f"these images are not {dataset.name}: {best}.")
     names = {key(found_.path): name for name, found_ in best.found.items()}
     hr = {name: found_.path for name, found_ in best.found.items()}
     with _workspace(target.parent) as work:
@@ -236,7 +236,7 @@ def _lr_of(group: Group, names: dict[str, str], hr: dict[str, Path]) -> dict[str
 
 
 def _place(files: dict[str, Path], folder: Path, mark: str = "", grey: Iterable[str] = (), move: bool = False) -> None:
-    """Copy or move images into a folder as PNG; those in `grey` lose two of their three equal channels."""
+    """Copy or move images into a folder as PNG; those in `grey` are stored with one channel."""
     folder.mkdir(parents=True)
     if not move:
         check_space(folder, 2 * sum(path.stat().st_size for path in files.values()), "to copy the images")
@@ -253,7 +253,7 @@ def _place(files: dict[str, Path], folder: Path, mark: str = "", grey: Iterable[
 
 
 def _bundled(dataset: Dataset, target: Path) -> None:
-    """Copy a set out of the installed scikit-image, as PNG."""
+    """Copy a set from the installed scikit-image, as PNG."""
     import skimage
 
     source = Path(skimage.__file__).parent / "data"
@@ -261,7 +261,7 @@ def _bundled(dataset: Dataset, target: Path) -> None:
     for path in files.values():
         if not path.is_file():
             raise SisrError(
-                f"scikit-image {version('scikit-image')} does not bring {path.name} along; install 0.25 or 0.26."
+                f"scikit-image {version('scikit-image')} does not include {path.name}; install 0.25 or 0.26."
             )
     with _workspace(target.parent) as work:
         _place(files, work / dataset.name / "HR")

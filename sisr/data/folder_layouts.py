@@ -1,4 +1,4 @@
-"""Where the images are in other people's folders: Set5/HR, Set5/original, GTmod12, image_SRF_4/*_HR.png, flat …"""
+"""Folder layouts of published image sets: Set5/HR, Set5/original, GTmod12, image_SRF_4/*_HR.png, flat …"""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sisr.data.image_files import plain_name
 from sisr.utils.files import IMAGE_SUFFIXES
 
 _LR_FOLDER = re.compile(r"lr.*|.*_lr(_.*)?|x\d+", re.IGNORECASE)
-_OUTPUT = re.compile(r".*_SRF_\d+_(?!HR$|LR$)\w+", re.IGNORECASE)  # results of methods, beside HR in Huang's archives
+_OUTPUT = re.compile(r".*_SRF_\d+_(?!HR$|LR$)\w+", re.IGNORECASE)  # results of methods in Huang's archives
 _RANKS = {"hr": 0, "original": 0, "gt": 1, "gtmod12": 4}
 
 
@@ -22,7 +22,7 @@ class Group:
     scale: int | None
     """Of LR images; None for HR."""
     rank: int
-    """The lower, the likelier these are the whole HR images."""
+    """Groups of a lower rank are more likely the whole HR images."""
 
 
 def groups(root: Path, dataset: Dataset) -> list[Group]:
@@ -31,9 +31,9 @@ def groups(root: Path, dataset: Dataset) -> list[Group]:
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
             folders.setdefault(path.parent, []).append(path)
-    found = [group for folder, paths in folders.items() for group in _split(folder, paths, root)]
-    own = [group for group in found if _mentions(group.folder, root, dataset)]
-    return sorted(own or found, key=lambda group: (group.rank, str(group.folder)))
+    all_groups = [group for folder, paths in folders.items() for group in _split(folder, paths, root)]
+    of_set = [group for group in all_groups if _mentions(group.folder, root, dataset)]
+    return sorted(of_set or all_groups, key=lambda group: (group.rank, str(group.folder)))
 
 
 def _mentions(folder: Path, root: Path, dataset: Dataset) -> bool:
@@ -41,7 +41,7 @@ def _mentions(folder: Path, root: Path, dataset: Dataset) -> bool:
 
 
 def _split(folder: Path, paths: list[Path], root: Path) -> list[Group]:
-    """HR and LR images that lie in one folder."""
+    """Split the images of one folder into HR and LR."""
     parts = folder.relative_to(root).parts or (folder.name,)
     marked = {mark: [p for p in paths if p.stem.upper().endswith(f"_{mark}")] for mark in ("HR", "LR")}
     if marked["HR"] and marked["LR"]:
@@ -71,10 +71,10 @@ def _scale(parts: tuple[str, ...]) -> int | None:
 def _scale_of_names(paths: tuple[Path, ...]) -> int | None:
     """The scale that all file names end in, as babyx4.png."""
     scales = {match[1] if (match := re.search(r"x(\d)$", path.stem, re.IGNORECASE)) else None for path in paths}
-    found = scales.pop() if len(scales) == 1 else None
-    return int(found) if found else None
+    scale = scales.pop() if len(scales) == 1 else None
+    return int(scale) if scale else None
 
 
 def key(path: Path) -> str:
-    """What HR and LR of one image have in common in their names."""
+    """The common part of the names of HR and LR of one image."""
     return re.sub(r"[_-]?SRF[_-]?\d$", "", plain_name(path.stem), flags=re.IGNORECASE).lower()

@@ -15,7 +15,7 @@ from sisr.utils.files import IMAGE_SUFFIXES
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name; hidden ones are left out.
+    """Image files directly in a folder, sorted by name, without hidden files.
 
     Raises:
         SisrError: the folder does not exist.
@@ -36,12 +36,12 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Palettes are resolved, EXIF orientation is applied, an alpha channel is dropped.
 
     Raises:
-        SisrError: the file is missing, damaged or no image, or has more than 8 bits a channel.
+        SisrError: the file is missing, damaged or not an image, or has more than 8 bits a channel.
     """
     try:
         with Image.open(path) as file:
             if file.mode.startswith(("I", "F")):
-                raise SisrError(f"{path} has more than 8 bits a channel; measuring and training take 8.")
+                raise SisrError(f"{path} has more than 8 bits a channel; training and evaluation need 8.")
             image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode in ("P", "PA"):
                 image = image.convert("RGBA").convert("RGB")
@@ -53,9 +53,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def pixel_hash(image: NDArray[Any]) -> str:
-    """SHA-256 over an image's size and pixels, whatever file format held them.
+    """SHA-256 over an image's size and pixels, independent of the file format.
 
-    Hashed are the ASCII text "HxWxC" (C = 1 for greyscale) and then the uint8 pixels row by row.
+    The input is the ASCII text "HxWxC" (C = 1 for greyscale), followed by the uint8 pixels row by row.
     """
     channels = 1 if image.ndim == 2 else image.shape[2]
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}x{channels}".encode())
@@ -64,11 +64,11 @@ def pixel_hash(image: NDArray[Any]) -> str:
 
 
 def plain_name(stem: str, scale: int | None = None) -> str:
-    """An image's name without the marks that LR and SR files carry: "babyx4", "baby_x4_SR", "baby_RCAN_x4" give "baby".
+    """An image's name without the suffixes of LR and SR files: "babyx4", "baby_x4_SR", "baby_RCAN_x4" give "baby".
 
     Args:
-        stem: file name without its ending.
-        scale: if given, only marks of this scale are taken off.
+        stem: file name without extension.
+        scale: if given, only suffixes of this scale are removed.
     """
     number = r"\d" if scale is None else str(scale)
     mark = rf"(?:[_-]?x{number}|[_-](?:SR|HR|LR|GT|out|bicubic|SRF_{number})|_x{number}[_-]\w+)$"
@@ -78,7 +78,7 @@ def plain_name(stem: str, scale: int | None = None) -> str:
 
 
 def match_name(stem: str, names: Iterable[str], scale: int) -> str | None:
-    """Which image a file is an SR (or LR) of: the longest name it starts with, followed by nothing or by marks.
+    """Name of the image of which a file is an SR (or LR): the longest prefix, followed by nothing or by known suffixes.
 
     "baby", "babyx4", "baby_x4_SR" and "baby_RCAN_x4" are an SR of "baby" at x4; "baby_x2", "babylon" are not.
     """
@@ -91,4 +91,4 @@ def match_name(stem: str, names: Iterable[str], scale: int) -> str | None:
         return None
     name = max(fitting, key=len)
     scales = re.findall(r"(?:^|[_\-. ])(?:x|SRF_)(\d+)(?![^_\-. ])", stem[len(name) :], re.IGNORECASE)
-    return name if all(int(found) == scale for found in scales) else None
+    return name if all(int(number) == scale for number in scales) else None

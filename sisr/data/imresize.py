@@ -1,11 +1,11 @@
-"""MATLAB's `imresize(image, factor, "bicubic")`, to the bit.
+"""MATLAB's `imresize(image, factor, "bicubic")`, bit-exact.
 
-The kernel is Keys' cubic convolution with a = -0.5, widened by 1/factor when the image is reduced (antialiasing);
-output pixel x (counted from 1) has its centre at u = x/factor + (1 - 1/factor)/2. Rows are resized first, then
-columns, and whole-numbered images are rounded (half away from zero) and clamped after *each* of the two passes: that
-is what most Python ports leave out, and what makes one pixel in nine of their x4 images differ from the published.
+The kernel is Keys' cubic convolution with a = -0.5, widened by 1/factor for reduction (antialiasing); output pixel x
+(counted from 1) has its centre at u = x/factor + (1 - 1/factor)/2. Rows are resized first, then columns, and integer
+images are rounded (half away from zero) and clamped after *each* of the two passes. Most Python ports omit the rounding
+in between; one pixel in nine of their x4 images therefore differs from the published images.
 
-MATLAB changed its border once: today it mirrors ("symmetric"), older releases repeat the last pixel ("replicate").
+Current MATLAB mirrors the image at its border ("symmetric"), older releases repeat the last pixel ("replicate").
 """
 
 from fractions import Fraction
@@ -20,28 +20,28 @@ from sisr.utils.errors import SisrError
 
 BOUNDARIES = ("symmetric", "replicate")
 _LARGEST = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
-_BLOCK = 1 << 18  # numbers converted to floating point at a time: they stay in the processor's cache
+_BLOCK = 1 << 18  # values converted to floating point at a time, limited by the processor's cache
 
 
 def imresize(image: NDArray[Any], factor: float | Fraction, boundary: str = "symmetric") -> NDArray[Any]:
-    """Reduce or enlarge an image with MATLAB's antialiased bicubic interpolation.
+    """Resize an image with MATLAB's antialiased bicubic interpolation.
 
     Args:
         image: (H, W) or (H, W, C); uint8, uint16, or floating point of any range.
-        factor: size of the result over size of the image: 4, 0.25, 1.5, Fraction(1, 3). A float is read as the nearest
-            fraction with a denominator of at most 10,000, so that 1/3 and 0.1 mean what they say.
-        boundary: "symmetric" (today's MATLAB) or "replicate" (older releases; all of Huang et al. 2015 and RCAN's LR).
+        factor: size of the result over size of the image: 4, 0.25, 1.5, Fraction(1, 3). A float is converted to the
+            nearest fraction with a denominator of at most 10,000, so that 1/3 and 0.1 are exact.
+        boundary: "symmetric" (current MATLAB) or "replicate" (older releases; all of Huang et al. 2015 and RCAN's LR).
 
     Returns:
         (ceil(H * factor), ceil(W * factor)[, C]) of the same type. uint8 and uint16 are rounded and clamped after each
-        pass as MATLAB does, floating point is neither rounded nor clamped (it is computed in float64).
+        pass as in MATLAB, floating point is neither rounded nor clamped (it is computed in float64).
 
     Raises:
         SisrError: the image is empty or of another shape or type, the factor is not positive, the boundary is unknown.
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or image.size == 0:
-        raise SisrError(f"an image is (H, W) or (H, W, C) and not empty, but this one is {image.shape}.")
+        raise SisrError(f"an image must be (H, W) or (H, W, C) and not empty, this one is {image.shape}.")
     if image.dtype not in _LARGEST and not np.issubdtype(image.dtype, np.floating):
         raise SisrError(f"imresize takes uint8, uint16 or floating point, not {image.dtype}.")
     if boundary not in BOUNDARIES:
@@ -62,7 +62,7 @@ def contributions(
     """
     ratio = _fraction(factor)
     size = -((-length * ratio.numerator) // ratio.denominator)
-    stretch = max(1.0, ratio.denominator / ratio.numerator)  # the kernel is widened only when reducing
+    stretch = max(1.0, ratio.denominator / ratio.numerator)  # the kernel is widened only for reduction
     width = 4.0 * stretch
     x = np.arange(1, size + 1, dtype=np.float64)
     inverse = ratio.denominator / ratio.numerator
@@ -93,9 +93,9 @@ def _fraction(factor: float | Fraction) -> Fraction:
     try:
         ratio = Fraction(factor).limit_denominator(10_000)
     except (ValueError, OverflowError, TypeError) as error:
-        raise SisrError(f"a factor is a positive number, not {factor!r}.") from error
+        raise SisrError(f"the factor must be a positive number, not {factor!r}.") from error
     if ratio <= 0:
-        raise SisrError(f"a factor is a positive number, not {factor!r}.")
+        raise SisrError(f"the factor must be a positive number, not {factor!r}.")
     return ratio
 
 
@@ -103,7 +103,7 @@ def _fraction(factor: float | Fraction) -> Fraction:
 def _operator(length: int, ratio: Fraction, boundary: str, whole: bool) -> tuple[csr_array, NDArray, NDArray]:
     """The axis' sparse matrix (size, length), and the first and last+1 input position that each of its rows needs.
 
-    Sums run over the taps in MATLAB's order. For whole-numbered images at factors such as 1/2, 1/4, 2, 4 all products
+    Sums run over the taps in MATLAB's order. For integer images at factors such as 1/2, 1/4, 2, 4 all products
     and sums are small multiples of a power of two, thus exact in float32 as well, which is twice as fast.
     """
     weights, source = contributions(length, ratio, boundary)
@@ -134,7 +134,7 @@ def _resize_first_axis(image: NDArray[Any], ratio: Fraction, boundary: str) -> N
         low, high = int(first[start:stop].min()), int(last[start:stop].max())
         part = matrix[start:stop, low:high] @ flat[low:high].astype(matrix.dtype)
         if largest is not None:
-            part += 0.5  # then cutting off the fraction rounds half away from zero: nothing is below zero
+            part += 0.5  # truncation then rounds half away from zero, since nothing is negative
             np.clip(part, 0, largest + 0.5, out=part)
         result[start:stop] = part
     return result.reshape(size, *image.shape[1:])

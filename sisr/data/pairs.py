@@ -1,4 +1,4 @@
-"""HR and LR images of a test set, from a prepared set or straight from a folder of images."""
+"""HR and LR images of a test set, from a prepared set or from a folder of images."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from sisr.utils.errors import SisrError
 
 
 class Pairs(Protocol):
-    """What is measured on."""
+    """HR and LR images of a test set."""
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ class Pairs(Protocol):
 
     @property
     def verified(self) -> dict[str, Any] | None:
-        """What is known of the images being those of the set; None: not compared."""
+        """Result of the comparison with the catalogue; None: not compared."""
 
     def hr(self, i: int) -> NDArray[np.uint8]:
         """HR image i, cropped to the size of LR times the scale."""
@@ -40,12 +40,12 @@ class Pairs(Protocol):
 
 
 class FolderPairs:
-    """Pairs read from image files: the set's own LR images, or else HR reduced as MATLAB does.
+    """Pairs from image files: the included LR images, or else HR reduced as in MATLAB.
 
     Args:
         folder: a set's folder (`HR/*.png`, and `LR_bicubic/X4/*x4.png` if there are any), or HR images.
         scale: 2, 3, 4 …
-        boundary: border of the reduction, where LR is made here.
+        boundary: border of the reduction, if LR is made here.
     """
 
     def __init__(self, folder: str | Path, scale: int, boundary: str = "symmetric") -> None:
@@ -91,7 +91,7 @@ def open_pairs(path: str | Path, scale: int, boundary: str = "symmetric") -> Pai
     """Pairs of a prepared set (`hr/` and `x4/` of image stores), or of a folder of images.
 
     Raises:
-        SisrError: there is neither, or no image, or no LR at this scale.
+        SisrError: the path does not exist, or contains no image or no LR at this scale.
     """
     path = Path(path)
     if (path / "hr" / INDEX).is_file():
@@ -102,11 +102,11 @@ def open_pairs(path: str | Path, scale: int, boundary: str = "symmetric") -> Pai
             )
         return PairedStore(path, scale)
     if not path.is_dir():
-        raise SisrError(f"there is no folder {path}; give a prepared set or a folder of HR images.")
+        raise SisrError(f"folder {path} does not exist; give a prepared set or a folder of HR images.")
     return FolderPairs(path, scale, boundary)
 
 
 def set_name(path: str | Path) -> str:
-    """What a set is called in file names: its folder's name, or the parent's where that is only "HR"."""
+    """Name of a set in file names: its folder's name, or the parent's if the folder is "HR"."""
     path = Path(path).resolve()
     return path.parent.name if path.name.lower() in ("hr", "original") else path.name

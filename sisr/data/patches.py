@@ -1,8 +1,9 @@
-"""Training patches: which ones a step sees depends on the seed and the step alone, so a run can go on anywhere.
+"""Training patches. The patches of a step depend on the seed and the step only, so a run can resume at any step.
 
-The decoded pixels of all images lie one after another, on the device if they fit there, else in a memory-mapped file.
-On a GPU a patch is read by computing where each of its pixels lies, flip and rotation included; on a CPU, where such an
-index costs more than the pixels, by strides. Both give the same patches, and nothing is decoded or copied as a whole.
+The decoded pixels of all images are consecutive, on the device if they fit there, else in a memory-mapped file. On a
+GPU, patches are gathered by the index of each pixel, including flip and rotation. On a CPU, where such an index is
+slower than the copy itself, they are read by strides. Both give the same patches, without decoding or copying whole
+images.
 """
 
 import math
@@ -20,7 +21,7 @@ from sisr.utils.errors import SisrError
 
 @dataclass(frozen=True)
 class Pixels:
-    """All images of one store: flat uint8 pixels and, by image, where they start and how large they are."""
+    """All images of one store: flat uint8 pixels, with start and size of each image."""
 
     flat: Tensor  # (bytes,) uint8
     start: Tensor  # (images,) int64, as the following
@@ -89,20 +90,20 @@ class PatchSampler:
 
     Args:
         sets: prepared sets of one scale; every image of every set is equally likely. Images smaller than a patch are
-            left out, and a line says how many.
+            excluded, and their number is printed.
         patch: side of the LR patch in pixels; the HR patch is `patch * scale`.
         batch: pairs a step.
-        seed: seed of the choice.
-        device: where the patches are wanted. On a GPU the images are kept there if they take at most half of its
-            free memory.
-        quiet: do not tell of images that are left out.
+        seed: seed of the selection.
+        device: device of the patches. On a GPU the images are kept there if they need at most half of its free
+            memory.
+        quiet: do not print the number of excluded images.
 
     Raises:
-        SisrError: when all images of a set are smaller than a patch.
+        SisrError: all images of a set are smaller than a patch.
     """
 
     left_out: dict[str, int]
-    """How many images of each set are smaller than a patch; sets without such are not in it."""
+    """Number of images of each set that are smaller than a patch; sets without such images are omitted."""
 
     def __init__(
         self,
@@ -135,18 +136,18 @@ class PatchSampler:
     def _leave_out(
         self, sets: list[PairedStore], fitting: NDArray[np.bool_], number_of: NDArray[np.int64], *, quiet: bool
     ) -> None:
-        """Count the images that are smaller than a patch, and tell."""
+        """Count and report the images that are smaller than a patch."""
         self.left_out = {}
         for number, pair in enumerate(sets):
             small = int((~fitting[number_of == number]).sum())
             what = f"smaller than the training patch of {self.patch} pixels at x{self.scale}"
             if small == len(pair):
-                raise SisrError(f"all images of {pair.name} are {what}; make the patch smaller or take another set.")
+                raise SisrError(f"all images of {pair.name} are {what}; use a smaller patch or another set.")
             if small:
                 self.left_out[pair.name] = small
                 if quiet:
                     continue
-                print(f"{small} of {len(pair)} images of {pair.name} are {what}; they are left out.", file=sys.stderr)
+                print(f"{small} of {len(pair)} images of {pair.name} are {what}; they are excluded.", file=sys.stderr)
 
     def names(self, step: int) -> list[str]:
         """Names of the images that the patches of a step come from."""
@@ -160,13 +161,13 @@ class PatchSampler:
         """
         choices = self._choices(step)[part]
         lr, hr = [], []
-        # sets are few; patches of one set are cut together, and brought back into the order of the batch
+        # patches of one set are cropped together, then restored to the order of the batch
         number_of, index_of = self.images[choices[:, 0]].T
         order = np.argsort(number_of, kind="stable")
         for number in np.unique(number_of):
-            mine = number_of == number
+            in_set = number_of == number
             # all four at once: one copy to a GPU
-            image, top, left, turn = torch.from_numpy(np.stack([index_of, *choices.T[1:]])[:, mine]).to(self.where)
+            image, top, left, turn = torch.from_numpy(np.stack([index_of, *choices.T[1:]])[:, in_set]).to(self.where)
             images = self.sets[number]
             lr.append(images[0].patches(image, top, left, turn, self.patch))
             hr.append(images[1].patches(image, top * self.scale, left * self.scale, turn, self.patch * self.scale))
@@ -178,7 +179,7 @@ class PatchSampler:
         """(batch, 4) int64: image, top, left and turn of every patch of a step."""
         random = np.random.default_rng([self.seed, step])
         image = random.integers(len(self.images), size=self.batch)
-        place = random.random((self.batch, 2))
-        corner = (place * (self._sizes[image] - self.patch + 1)).astype(np.int64)
+        position = random.random((self.batch, 2))
+        corner = (position * (self._sizes[image] - self.patch + 1)).astype(np.int64)
         turn = random.integers(8, size=self.batch)
         return np.column_stack([image, corner, turn])

@@ -1,6 +1,6 @@
-"""Photographs as people have them: 8 or 16 bits, greyscale or colour, with alpha, EXIF orientation, colour profile.
+"""Typical user photographs: 8 or 16 bits, greyscale or colour, with alpha, EXIF orientation, colour profile.
 
-Pillow reduces 16-bit colour to 8 bits without a word, so such PNG and TIFF files are read and written in another way.
+Pillow silently reduces 16-bit colour to 8 bits, so such PNG and TIFF files are read and written without it.
 """
 
 import struct
@@ -28,7 +28,7 @@ class Photo:
     pixels: NDArray[Any]
     """uint8 or uint16; (H, W) greyscale or (H, W, 3) RGB."""
     alpha: NDArray[Any] | None = None
-    """(H, W) of the same type; None where the file has none."""
+    """(H, W) of the same type; None without alpha."""
     profile: bytes | None = None
     """ICC colour profile."""
     exif: bytes | None = None
@@ -39,13 +39,13 @@ def read_photo(path: str | Path) -> Photo:
     """Decode a photograph in full depth.
 
     Raises:
-        SisrError: missing, damaged, no image, animated, or of a depth that cannot be kept.
+        SisrError: missing, damaged, not an image, animated, or of an unsupported depth.
     """
     path = Path(path)
     try:
         with Image.open(path) as file:
             if getattr(file, "n_frames", 1) > 1 and file.format in ("GIF", "WEBP", "PNG"):
-                raise SisrError(f"{path} is animated; take its pictures apart first.")
+                raise SisrError(f"{path} is animated; extract its frames first.")
             profile = file.info.get("icc_profile")
             if _is_deep(file, path):
                 return _read_deep(file, path, profile)
@@ -58,7 +58,7 @@ def read_photo(path: str | Path) -> Photo:
     has_alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     if image.mode in ("CMYK", "LAB", "HSV", "YCbCr"):
-        profile = None  # it describes the other colours
+        profile = None  # it describes another colour space
     wanted = ("LA" if grey else "RGBA") if has_alpha else ("L" if grey else "RGB")
     pixels = np.asarray(image.convert(wanted))
     exif = image.getexif().tobytes() if len(image.getexif()) else None
@@ -69,15 +69,15 @@ def read_photo(path: str | Path) -> Photo:
 
 
 def write_photo(photo: Photo, path: str | Path) -> None:
-    """Write a photograph, with profile and EXIF; 16 bits where the format is PNG or TIFF, else reduced to 8.
+    """Write a photograph, with profile and EXIF; 16 bits if the format is PNG or TIFF, else reduced to 8.
 
     Raises:
-        SisrError: the format is unknown, or has no room for what is to be written.
+        SisrError: the format is unknown or does not support the content.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in Image.registered_extensions():
-        raise SisrError(f"{path} has no ending of an image format; try .png.")
+        raise SisrError(f"{path} has no extension of an image format; try .png.")
     try:
         with atomic_write(path) as temporary:
             if photo.pixels.dtype == np.uint16 and suffix == ".png":
@@ -91,7 +91,7 @@ def write_photo(photo: Photo, path: str | Path) -> None:
 
 
 def stack(photo: Photo) -> NDArray[Any]:
-    """Pixels and alpha in one array: (H, W) where there is one channel, else (H, W, C)."""
+    """Pixels and alpha in one array: (H, W) for one channel, else (H, W, C)."""
     if photo.alpha is None:
         return photo.pixels
     pixels = photo.pixels[..., None] if photo.pixels.ndim == 2 else photo.pixels
@@ -103,7 +103,7 @@ def _is_deep(file: Image.Image, path: Path) -> bool:
     if file.mode.startswith("I;16"):
         return True
     if file.mode.startswith(("I", "F")):
-        raise SisrError(f"{path} has {file.mode} pixels (32 bits); 8 and 16 bits are enlarged.")
+        raise SisrError(f"{path} has {file.mode} pixels (32 bits); only 8 and 16 bits are supported.")
     if file.format == "PNG":
         with path.open("rb") as raw:
             header = raw.read(29)
@@ -123,9 +123,9 @@ def _read_deep(file: Image.Image, path: Path, profile: bytes | None) -> Photo:
     elif file.mode in ("RGB", "RGBA"):
         pixels = _read_png16(path, file.mode)
     else:
-        raise SisrError(f"{path} is 16-bit greyscale with alpha, which is not read in full depth; save it as RGBA.")
+        raise SisrError(f"{path} is 16-bit greyscale with alpha, which is not supported; save it as RGBA.")
     if pixels.dtype != np.uint16 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise SisrError(f"{path} holds {pixels.dtype} {pixels.shape}, which is not a 16-bit photograph.")
+        raise SisrError(f"{path} contains {pixels.dtype} {pixels.shape}, which is not a 16-bit photograph.")
     pixels = _turn(pixels, orientation)
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.ndim == 3 and pixels.shape[2] == 4 else None
     return Photo(np.ascontiguousarray(pixels[..., :3]) if pixels.ndim == 3 else pixels, alpha, profile)
@@ -145,8 +145,8 @@ def _turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 def _read_png16(path: Path, mode: str) -> NDArray[np.uint16]:
     """16-bit RGB or RGBA of a PNG.
 
-    Pillow's decoder keeps one byte of each two: the higher if it is told that the data are big-endian, as they are,
-    the lower if it is told that they are little-endian. Both together are the pixel.
+    Pillow's decoder keeps one of each two bytes: the higher in big-endian mode, the lower in little-endian mode. Both
+    together are the pixel.
     """
     halves = []
     for order in ("16B", "16L"):

@@ -1,4 +1,4 @@
-"""From image files to image stores: decoding once, and making the LR images."""
+"""From image files to image stores: decodes images once and creates LR images."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,10 +19,10 @@ from sisr.utils.errors import SisrError
 def hr_files(folder: str | Path) -> dict[str, Path]:
     """HR image files of a set's folder by name: those in its `HR` folder, or else in the folder itself.
 
-    A mark that all files carry (baby_HR.png, bird_HR.png …) is no part of their names.
+    A suffix of all files (baby_HR.png, bird_HR.png …) is not part of their names.
 
     Raises:
-        SisrError: there are none.
+        SisrError: there are no images.
     """
     folder = Path(folder)
     inner = folder / "HR" if (folder / "HR").is_dir() else folder
@@ -33,18 +33,18 @@ def hr_files(folder: str | Path) -> dict[str, Path]:
     marked = len(set(plain)) == len(files) and all(name != path.stem for name, path in zip(plain, files, strict=True))
     names = plain if marked else [path.stem for path in files]
     if len(set(names)) < len(names):
-        raise SisrError(f"{inner} holds {max(names, key=names.count)} in two file formats; keep one.")
+        raise SisrError(f"{inner} contains {max(names, key=names.count)} in two file formats; keep one.")
     return dict(zip(names, files, strict=True))
 
 
 def lr_files(folder: str | Path, scale: int) -> dict[str, Path] | None:
-    """The set's own LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None if it brings none."""
+    """The included LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None."""
     inner = Path(folder) / "LR_bicubic" / f"X{scale}"
     return {plain_name(path.stem, scale): path for path in list_images(inner)} if inner.is_dir() else None
 
 
 def crop(image: NDArray[Any], scale: int) -> NDArray[Any]:
-    """Cut an image at the right and the bottom to a multiple of the scale.
+    """Crop an image at the right and the bottom to a multiple of the scale.
 
     Raises:
         SisrError: nothing would be left.
@@ -56,7 +56,7 @@ def crop(image: NDArray[Any], scale: int) -> NDArray[Any]:
 
 
 def reduce(hr: NDArray[np.uint8], scale: int, boundary: str = "symmetric") -> NDArray[np.uint8]:
-    """LR of an HR image: cropped to a multiple of the scale, then reduced as MATLAB does."""
+    """LR of an HR image: cropped to a multiple of the scale, then reduced as in MATLAB."""
     return imresize(crop(hr, scale), Fraction(1, scale), boundary)
 
 
@@ -66,7 +66,7 @@ def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None =
     Args:
         folder: the set's folder, as `hr_files` reads it.
         output: the store's folder.
-        dataset: what the folder claims to be; it is compared with the catalogue first.
+        dataset: the set of the catalogue to compare with, if any.
 
     Raises:
         SisrError: there are no images, one cannot be read, or they are not those of the set.
@@ -83,23 +83,23 @@ def prepare_lr(
     boundary: str = "symmetric",
     dataset: Dataset | None = None,
 ) -> ImageStore:
-    """Put a set's LR images into a store: its own where it brings them, else made from HR; one image at a time.
+    """Write a set's LR images to a store: the included ones, else reduced HR; one image at a time.
 
     Args:
         folder: the set's folder, as `hr_files` and `lr_files` read it.
         scale: 2, 3, 4 …
         output: the store's folder.
-        boundary: border of `imresize`, for LR that is made here.
+        boundary: border of `imresize`, if LR is made here.
         dataset: as in `prepare_hr`.
 
     Returns:
-        The store. Its index says under "lr" where LR is from; for a set's own LR also whether all of it equals HR
+        The store. The entry "lr" of its index states the origin of LR; for included LR also whether all of it equals HR
         reduced by MATLAB, and with which border.
     """
-    files, own = hr_files(folder), lr_files(folder, scale)
-    if own is not None and (missing := [name for name in files if name not in own]):
+    files, included = hr_files(folder), lr_files(folder, scale)
+    if included is not None and (missing := [name for name in files if name not in included]):
         raise SisrError(
-            f"{folder} brings LR images for x{scale}, but not for {', '.join(missing[:5])}; "
+            f"{folder} includes LR images for x{scale}, but not for {', '.join(missing[:5])}; "
             f"complete or remove LR_bicubic/X{scale}."
         )
     verified = _verify(files, dataset)
@@ -108,21 +108,21 @@ def prepare_lr(
     def images() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for name, path in files.items():
             hr = read_image(path)
-            if own is None:
+            if included is None:
                 try:
                     yield name, reduce(hr, scale, boundary)
                 except SisrError as error:
                     raise SisrError(f"{path}: {error}") from error
                 continue
-            lr = read_image(own[name])
+            lr = read_image(included[name])
             if lr.shape[0] * scale > hr.shape[0] or lr.shape[1] * scale > hr.shape[1] or lr.ndim != hr.ndim:
-                raise SisrError(f"{own[name]} is {lr.shape}, but its HR image {hr.shape}: not x{scale} of it.")
+                raise SisrError(f"{included[name]} is {lr.shape}, which is not its HR image {hr.shape} at x{scale}.")
             origin.add(hr, lr, scale)
             yield name, lr
 
     def facts() -> dict[str, Any]:
         made: dict[str, Any] = {"from": "imresize", "boundary": boundary}
-        if own is not None:
+        if included is not None:
             made = {"from": "the set's own LR_bicubic", **origin.facts()}
         return {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made, "verified": verified}
 
@@ -130,12 +130,10 @@ def prepare_lr(
 
 
 def _verify(files: dict[str, Path], dataset: Dataset | None) -> dict[str, Any] | None:
-    """Compare with the catalogue: pixels where it knows them, else names or number."""
+    """Compare with the catalogue: by pixels if it has hashes, else by names or number."""
     if dataset is None:
         return None
     report = check(files, dataset)
     if not report.complete:
-        raise SisrError(
-            f"{report}; fetch it again, or give the images as a folder of another name if that is what they are."
-        )
+        raise SisrError(f"{report}; fetch it again, or rename the folder if it is another set.")
     return {"set": dataset.name, "images": len(report.found), "checked": report.checked, "notes": report.notes}

@@ -1,7 +1,7 @@
-"""Decoded images in one file, read through a memory map: PNG decoding would otherwise take longer than training.
+"""Decoded images in one memory-mapped file, since PNG decoding would take longer than training.
 
-A store is a folder: `pixels.bin` holds the uint8 pixels of all images one after another, each row by row as (H, W, C);
-`index.json` holds their names, sizes and offsets, where they come from, how LR was made, and the SHA-256 of the pixels.
+A store is a folder: `pixels.bin` contains the uint8 pixels of all images one after another, each row by row as (H, W,
+C); `index.json` contains their names, sizes, offsets and origin, how LR was made, and the SHA-256 of the pixels.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ PIXELS, INDEX = "pixels.bin", "index.json"
 
 
 class ImageStore:
-    """Images of one set at one size, read without decoding; pickles cheaply (worker processes map the file anew).
+    """Images of one set at one size, read without decoding; cheap to pickle (worker processes map the file again).
 
     Args:
         path: folder with `pixels.bin` and `index.json`, written by `write`.
 
     Raises:
-        SisrError: the folder is no store, or a part of it is missing or cut short.
+        SisrError: the folder is not a store, or a part of it is missing or truncated.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,23 +39,21 @@ class ImageStore:
             self.index: dict[str, Any] = json.loads((self.path / INDEX).read_text())
             images = self.index["images"]
             if self.index["schema"] != SCHEMA:
-                raise SisrError(
-                    f"{self.path} was prepared in format {self.index['schema']}, this is {SCHEMA}; prepare it again."
-                )
+                raise SisrError(f"{self.path} has format {self.index['schema']}, expected {SCHEMA}; prepare it again.")
             self.names: list[str] = [image["name"] for image in images]
             self.shapes: list[tuple[int, int, int]] = [
                 (image["height"], image["width"], image["channels"]) for image in images
             ]
             self._offsets: list[int] = [image["offset"] for image in images]
         except FileNotFoundError as error:
-            raise SisrError(f"{self.path} holds no prepared images; run `python -m sisr prepare`.") from error
+            raise SisrError(f"{self.path} contains no prepared images; run `python -m sisr prepare`.") from error
         except (ValueError, KeyError, TypeError) as error:
             raise SisrError(f"{self.path / INDEX} is damaged; prepare the set again.") from error
         expected = sum(h * w * c for h, w, c in self.shapes)
         pixels = self.path / PIXELS
-        found = pixels.stat().st_size if pixels.is_file() else 0
-        if found != expected:
-            raise SisrError(f"{pixels} has {found} bytes instead of {expected}; prepare the set again.")
+        size = pixels.stat().st_size if pixels.is_file() else 0
+        if size != expected:
+            raise SisrError(f"{pixels} has {size} bytes instead of {expected}; prepare the set again.")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,7 +66,7 @@ class ImageStore:
         return np.memmap(self.path / PIXELS, dtype=np.uint8, mode="r")
 
     def read(self, i: int) -> NDArray[np.uint8]:
-        """Image i as a read-only view of the file: (H, W) where it is greyscale, else (H, W, 3)."""
+        """Image i as a read-only view of the file: (H, W) for greyscale, else (H, W, 3)."""
         height, width, channels = self.shapes[i]
         start = self._offsets[i]
         view = self._pixels[start : start + height * width * channels]
@@ -83,7 +81,7 @@ class ImageStore:
         with (self.path / PIXELS).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != self.index["sha256"]:
-            raise SisrError(f"{self.path / PIXELS} was altered since it was prepared; prepare the set again.")
+            raise SisrError(f"{self.path / PIXELS} was changed after it was prepared; prepare the set again.")
 
 
 def write(
@@ -91,15 +89,15 @@ def write(
     images: Iterable[tuple[str, NDArray[np.uint8]]],
     facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
 ) -> ImageStore:
-    """Write images into a new store, holding one in memory at a time; an existing store is replaced at the end.
+    """Write images to a new store, with one image in memory at a time; an existing store is replaced at the end.
 
     Args:
         path: the store's folder.
-        images: (name, uint8 (H, W) or (H, W, 3)), in the order they are to have.
-        facts: what else the index is to say (source, how LR was made); a function is called once all images are in.
+        images: (name, uint8 (H, W) or (H, W, 3)), in the order of the store.
+        facts: other entries of the index (source, how LR was made); a function is called after the last image.
 
     Raises:
-        SisrError: there is no image, an image is not uint8, or the disk is full; nothing is left at `path` then.
+        SisrError: there is no image, an image is not uint8, or the disk is full; nothing is stored then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +107,7 @@ def write(
         with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
             for name, image in images:
                 if image.dtype != np.uint8 or image.ndim not in (2, 3):
-                    raise SisrError(f"a store takes uint8 images, but {name} is {image.dtype} {image.shape}.")
+                    raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
                 data = np.ascontiguousarray(image)
                 channels = 1 if data.ndim == 2 else data.shape[2]
                 entries.append(
@@ -125,7 +123,7 @@ def write(
                 digest.update(data.data)
                 offset += data.nbytes
         if not entries:
-            raise SisrError(f"there is no image to put into {path}.")
+            raise SisrError(f"there is no image to write to {path}.")
         if callable(facts):
             facts = facts()
         index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
@@ -140,8 +138,8 @@ def write(
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Put folder `new` where `path` is; what was there is moved aside first and deleted last."""
-    new.chmod(0o755)  # mkdtemp makes folders that only their owner enters
+    """Move folder `new` to `path`; an existing folder is moved aside first and deleted last."""
+    new.chmod(0o755)  # mkdtemp creates folders that only their owner can enter
     if not path.exists():
         new.rename(path)
         return
@@ -161,18 +159,18 @@ class PairedStore:
         scale: 2, 3, 4 …
 
     Raises:
-        SisrError: either store is missing, or the two do not fit.
+        SisrError: a store is missing, or the two do not match.
     """
 
     def __init__(self, root: str | Path, scale: int) -> None:
         self.root, self.scale = Path(root), scale
         self._hr, self._lr = ImageStore(self.root / "hr"), ImageStore(self.root / f"x{scale}")
         if self._hr.names != self._lr.names:
-            raise SisrError(f"hr and x{scale} of {self.root} hold different images; prepare both again.")
+            raise SisrError(f"hr and x{scale} of {self.root} contain different images; prepare both again.")
         for name, hr, lr in zip(self._hr.names, self._hr.shapes, self._lr.shapes, strict=True):
             if lr[0] * scale > hr[0] or lr[1] * scale > hr[1] or hr[2] != lr[2]:
                 raise SisrError(
-                    f"LR of {name} is {lr}, HR {hr}: they do not fit scale {scale}; prepare {self.root} again."
+                    f"LR of {name} is {lr} and HR is {hr}, which is not scale {scale}; prepare {self.root} again."
                 )
 
     def __len__(self) -> int:
@@ -180,7 +178,7 @@ class PairedStore:
 
     @property
     def name(self) -> str:
-        """The set's name: that of its folder."""
+        """The set's name, which is the name of its folder."""
         return self.root.resolve().name
 
     @property
@@ -190,12 +188,12 @@ class PairedStore:
 
     @property
     def made(self) -> dict[str, Any]:
-        """What the LR index says of how LR was made."""
+        """How LR was made, from the LR index."""
         return dict(self._lr.index.get("lr") or {})
 
     @property
     def verified(self) -> dict[str, Any] | None:
-        """What the HR index says of the comparison with the catalogue; None where the set is not in it."""
+        """Result of the comparison with the catalogue, from the HR index; None if the set is not in it."""
         return self._hr.index.get("verified")
 
     def hr(self, i: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Is this really Set14? Image sets compared with the catalogue by their pixels, not by their file names."""
+"""Verification of image sets: comparison with the catalogue by pixels, not by file names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,47 +19,47 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Found:
-    """A file that is an image of the set."""
+    """A file that was identified as an image of the set."""
 
     path: Path
     crop: int = 1
-    """Multiple that the file's image is cropped to, 1 where it is whole."""
+    """Multiple that the file's image is cropped to; 1 for the whole image."""
     grey_as_rgb: bool = False
     """A greyscale image stored with three equal channels."""
     by_name: bool = False
-    """Recognised by its name only, since the catalogue has no hash of it."""
+    """Identified by its name only, since the catalogue has no hash of it."""
 
 
 @dataclass
 class Report:
-    """What a comparison of files with a set came to."""
+    """Result of the comparison of files with a set."""
 
     dataset: Dataset
     found: dict[str, Found] = field(default_factory=dict)
     """By the image's name in the catalogue."""
     missing: list[str] = field(default_factory=list)
     altered: dict[str, str] = field(default_factory=dict)
-    """Images that are there by name with other pixels, and in what way they are other."""
+    """Images with the right name and other pixels, and the difference."""
     extra: list[str] = field(default_factory=list)
-    """Files that are no image of the set."""
+    """Files that are not images of the set."""
     notes: list[str] = field(default_factory=list)
-    """Known traps that this copy has."""
+    """Known problems of this copy."""
 
     @property
     def complete(self) -> bool:
-        """Every image is there with the right pixels (or under the right name, where no hash is known)."""
+        """Every image is present with the right pixels (or with the right name, if no hash is known)."""
         return not self.missing and not self.altered and len(self.found) == self.dataset.images
 
     @property
     def checked(self) -> int:
-        """How many images were recognised by their pixels."""
+        """Number of images identified by their pixels."""
         return sum(not found.by_name for found in self.found.values())
 
     def __str__(self) -> str:
         name, total = self.dataset.name, self.dataset.images
         if self.complete:
-            extra = f"; no part of it: {_some(self.extra)}" if self.extra else ""
-            return f"{name}: all {total} images, {self.checked} of them checked by their pixels{extra}"
+            extra = f"; unexpected files: {_some(self.extra)}" if self.extra else ""
+            return f"{name}: all {total} images, {self.checked} of them verified by their pixels{extra}"
         parts = []
         if self.missing:
             parts.append(f"{len(self.missing)} missing ({_some(self.missing)})")
@@ -68,7 +68,7 @@ class Report:
                 f"{len(self.altered)} altered ({_some([f'{key}: {how}' for key, how in self.altered.items()])})"
             )
         if self.extra:
-            parts.append(f"{len(self.extra)} that do not belong to it ({_some(self.extra)})")
+            parts.append(f"{len(self.extra)} unexpected ({_some(self.extra)})")
         if not parts:
             parts.append(f"{len(self.found)} images instead of {total}")
         notes = f"; {'; '.join(self.notes)}" if self.notes else ""
@@ -79,7 +79,7 @@ def check(files: Mapping[str, Path] | Iterable[Path], dataset: Dataset) -> Repor
     """Compare image files with a set of the catalogue.
 
     Args:
-        files: the files, or a mapping whose values they are. Names count only where pixels decide nothing.
+        files: the files, or a mapping with the files as values. Names are used only if there are no hashes.
         dataset: the set.
 
     Raises:
@@ -88,7 +88,7 @@ def check(files: Mapping[str, Path] | Iterable[Path], dataset: Dataset) -> Repor
     paths = list(files.values() if isinstance(files, Mapping) else files)
     report = Report(dataset)
     by_pixels = _index(dataset)
-    strangers: list[tuple[Path, tuple[int, ...]]] = []
+    unknown: list[tuple[Path, tuple[int, ...]]] = []
     for path in paths:
         named = _called(path, dataset)
         if not dataset.fingerprints or (named in dataset.names and named not in dataset.fingerprints):
@@ -100,24 +100,24 @@ def check(files: Mapping[str, Path] | Iterable[Path], dataset: Dataset) -> Repor
         image = read_image(path)
         name, found = _recognise(image, path, by_pixels)
         if name is None:
-            strangers.append((path, image.shape))
+            unknown.append((path, image.shape))
         elif name in report.found and report.found[name].crop <= found.crop:
             report.extra.append(path.name)
         else:
             report.found[name] = found
-    for path, shape in strangers:
+    for path, shape in unknown:
         named = _called(path, dataset)
         if named in dataset.fingerprints and named not in report.found:
             report.altered[named] = _difference(shape, dataset, named)
         else:
             report.extra.append(path.name)
     report.missing = [name for name in dataset.names if name not in report.found and name not in report.altered]
-    report.notes = _notes(report, strangers)
+    report.notes = _notes(report, unknown)
     return report
 
 
 def _index(dataset: Dataset) -> dict[str, tuple[str, int]]:
-    """Hash to (name, crop); whole images win."""
+    """Hash to (name, crop); whole images take precedence."""
     index = {}
     for name, print_ in dataset.fingerprints.items():
         for multiple, value in sorted(print_.crops.items(), reverse=True):
@@ -135,7 +135,7 @@ def _recognise(image: NDArray[np.uint8], path: Path, index: Mapping[str, tuple[s
 
 
 def _called(path: Path, dataset: Dataset) -> str:
-    """The catalogue's name that a file's name means: "img_001_SRF_4_HR" is "img001", "0001x4" is "0001"."""
+    """The catalogue's name for a file name: "img_001_SRF_4_HR" is "img001", "0001x4" is "0001"."""
     stem = plain_name(path.stem)
     if stem in dataset.names or path.stem in dataset.names:
         return path.stem if path.stem in dataset.names else stem
@@ -153,21 +153,21 @@ def _difference(shape: tuple[int, ...], dataset: Dataset, name: str) -> str:
     return "other pixels"
 
 
-def _notes(report: Report, strangers: list[tuple[Path, tuple[int, ...]]]) -> list[str]:
-    """Known traps, named."""
+def _notes(report: Report, unknown: list[tuple[Path, tuple[int, ...]]]) -> list[str]:
+    """Describe known problems."""
     dataset, notes = report.dataset, []
     grey = sorted(name for name, found in report.found.items() if found.grey_as_rgb)
     if grey:
-        notes.append(f"{_some(grey)} is greyscale but stored as RGB here; it is taken as greyscale")
+        notes.append(f"{_some(grey)} is greyscale but stored as RGB here; it is treated as greyscale")
     crops = sorted({found.crop for found in report.found.values()} - {1})
     if crops:
         number = sum(found.crop > 1 for found in report.found.values())
         notes.append(
-            f"{number} images are cropped to a multiple of {' or '.join(map(str, crops))}: figures differ from "
-            "those of whole images at scales where that cuts off more than needed"
+            f"{number} images are cropped to a multiple of {' or '.join(map(str, crops))}: results differ from "
+            "those of whole images at scales that need less cropping"
         )
     halves = 0
-    for path, shape in strangers:
+    for path, shape in unknown:
         expected = dataset.fingerprints.get(_called(path, dataset))
         if (
             expected
@@ -177,12 +177,12 @@ def _notes(report: Report, strangers: list[tuple[Path, tuple[int, ...]]]) -> lis
             )
         ):
             halves += 1
-    if halves > len(strangers) // 2:
+    if halves > len(unknown) // 2:
         notes.append(
-            f"{halves} images have half the size they should have, as in the x2 folder of the original release of "
+            f"{halves} images have half the expected size, as in the x2 folder of the original release of "
             "Urban100; take HR from its x4 folder"
         )
-    elif len(strangers) + len(report.found) == dataset.images and len(strangers) > dataset.images // 10:
+    elif len(unknown) + len(report.found) == dataset.images and len(unknown) > dataset.images // 10:
         notes.append(
             f"only {len(report.found)} of these {dataset.images} images are those of {dataset.name}: this is another "
             "set of the same name, or its images were compressed or resized"
@@ -196,21 +196,21 @@ def _some(names: list[str]) -> str:
 
 @dataclass
 class LrOrigin:
-    """How a set's own LR images relate to HR reduced by `imresize`."""
+    """Comparison of included LR images with HR reduced by `imresize`."""
 
     images: int = 0
     matches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BOUNDARIES, 0))
-    """How many images equal HR reduced with each border, to the bit."""
+    """Number of images that equal HR reduced with each border, bit for bit."""
     differing: float = 0.0
-    """Mean share of pixel values that differ from today's MATLAB."""
+    """Mean share of pixel values that differ from current MATLAB."""
     largest: int = 0
     """Largest such difference."""
     library: str = ""
-    """Another library that gives exactly these images."""
+    """Another library that reproduces these images exactly."""
 
     @property
     def boundary(self) -> str | None:
-        """The border all images match; None where there is none."""
+        """The border that all images match, or None."""
         return next((border for border, number in self.matches.items() if 0 < number == self.images), None)
 
     def __str__(self) -> str:
@@ -225,7 +225,7 @@ class LrOrigin:
         return f"{some}{self.differing:.1%} of values differ from MATLAB's, by up to {self.largest}"
 
     def facts(self) -> dict[str, Any]:
-        """For the index of a prepared set."""
+        """Entries for the index of a prepared set."""
         return {
             "matches": self.boundary or self.library or None,
             "differing": round(self.differing, 6),
@@ -234,7 +234,7 @@ class LrOrigin:
         }
 
     def add(self, hr: NDArray[np.uint8], lr: NDArray[np.uint8], scale: int) -> None:
-        """Take one more pair into account; HR is cropped to LR's size times the scale."""
+        """Add a pair; HR is cropped to LR's size times the scale."""
         hr = hr[: lr.shape[0] * scale, : lr.shape[1] * scale]
         self.images += 1
         for border in BOUNDARIES:
@@ -253,7 +253,7 @@ class LrOrigin:
 
 
 def _library(hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> str:
-    """Which other way of reducing gives these pixels, if one of the usual."""
+    """Common library whose reduction gives these pixels, or ""."""
     size = (lr.shape[1], lr.shape[0])
     filters = {"bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
     for name, resampling in filters.items():

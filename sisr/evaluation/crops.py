@@ -1,4 +1,4 @@
-"""Which part of an image to look at, and what several methods made of it."""
+"""Selection of crops, and their upscaled versions by several methods."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,12 +68,12 @@ class Row:
 
 
 def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, int]:
-    """The square in which `values` (H, W) sum up to most: x and y of its top-left corner.
+    """The square with the largest sum of `values` (H, W): x and y of its top-left corner.
 
-    Squares stay `border` pixels away from the edge; of equal ones the first counts, row by row.
+    Squares keep a distance of `border` pixels from the edge; the first of several equal squares is taken, row by row.
 
     Raises:
-        SisrError: the image is smaller than one square.
+        SisrError: the image is smaller than a square.
     """
     height, width = (side - 2 * border for side in values.shape)
     if min(height, width) < size:
@@ -90,7 +90,7 @@ def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, 
 
 
 def fitting(pairs: Pairs, scale: int) -> int:
-    """Side of a crop in HR pixels: the paper's, or as much as fits within the border of the largest image.
+    """Side of a crop in HR pixels: the paper's, or the largest that fits within the border of the largest image.
 
     Raises:
         SisrError: nothing fits.
@@ -102,14 +102,14 @@ def fitting(pairs: Pairs, scale: int) -> int:
 
 
 def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Place]:
-    """The crops in which bicubic interpolation errs most, one an image: at most `count`, in the set's order.
+    """The crops with the largest error of bicubic interpolation, one an image: at most `count`, in the set's order.
 
-    Images that are too small for a crop are left out.
+    Images that are too small for a crop are skipped.
 
     Raises:
-        SisrError: all of them are.
+        SisrError: all images are too small.
     """
-    found = []
+    candidates = []
     bicubic = Bicubic()
     for index in range(len(pairs.names)):
         hr = pairs.hr(index)
@@ -117,10 +117,12 @@ def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Plac
             continue
         error = (luminance(bicubic.upscale(pairs, index, scale)[0]) - luminance(hr)) ** 2
         x, y = best_window(error, size, scale)
-        found.append((float(error[y : y + size, x : x + size].mean()), Place(index, x, y, "largest error of bicubic")))
-    if not found:
+        candidates.append(
+            (float(error[y : y + size, x : x + size].mean()), Place(index, x, y, "largest error of bicubic"))
+        )
+    if not candidates:
         raise SisrError(f"no image of {pairs.name} is large enough for a crop of {size} pixels; give a smaller --size.")
-    most = sorted(found, key=lambda item: -item[0])[:count]
+    most = sorted(candidates, key=lambda item: -item[0])[:count]
     return sorted((place for _, place in most), key=lambda place: place.index)
 
 
@@ -128,25 +130,25 @@ def chosen(pairs: Pairs, words: Sequence[str], size: int = SIZE) -> list[Place]:
     """Places given as `image:x,y`, the top-left corner of the crop in HR pixels.
 
     Raises:
-        UsageError: one is written otherwise, names no image of the set, or reaches beyond its image.
+        UsageError: invalid notation, an unknown image, or a crop that is not inside its image.
     """
-    found = []
+    places = []
     for word in words:
         name, _, numbers = word.rpartition(":")
         try:
             x, y = (int(number) for number in numbers.split(","))
         except ValueError as error:
-            raise UsageError(f"--at takes image:x,y with whole numbers, as in img048:231,344, not {word}.") from error
+            raise UsageError(f"--at needs image:x,y with integers, for example img048:231,344, not {word}.") from error
         index = index_of(pairs, name)
         height, width = pairs.hr(index).shape[:2]
         if not (0 <= x <= width - size and 0 <= y <= height - size):
-            raise UsageError(f"a crop of {size} pixels at {x},{y} reaches beyond {name}, which is {width} x {height}.")
-        found.append(Place(index, x, y))
-    return found
+            raise UsageError(f"a crop of {size} pixels at {x},{y} is not inside {name}, which is {width} x {height}.")
+        places.append(Place(index, x, y))
+    return places
 
 
 def index_of(pairs: Pairs, name: str) -> int:
-    """Number of an image in its set. Raises UsageError where it has none of this name."""
+    """Number of an image in its set. Raises UsageError if the name is unknown."""
     if name not in pairs.names:
         some = ", ".join(pairs.names[:5]) + (" …" if len(pairs.names) > 5 else "")
         raise UsageError(f"there is no image {name!r} in {pairs.name}; it has {some}.")
@@ -154,24 +156,24 @@ def index_of(pairs: Pairs, name: str) -> int:
 
 
 def of_paper(pairs: Pairs, scale: int, size: int = SIZE) -> list[Place]:
-    """The places of the paper's Figure 5, where the set is Urban100 at x4; else none."""
+    """The crops of the paper's Figure 5 if the set is Urban100 at x4, else none."""
     if pairs.name != "Urban100" or scale != 4 or size > SIZE:
         return []
     how = "as in the paper's Figure 5"
-    plain = [name.replace("_", "") for name in pairs.names]  # some copies say img_048
+    plain = [name.replace("_", "") for name in pairs.names]  # some copies use img_048
     return [Place(plain.index(name), *at, how) for name, at in PAPER.items() if name in plain]
 
 
 def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tuple[dict[str, Method], list[Run | None]]:
-    """Methods as the command line names them, by their labels, bicubic first; and their runs.
+    """Methods of the command line by label, bicubic first; and their runs.
 
-    A network that declares `unrounded_lr` gets LR that was never rounded, as its authors test it.
+    Networks that declare `unrounded_lr` get unrounded LR, as in their authors' evaluation.
 
     Raises:
-        SisrError: one is not there.
+        SisrError: a method does not exist.
         UsageError: two have the same label.
     """
-    found: dict[str, Method] = {"bicubic": Bicubic()}
+    by_label: dict[str, Method] = {"bicubic": Bicubic()}
     opened = [sources.labelled(word) for word in words if word != "bicubic"]
     methods = [method(what, scale, device=device) for _, what in opened]
     runs = [sources.run_of(each.weights) if isinstance(each, Network) else None for each in methods]
@@ -182,10 +184,10 @@ def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tupl
             label = label or sources.network_label(each.model.config, run)
         labels.append(label or Path(what).name)
     for label, each in zip(sources.unique(labels, runs), methods, strict=True):
-        if label in ("HR", *found):
+        if label in ("HR", *by_label):
             raise UsageError(f"two methods are called {label}; name one with LABEL=WHAT.")
-        found[label] = each
-    return found, runs
+        by_label[label] = each
+    return by_label, runs
 
 
 def collect(
@@ -193,10 +195,10 @@ def collect(
 ) -> list[Row]:
     """HR and the crop of every method at every place, with PSNR and SSIM (P1) of the whole image and of the crop.
 
-    Of a crop the whole square counts, without a border: it lies inside the image.
+    Metrics of a crop use the whole square, without a border.
 
     Raises:
-        SisrError: a method cannot be used on these images.
+        SisrError: a method does not support these images.
     """
     some = Chosen(pairs, [place.index for place in places])
     for each in methods.values():
@@ -220,7 +222,7 @@ def collect(
 
 
 def in_colour(method: Method, lr: NDArray[np.uint8], sr: NDArray[Any]) -> NDArray[np.uint8]:
-    """What a network that sees luma only looks like: in colour, its chroma by bicubic interpolation."""
+    """Colour image of a luma-only network, with chroma by bicubic interpolation."""
     from sisr.evaluation import inference
 
     model = getattr(method, "model", None)
@@ -230,7 +232,7 @@ def in_colour(method: Method, lr: NDArray[np.uint8], sr: NDArray[Any]) -> NDArra
 
 
 class Chosen:
-    """Some images of a set, in an order of one's own; an image may come twice."""
+    """Selected images of a set in a given order; an image can occur twice."""
 
     def __init__(self, pairs: Pairs, indices: Sequence[int]) -> None:
         self._pairs, self._indices = pairs, list(indices)

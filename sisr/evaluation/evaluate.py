@@ -1,4 +1,4 @@
-"""Measuring: one row an image, one table a set. The controls `bicubic` and `hr` go through the same code."""
+"""Evaluation: one row an image, one table a set. The controls `bicubic` and `hr` use the same code."""
 
 import csv
 import json
@@ -23,26 +23,25 @@ COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
 
 @dataclass(frozen=True)
 class Row:
-    """One image measured."""
+    """Metrics of one image."""
 
     image: str
     psnr: float
-    """dB; infinite where SR equals HR within the border."""
+    """dB; infinite if SR equals HR within the border."""
     ssim: float
     height: int
     """Of the HR image, cropped to a multiple of the scale."""
     width: int
     seconds: float
-    """Inference only, 0 for images that were there already."""
+    """Inference only, 0 for existing images."""
 
 
 def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Bring SR and HR to the same kind of channels.
+    """Convert SR and HR to the same number of channels.
 
-    Where HR is greyscale ("as-is", the protocol): SR given as RGB becomes greyscale by luma at full range, so that
-    equal channels give their value; HR is compared as it is. "rgb", what the code of EDSR and ENLCN does: both are
-    repeated to RGB and turned to Y, which shrinks the range to 219 levels and adds 1.32 dB to that image. Where HR is
-    RGB and SR greyscale, SR is repeated.
+    For greyscale HR with "as-is" (the protocol), RGB SR is converted to full-range luma, so that equal channels give
+    their value; HR is not changed. With "rgb", as in the code of EDSR and ENLCN, both are repeated to RGB and converted
+    to Y, which reduces the range to 219 levels and adds 1.32 dB to that image. For RGB HR, greyscale SR is repeated.
     """
     from sisr.evaluation.inference import grey_of
 
@@ -65,26 +64,26 @@ def measure_images(
     greyscale: str = "as-is",
     images_to: Path | None = None,
 ) -> Iterator[tuple[Row, str]]:
-    """Measure image by image: the row, and how the image went through the network.
+    """Evaluate image by image: the row, and the inference mode.
 
     Args:
         what: gives the SR images.
         pairs: the set.
-        scale: also the width of the border that is cut off.
+        scale: also the width of the removed border.
         protocol: see `sisr.evaluation.metrics`.
         greyscale: see `same_channels`.
-        images_to: folder that gets the SR images as PNG.
+        images_to: folder for the SR images as PNG.
 
     Raises:
-        SisrError: the images do not fit, or a value came out that is no number.
+        SisrError: the images do not match, or a value is NaN.
     """
     if greyscale not in GREYSCALE:
-        raise UsageError(f"greyscale images are measured {' or '.join(GREYSCALE)}, not {greyscale!r}.")
+        raise UsageError(f"greyscale must be {' or '.join(GREYSCALE)}, not {greyscale!r}.")
     if protocol == "P3" and greyscale == "rgb":
-        raise UsageError("protocol P3 takes greyscale images as they are; leave --greyscale rgb out.")
+        raise UsageError("protocol P3 does not support --greyscale rgb; remove it.")
     what.check(pairs, scale)
     if not pairs.names:
-        raise SisrError("there is no image to measure.")
+        raise SisrError("there is no image to evaluate.")
     for i, name in enumerate(pairs.names):
         sr, seconds, how = what.upscale(pairs, i, scale)
         hr = pairs.hr(i)
@@ -101,7 +100,7 @@ def measure_images(
 
 
 def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
-    """Write the table as CSV, and beside it (`.json`) how it was measured. An infinite PSNR is written `inf`."""
+    """Write the table as CSV, and the protocol as `.json`. An infinite PSNR is written as `inf`."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
@@ -122,11 +121,11 @@ def evaluate(
     images_to: Path | None = None,
     progress: Callable[[Iterator[tuple[Row, str]]], Iterable[tuple[Row, str]]] = iter,
 ) -> tuple[list[Row], dict[str, Any]]:
-    """Measure a set; arguments as in `measure`, `progress` wraps the rows as tqdm does.
+    """Evaluate a set; arguments as in `measure`, `progress` wraps the rows like tqdm.
 
     Returns:
-        The rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and which images
-        went through the network in another way than asked for.
+        The rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and the
+        images with another inference mode than requested.
     """
     rows, ways = [], {}
     for row, how in progress(measure_images(what, pairs, scale, protocol, greyscale, images_to)):

@@ -1,4 +1,4 @@
-"""Enlarging one image with a network: whole, in tiles, in the released code's four quadrants, with self-ensemble."""
+"""Inference on one image: whole, in tiles, in the released code's four quadrants, with self-ensemble."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,31 +18,31 @@ from sisr.utils.errors import SisrError, UsageError
 Forward = Callable[[Tensor], Tensor]
 Tile = tuple[int, int]
 Progress = Callable[[list[Tile]], Iterable[Tile]]
-"""Wraps the list of tiles to show how far it is, as tqdm does; `iter` shows nothing."""
+"""Wraps the list of tiles to show progress, like tqdm; `iter` shows nothing."""
 SMALLEST_TILE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How an image goes through a network."""
+    """Inference mode."""
 
     tile: int | None = None
-    """Side in LR pixels of the tiles the image is cut into; None: the whole image at once, where memory allows."""
+    """Side of a tile in LR pixels; None: the whole image, if memory allows."""
     overlap: int = 32
-    """LR pixels that each tile sees beyond its own area, where the image goes on. A convolutional network gives the
-    same with tiles as without once this reaches half its receptive field; global attention never does."""
+    """LR pixels of context around each tile. Results of a convolutional network do not depend on tiles if the overlap
+    is at least half its receptive field; those of global attention always do."""
     chop: bool = False
-    """The released code's test: four overlapping quadrants, cut again while they have 120,000 LR pixels or more."""
+    """As in the released code: four overlapping quadrants, split again while they have 120,000 LR pixels or more."""
     self_ensemble: bool = False
     """Mean over the eight flips and rotations (EDSR+)."""
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < SMALLEST_TILE:
-            raise UsageError(f"a tile has at least {SMALLEST_TILE} LR pixels a side, not {self.tile}.")
+            raise UsageError(f"a tile must have at least {SMALLEST_TILE} LR pixels a side, not {self.tile}.")
         if self.overlap < 0:
-            raise UsageError(f"an overlap is not negative, as {self.overlap} is.")
+            raise UsageError(f"the overlap must not be negative, it is {self.overlap}.")
         if self.chop and self.tile is not None:
-            raise UsageError("tiles and chop exclude each other; choose one.")
+            raise UsageError("tiles and chop are mutually exclusive; choose one.")
 
     def __str__(self) -> str:
         words = "chop" if self.chop else "whole" if self.tile is None else f"tile {self.tile} overlap {self.overlap}"
@@ -55,7 +55,7 @@ def device(name: str = "auto") -> torch.device:
     Raises:
         UsageError: there is no such device.
     """
-    if torch.version.cuda:  # NVIDIA's; before CUDA starts
+    if torch.version.cuda:  # NVIDIA only; must precede the start of CUDA
         gpus.claim(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -63,17 +63,17 @@ def device(name: str = "auto") -> torch.device:
         chosen = torch.device(name)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise UsageError(f"there is no device {name!r} on this machine.") from error
+        raise UsageError(f"device {name!r} does not exist on this machine.") from error
     return chosen
 
 
 def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = None) -> NDArray[np.uint8]:
-    """Enlarge an image with a network, on the device where the network's weights are.
+    """Upscale an image with a network, on the device of its weights.
 
     Args:
-        model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW).
-        lr: uint8 (H, W) or (H, W, 3). Greyscale goes in as three equal channels; out comes greyscale, the luma of the
-            network's colours (`grey_of`), so that it can be measured against a greyscale HR.
+        model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW). lr: uint8 (H, W) or (H,
+        W, 3). A greyscale image is repeated to three channels; the result is its luma (`grey_of`),
+            so that it can be compared with a greyscale HR.
         mode: whole by default.
 
     Returns:
@@ -85,12 +85,12 @@ def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = N
 def upscale_and_tell(
     model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.uint8], Mode]:
-    """`upscale_array`, and the mode that was used: tiles where the whole image was foreseen not to fit into memory.
+    """`upscale_array`, and the mode that was used: tiles if the whole image is not expected to fit into memory.
 
     `lr` may also be floating point in [0, 1], not rounded to 256 levels.
 
     Raises:
-        SisrError: memory is too short for even the smallest tile, or the network gave a wrong size or no numbers.
+        SisrError: not enough memory for the smallest tile, a wrong output size, or NaN or infinite values.
     """
     mode = mode or Mode()
     sr, mode = _upscale(model, to_tensor(lr), mode, progress)
@@ -101,7 +101,7 @@ def upscale_and_tell(
 def upscale_float(
     model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.float32], Mode]:
-    """Enlarge an RGB image given as floating point in [0, 1], unrounded: (H, W, 3) to (sH, sW, 3) in [0, 1]."""
+    """Upscale an RGB image given as floating point in [0, 1], unrounded: (H, W, 3) to (sH, sW, 3) in [0, 1]."""
     sr, mode = _upscale(model, to_tensor(lr), mode or Mode(), progress)
     return sr[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy(), mode
 
@@ -109,16 +109,16 @@ def upscale_float(
 def upscale_luma(
     model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.float64], Mode]:
-    """Enlarge the luma of an image with a network that sees luma only (`model.luma`), on no way over rounded RGB.
+    """Upscale the luma of an image with a luma-only network (`model.luma`), without converting through 8-bit RGB.
 
     Args:
         model: has `luma`: (1, 1, H, W) to (1, 1, sH, sW), Y of studio range divided by 255; and `luma_rounded`: whether
-            its authors round Y beforehand.
-        lr: (H, W) or (H, W, 3), uint8 or floating point in [0, 1]. Greyscale goes in as RGB of equal channels does.
+            its authors round Y first.
+        lr: (H, W) or (H, W, 3), uint8 or floating point in [0, 1]. Greyscale is treated as RGB with equal channels.
         mode, progress: as in `upscale_and_tell`.
 
     Returns:
-        (sH, sW), not rounded, clamped to 0 to 255; greyscale comes back at full range.
+        (sH, sW), not rounded, clamped to 0 to 255; full range for greyscale.
     """
     y = to_tensor(lr).double() * 255.0
     y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(Y_WEIGHTS), y)[:, None] / 255.0
@@ -153,7 +153,7 @@ def grey_of(image: NDArray[Any], largest: int = 1) -> NDArray[Any]:
 
 
 def synchronise(where: torch.device) -> None:
-    """Wait until the device has done its work, for timing."""
+    """Wait until the device is idle, for timing."""
     if where.type == "cuda":
         torch.cuda.synchronize(where)
     elif where.type == "mps":
@@ -182,15 +182,15 @@ def _upscale(model: nn.Module, lr: Tensor, mode: Mode, progress: Progress) -> tu
             torch.cuda.empty_cache()
     scale = int(model.scale)  # type: ignore[arg-type]
     if sr.shape[2:] != (height * scale, width * scale):
-        raise SisrError(f"the network made {tuple(sr.shape[2:])} of {(height, width)}, which is not x{scale}.")
+        raise SisrError(f"the network returned {tuple(sr.shape[2:])} for {(height, width)}, which is not x{scale}.")
     if not torch.isfinite(sr).all():
-        raise SisrError("the network gave values that are no numbers; its weights are damaged or training failed.")
+        raise SisrError("the network returned NaN or infinite values; its weights are damaged or training failed.")
     return sr, mode
 
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """No TF32 in convolutions, which PyTorch allows by default on GPUs and which moves PSNR."""
+    """Disable TF32 in convolutions. PyTorch enables it on GPUs by default, and it changes PSNR."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -201,7 +201,7 @@ def _full_precision() -> Iterator[None]:
 
 @contextmanager
 def _same_random_numbers(where: torch.device) -> Iterator[None]:
-    """Networks that draw random numbers in test (NLSN) give the same twice; the caller's generators stay as found."""
+    """Fixed random numbers for networks that use them in inference (NLSN); the caller's generators are not changed."""
     with torch.random.fork_rng([where] if where.type == "cuda" else []):
         torch.manual_seed(0)
         yield
@@ -211,7 +211,7 @@ def _smaller(mode: Mode, height: int, width: int) -> Mode:
     """The next smaller tile."""
     tile = (mode.tile or max(height, width)) // 2
     if mode.chop or tile < SMALLEST_TILE:
-        raise SisrError("memory is too short for this image, even in parts; use a smaller network or --device cpu.")
+        raise SisrError("not enough memory for this image, even tiled; use a smaller network or --device cpu.")
     return replace(mode, tile=tile)
 
 
@@ -237,7 +237,7 @@ def _forward(model: nn.Module, mode: Mode, progress: Progress) -> Forward:
 
 
 def _tiled(forward: Forward, scale: int, tile: int, overlap: int, progress: Progress) -> Forward:
-    """Tile by tile; the result is gathered in the machine's memory, which is larger than the GPU's."""
+    """Tile by tile; the result is collected in main memory, which is larger than the GPU's."""
 
     def run(lr: Tensor) -> Tensor:
         height, width = lr.shape[2:]
@@ -254,13 +254,13 @@ def _tiled(forward: Forward, scale: int, tile: int, overlap: int, progress: Prog
 
 
 def _chopped(forward: Forward, scale: int, overlap: int = 10, largest: int = 120_000) -> Forward:
-    """Four quadrants, as EDSR's and ENLCN's released test does: cut at the middle, each 10 LR pixels larger."""
+    """Four quadrants as in the released code of EDSR and ENLCN: split at the middle, each 10 LR pixels larger."""
 
     def run(lr: Tensor) -> Tensor:
         height, width = lr.shape[2:]
         middle_y, middle_x = height // 2, width // 2
         tall, wide = min(middle_y + overlap, height), min(middle_x + overlap, width)
-        whole = tall == height and wide == width  # too small to cut any further
+        whole = tall == height and wide == width  # too small to split further
         inner = forward if whole or tall * wide < largest else run
         rows = []
         for y, keep_y in ((0, slice(0, middle_y)), (height - tall, slice(middle_y, height))):
@@ -281,7 +281,7 @@ def _chopped(forward: Forward, scale: int, overlap: int = 10, largest: int = 120
 
 
 def _ensemble(forward: Forward) -> Forward:
-    """Mean over the eight symmetries of the square, as EDSR's `x8`."""
+    """Mean over the eight symmetries of the square, like EDSR's `x8`."""
 
     def run(lr: Tensor) -> Tensor:
         total = None

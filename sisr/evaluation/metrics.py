@@ -1,14 +1,14 @@
-"""PSNR and SSIM on luminance, by the protocols that super-resolution papers use.
+"""PSNR and SSIM on luminance, with the protocols of super-resolution papers.
 
-Common to all: the border of `scale` pixels is cut off, peak 255, float64; an RGB image is turned into
-Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255 (BT.601, studio range), a greyscale image is used as it is.
+Common to all: a border of `scale` pixels is removed, peak 255, float64; an RGB image is converted to
+Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255 (BT.601, studio range), a greyscale image is not converted.
 
 - P1: Y not rounded. RCAN, EDSR, NLSN and ENLCN code, BasicSR, KAIR; the rows of the paper's tables. The default.
 - P2: Y rounded. SelfExSR, LapSRN, CARN; 0.02 to 0.07 dB below P1.
-- P3: the "Bicubic" row that papers copy from one another: Y is rounded, then reduced and enlarged in double precision
-  (`sisr.evaluation.upscalers` makes the image so) and rounded only at the end. As a measure of a given image it is P2.
+- P3: the "Bicubic" row that papers copy from one another: Y is rounded, then reduced and upscaled in double precision
+  (in `sisr.evaluation.upscalers`) and rounded only at the end. For a given image it equals P2.
 
-The functions without "batch" take NumPy arrays, the others tensors on any device.
+Functions without "batch" take NumPy arrays, the others tensors on any device.
 """
 
 from functools import lru_cache
@@ -30,11 +30,11 @@ Y_WEIGHTS = (65.481, 128.553, 24.966)
 
 
 def luminance(image: NDArray[Any], protocol: str = "P1") -> NDArray[np.float64]:
-    """Y of an image as the protocol wants it.
+    """Y of an image according to the protocol.
 
     Args:
-        image: uint8 (H, W), greyscale, taken as it is; or uint8 (H, W, 3), RGB. A floating-point (H, W) is a Y that has
-            not been rounded yet (range 0 to 255); P2 and P3 round it.
+        image: uint8 (H, W), greyscale, used unchanged; or uint8 (H, W, 3), RGB. A floating-point (H, W) is an
+            unrounded Y (range 0 to 255); P2 and P3 round it.
         protocol: "P1", "P2" or "P3".
 
     Returns:
@@ -51,19 +51,19 @@ def luminance(image: NDArray[Any], protocol: str = "P1") -> NDArray[np.float64]:
         plane = image.astype(np.float64)
     else:
         raise SisrError(
-            f"measured are uint8 images (H, W) or (H, W, 3), or a floating-point Y (H, W); "
+            f"an image must be uint8 (H, W) or (H, W, 3), or a floating-point Y (H, W); "
             f"this one is {image.dtype} {image.shape}."
         )
     return plane if protocol == "P1" else np.clip(np.floor(plane + 0.5), 0, 255)
 
 
 def psnr(sr: NDArray[Any], hr: NDArray[Any], scale: int, protocol: str = "P1") -> float:
-    """Peak signal-to-noise ratio on Y in dB; `inf` where the compared pixels are identical.
+    """Peak signal-to-noise ratio on Y in dB; `inf` if the compared pixels are identical.
 
     Args:
-        sr, hr: images of one size as `luminance` takes them; one may be RGB and the other greyscale.
-        scale: width of the border that is cut off on all sides.
-        protocol: "P1" (Y as it is), "P2" or "P3" (Y rounded).
+        sr, hr: images of one size, as for `luminance`; one may be RGB and the other greyscale.
+        scale: width of the border that is removed on all sides.
+        protocol: "P1" (Y not rounded), "P2" or "P3" (Y rounded).
 
     Raises:
         SisrError: the sizes differ, nothing is left within the border, or the type or protocol is unknown.
@@ -75,15 +75,15 @@ def psnr(sr: NDArray[Any], hr: NDArray[Any], scale: int, protocol: str = "P1") -
 def ssim(sr: NDArray[Any], hr: NDArray[Any], scale: int, protocol: str = "P1") -> float:
     """Structural similarity on Y (Wang et al. 2004): 11x11 Gaussian window with sigma 1.5, K = (0.01, 0.03), L = 255.
 
-    Only windows that lie inside the image count (MATLAB's "valid"), covariances are the population's, nothing is
-    reduced beforehand. Arguments and errors as in `psnr`; what is left within the border must hold one window.
+    Only windows inside the image (MATLAB's "valid"), population covariance, no downsampling. Arguments and errors as in
+    `psnr`; the image without its border must contain at least one window.
     """
     a, b = _inside(sr, hr, scale, protocol)
     if min(a.shape) < _WINDOW:
         raise SisrError(
             f"SSIM needs {_WINDOW} pixels within the border of {scale}, but {a.shape[0]} x {a.shape[1]} are left."
         )
-    # The images are blurred around zero: a constant subtracted from both changes no covariance but keeps digits
+    # a constant offset does not change the covariance but improves the precision
     offset = 128.0
     a, b = a - offset, b - offset
     mean_a, mean_b = _blur(a), _blur(b)
@@ -102,7 +102,7 @@ def psnr_batch(sr: "torch.Tensor", hr: "torch.Tensor", scale: int, protocol: str
 
     Args:
         sr, hr: (B, 3, H, W) or (B, 1, H, W); uint8, or floating point in [0, 1], which is clamped and rounded to uint8
-            values first as the protocol demands.
+            values first.
         scale, protocol: as in `psnr`.
 
     Returns:
@@ -157,7 +157,7 @@ def _inside_batch(
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
     _check_protocol(protocol)
     if sr.ndim != 4 or hr.ndim != 4 or len(sr) != len(hr):
-        raise SisrError(f"batches are (B, C, H, W) of one length, not {tuple(sr.shape)} and {tuple(hr.shape)}.")
+        raise SisrError(f"batches must be (B, C, H, W) of equal length, not {tuple(sr.shape)} and {tuple(hr.shape)}.")
     _check_sizes(tuple(sr.shape[2:]), tuple(hr.shape[2:]), scale)
     planes = []
     for batch in (sr, hr):
@@ -170,7 +170,7 @@ def _inside_batch(
                 + (Y_WEIGHTS[0] * values[:, :1] + Y_WEIGHTS[1] * values[:, 1:2] + Y_WEIGHTS[2] * values[:, 2:]) / 255.0
             )
         elif batch.shape[1] != 1:
-            raise SisrError(f"a batch has 1 or 3 channels, not {batch.shape[1]}.")
+            raise SisrError(f"a batch must have 1 or 3 channels, not {batch.shape[1]}.")
         if protocol != "P1":
             values = (values + 0.5).floor()
         height, width = values.shape[2:]
@@ -181,10 +181,10 @@ def _inside_batch(
 def _check_sizes(sr: tuple[int, ...], hr: tuple[int, ...], scale: int) -> None:
     if sr != hr:
         raise SisrError(
-            f"SR is {sr[0]} x {sr[1]} but HR is {hr[0]} x {hr[1]}: they must be of one size (HR cropped to LR * scale)."
+            f"SR is {sr[0]} x {sr[1]} but HR is {hr[0]} x {hr[1]}: sizes must be equal (HR cropped to LR * scale)."
         )
     if scale < 0 or min(hr) <= 2 * scale:
-        raise SisrError(f"nothing of an image of {hr[0]} x {hr[1]} is left within a border of {scale}.")
+        raise SisrError(f"an image of {hr[0]} x {hr[1]} has no pixels within a border of {scale}.")
 
 
 def _decibel(error: float) -> float:
@@ -199,7 +199,7 @@ def _gaussian() -> NDArray[np.float64]:
 
 
 def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian mean of every window that lies inside: (H, W) to (H - 10, W - 10)."""
+    """Gaussian mean of every window inside the image: (H, W) to (H - 10, W - 10)."""
     from scipy.ndimage import correlate1d
 
     half = _WINDOW // 2

@@ -1,4 +1,4 @@
-"""Enlarging photographs: colours by the network, alpha by bicubic interpolation."""
+"""Upscaling of photographs: colours by the network, alpha by bicubic interpolation."""
 
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ from sisr.utils.errors import SisrError, UsageError
 def upscale_photo(
     model: nn.Module | None, photo: Photo, scale: int, mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[Photo, str]:
-    """Enlarge a photograph.
+    """Upscale a photograph.
 
     Args:
         model: the network; None for MATLAB's bicubic interpolation.
         photo: 8 or 16 bits, greyscale or RGB, with or without alpha.
         scale: of the network.
-        mode: how it goes through the network.
-        progress: wraps the tiles, as tqdm does.
+        mode: inference mode.
+        progress: wraps the tiles, like tqdm.
 
     Returns:
-        The photograph of the same depth with profile and EXIF kept, and how it went through the network.
+        The photograph with the same depth, profile and EXIF, and the inference mode.
     """
     alpha = None if photo.alpha is None else imresize(photo.alpha, scale)
     if model is None:
@@ -49,11 +49,11 @@ def _deep(model: nn.Module, pixels: NDArray[Any], mode: Mode | None, progress: P
 
 
 def plan(sources: list[Path], output: Path | None, scale: int) -> list[tuple[Path, Path]]:
-    """Which file becomes which: a file `<name>_x4.png` (or `output`), a folder all its images in the folder `output`.
+    """Pairs of source and target: `<name>_x4.png` (or `output`) for a file; images of a folder go to `output`.
 
     Raises:
         SisrError: a source is missing or a folder without images.
-        UsageError: several images for one output file, or an output that is its own source.
+        UsageError: several images for one output file, or an output that equals its source.
     """
     files: list[Path] = []
     for source in sources:
@@ -65,14 +65,14 @@ def plan(sources: list[Path], output: Path | None, scale: int) -> list[tuple[Pat
         elif source.is_file():
             files.append(source)
         else:
-            raise SisrError(f"there is no {source}.")
+            raise SisrError(f"{source} does not exist.")
     several = len(files) > 1 or any(source.is_dir() for source in sources)
     if output is not None and not several and not output.is_dir():
         pairs = [(files[0], output)]
     elif output is None and any(source.is_dir() for source in sources):
-        raise UsageError("say with -o into which folder the enlarged images go.")
+        raise UsageError("give the folder for the upscaled images with -o.")
     elif output is not None and output.is_file():
-        raise UsageError(f"{output} is a file, but {len(files)} images are to be enlarged; name a folder.")
+        raise UsageError(f"{output} is a file, but there are {len(files)} images to upscale; give a folder.")
     else:
         pairs = [(file, (output or file.parent) / f"{file.stem}_x{scale}.png") for file in files]
     targets = [target.resolve() for _, target in pairs]
@@ -80,7 +80,7 @@ def plan(sources: list[Path], output: Path | None, scale: int) -> list[tuple[Pat
         if target.resolve() == file.resolve():
             raise UsageError(f"{file} would overwrite itself; choose another output.")
         if targets.count(target.resolve()) > 1:
-            raise UsageError(f"two images would become {target}; enlarge them into two folders.")
+            raise UsageError(f"two images would become {target}; upscale them into two folders.")
     return pairs
 
 
@@ -92,9 +92,9 @@ def upscale_file(
     mode: Mode | None = None,
     progress: Progress = iter,
 ) -> dict[str, Any]:
-    """Enlarge one file; returns what was done, for people and machines."""
+    """Upscale one file; returns a summary."""
     photo = read_photo(source)
-    enlarged, way = upscale_photo(model, photo, scale, mode, progress)
-    write_photo(enlarged, target)
-    height, width = enlarged.pixels.shape[:2]
+    upscaled, way = upscale_photo(model, photo, scale, mode, progress)
+    write_photo(upscaled, target)
+    height, width = upscaled.pixels.shape[:2]
     return {"source": str(source), "output": str(target), "height": height, "width": width, "way": way}

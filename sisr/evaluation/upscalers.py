@@ -1,4 +1,4 @@
-"""What can be measured: a network with its weights, SR images made elsewhere, and the controls `bicubic` and `hr`."""
+"""Methods for evaluation: a network with weights, a folder of SR images, and the controls `bicubic` and `hr`."""
 
 import time
 from dataclasses import asdict
@@ -22,22 +22,22 @@ WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".npz")
 
 
 class Method(Protocol):
-    """Something that gives an SR image."""
+    """A source of SR images."""
 
     label: str
 
     def facts(self) -> dict[str, Any]:
-        """What the result file says of it."""
+        """Entries for the result file."""
 
     def check(self, pairs: Pairs, scale: int) -> None:
-        """Raise SisrError before any work where it cannot be measured on these images."""
+        """Raise SisrError early if it does not support these images."""
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """SR of image i, the seconds it took, and how it was done."""
+        """SR of image i, its time in seconds, and the inference mode."""
 
 
 class Bicubic:
-    """The floor: MATLAB's bicubic enlargement. Under P3 the whole of it happens on Y, in double precision, from HR."""
+    """Lower bound: MATLAB's bicubic upscaling. With P3, on Y of HR in double precision."""
 
     label = "bicubic"
 
@@ -49,10 +49,10 @@ class Bicubic:
         return {"boundary": self.boundary}
 
     def check(self, pairs: Pairs, scale: int) -> None:
-        """It fits any images."""
+        """Any images are supported."""
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """LR enlarged."""
+        """Upscaled LR."""
         started = time.perf_counter()
         if self.protocol == "P3":
             plane = luminance(pairs.hr(i), "P3")
@@ -65,7 +65,7 @@ class Bicubic:
 
 
 class HighResolution:
-    """The ceiling: HR itself, which must give PSNR inf and SSIM 1 or the evaluator is broken."""
+    """Upper bound: HR itself. A correct evaluation gives PSNR inf and SSIM 1."""
 
     label = "hr"
 
@@ -74,7 +74,7 @@ class HighResolution:
         return {}
 
     def check(self, pairs: Pairs, scale: int) -> None:
-        """It fits any images."""
+        """Any images are supported."""
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
         """HR."""
@@ -85,12 +85,12 @@ class Network:
     """A network with its weights.
 
     Args:
-        weights: own safetensors or an authors' checkpoint, as `models.load` reads them.
-        scale: which one, for weights that serve all scales.
+        weights: a safetensors file of this suite or a published checkpoint, as for `models.load`.
+        scale: for weights that serve all scales.
         device: "auto", "cpu", "cuda", "cuda:1" …
         mode: whole images, tiles, chop, self-ensemble.
         precision: "float32" (without TF32) or "bfloat16" (autocast).
-        unrounded_lr: give the network HR reduced in floating point instead of the set's LR, as SRMD's authors test.
+        unrounded_lr: use HR reduced in floating point instead of the set's LR, as SRMD's authors do.
         boundary: border of that reduction.
     """
 
@@ -113,11 +113,11 @@ class Network:
         self.model = load(weights, scale).to(self.device)
         self.scale = int(self.model.scale)
         self.luma_only = bool(getattr(self.model, "luma_only", False))
-        if self.device.type == "cuda":  # the first call is slow; it is not to count as the first image's time
+        if self.device.type == "cuda":  # warm-up: the first call is slow
             inference.upscale_array(self.model, np.zeros((32, 32, 3), dtype=np.uint8))
 
     def facts(self) -> dict[str, Any]:
-        """Its weights, and where and how it ran."""
+        """Weights, device and mode."""
         import torch
 
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -134,12 +134,12 @@ class Network:
         }
 
     def check(self, pairs: Pairs, scale: int) -> None:
-        """Raise UsageError where the network is made for another scale."""
+        """Raise UsageError if the network has another scale."""
         if scale != self.scale:
-            raise UsageError(f"{self.weights} enlarges x{self.scale}, not x{scale}; say --scale {self.scale}.")
+            raise UsageError(f"{self.weights} upscales x{self.scale}, not x{scale}; use --scale {self.scale}.")
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """LR through the network."""
+        """Output of the network for LR."""
         import torch
 
         from sisr.evaluation import inference
@@ -154,7 +154,7 @@ class Network:
 
 
 class Folder:
-    """SR images made elsewhere, found by name: baby.png, babyx4.png, baby_x4_SR.png, baby_RCAN_x4.png.
+    """SR images from another program, found by name: baby.png, babyx4.png, baby_x4_SR.png, baby_RCAN_x4.png.
 
     Args:
         folder: the images themselves, or one folder a set, with or without a folder a scale: Set5/, Set5/x4/.
@@ -169,10 +169,10 @@ class Folder:
         return {"folder": self.label}
 
     def check(self, pairs: Pairs, scale: int) -> None:
-        """Find the SR of every image; raise SisrError where one has none, or two."""
-        own = self.folder / pairs.name
-        places = (own / f"x{scale}", own / f"X{scale}", own, self.folder / f"x{scale}", self.folder)
-        folder = next((place for place in places if place.is_dir() and list_images(place)), self.folder)
+        """Find the SR of every image; raise SisrError if one is missing or ambiguous."""
+        of_set = self.folder / pairs.name
+        folders = (of_set / f"x{scale}", of_set / f"X{scale}", of_set, self.folder / f"x{scale}", self.folder)
+        folder = next((each for each in folders if each.is_dir() and list_images(each)), self.folder)
         paths = list_images(folder)
         if not paths:
             raise SisrError(f"there are no images in {folder}.")
@@ -189,7 +189,7 @@ class Folder:
             some = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
             raise SisrError(
                 f"{folder} has no SR at x{scale} for {len(missing)} of {len(pairs.names)} images ({some}); "
-                f"its files are called {', '.join(path.name for path in paths[:3])} …"
+                f"its files are {', '.join(path.name for path in paths[:3])} …"
             )
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
@@ -198,7 +198,7 @@ class Folder:
         sr = read_image(path)
         if sr.shape[:2] != hr.shape[:2]:
             ratio = sr.shape[0] / (hr.shape[0] / scale)
-            hint = f"; it looks like x{ratio:.3g}" if abs(ratio - scale) > 0.5 else ""
+            hint = f"; it seems to be x{ratio:.3g}" if abs(ratio - scale) > 0.5 else ""
             raise SisrError(
                 f"{path} is {sr.shape[0]} x {sr.shape[1]}, but HR cropped to x{scale} is "
                 f"{hr.shape[0]} x {hr.shape[1]}{hint}."
@@ -207,10 +207,10 @@ class Folder:
 
 
 def load(weights: Path, scale: int | None = None) -> Any:
-    """A network with its weights, in evaluation mode; `scale` counts for weights that serve all scales (VDSR's).
+    """A network with its weights, in evaluation mode; `scale` is for weights that serve all scales (VDSR's).
 
     Raises:
-        SisrError: the file is missing, damaged, or of no network this suite knows.
+        SisrError: the file is missing, damaged, or of an unknown network.
     """
     import models
 
@@ -223,7 +223,7 @@ def load(weights: Path, scale: int | None = None) -> Any:
 
 
 def weights_of(path: Path) -> Path | None:
-    """The weights file that a run folder or a path means, or None if it means neither."""
+    """The weights file of a run folder or a path, or None."""
     if path.is_file() and path.suffix in WEIGHTS:
         return path
     return path / "weights.safetensors" if (path / "weights.safetensors").is_file() else None
@@ -240,10 +240,10 @@ def method(
     precision: str = "float32",
     unrounded_lr: bool = False,
 ) -> Method:
-    """What the command line means by WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
+    """The method for the argument WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
 
     Raises:
-        SisrError: it is none of these.
+        SisrError: the argument is none of these.
     """
     if what == "bicubic":
         return Bicubic(protocol, boundary)
@@ -257,5 +257,5 @@ def method(
             raise SisrError(f"{path} is a run without weights.safetensors: its training is not finished.")
         return Folder(path)
     if path.is_file():
-        raise SisrError(f"{path} is no weights file; these end in {', '.join(WEIGHTS)}.")
-    raise SisrError(f"there is no {what}; give a run folder, a weights file, a folder of SR images, bicubic or hr.")
+        raise SisrError(f"{path} is not a weights file; their suffixes are {', '.join(WEIGHTS)}.")
+    raise SisrError(f"{what} does not exist; give a run folder, a weights file, a folder of SR images, bicubic or hr.")

@@ -42,7 +42,7 @@ def read_preset(file: Path, changes: Sequence[str] = (), scale_steps: float = 1.
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
-        raise UsageError(f"{file} is no preset; config/README.md explains what one has.")
+        raise UsageError(f"{file} is not a preset; see config/README.md.")
     config = copy.deepcopy(config)
     for change in changes:
         _change(config, change)

@@ -1,4 +1,4 @@
-"""Notebooks, executed with parameters and exported to HTML that opens anywhere."""
+"""Execution of notebooks with parameters, and export to self-contained HTML."""
 
 import logging
 from pathlib import Path
@@ -26,7 +26,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path |
         SisrError: the notebook is not there, or a cell of it fails.
     """
     if not source.is_file():
-        raise SisrError(f"there is no notebook {source}.")
+        raise SisrError(f"notebook {source} does not exist.")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         with atomic_write(output) as temporary:
@@ -46,7 +46,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path |
 
 
 def _forget_paths(notebook: Path, source: Path, output: Path) -> None:
-    """Papermill records where it read and wrote; the temporary name means nothing to a reader."""
+    """Replace the temporary paths that papermill records."""
     content = nbformat.read(notebook, as_version=4)
     content.metadata.papermill |= {"input_path": str(source), "output_path": str(output)}
     nbformat.write(content, notebook)

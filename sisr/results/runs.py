@@ -49,7 +49,7 @@ class Run:
 
     @property
     def scale(self) -> int:
-        """Enlargement factor."""
+        """Upscaling factor."""
         return int(self.config["network"]["scale"]) if self.config else int(self.id.rsplit("-x", 1)[1])
 
     @property

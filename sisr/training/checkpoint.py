@@ -62,7 +62,7 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError on a full disk
             raise SisrError(
                 f"the checkpoint at step {progress.step} cannot be written to {self.last.parent} "
-                f"({_first_line(error)}); make room, and the same command goes on from the checkpoint before."
+                f"({_first_line(error)}); free some space and rerun the command to resume from the previous checkpoint."
             ) from error
 
     def restore(
@@ -91,7 +91,7 @@ class Checkpoints:
             saved = content["progress"]  # version 0.1 also saved the energy
             progress = Progress(**{item.name: saved[item.name] for item in fields(Progress)})
             if not quiet:
-                print(f"going on at step {progress.step}.", file=sys.stderr)
+                print(f"resuming at step {progress.step}.", file=sys.stderr)
             return progress
         return Progress()
 

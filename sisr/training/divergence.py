@@ -1,4 +1,4 @@
-"""Noticing a loss that is not finite or explodes, without waiting for the GPU at every step."""
+"""Detection of a diverging loss, without waiting for the GPU at every step."""
 
 import json
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from sisr.training.distributed import Group
 from sisr.utils.files import atomic_write
 
 LIMIT = 1.0
-"""An L1 loss above this, after it has been below, is an explosion: the values of an image lie in [0, 1], so a black
-picture has a smaller one."""
+"""An L1 loss above this limit, after it has been below, has diverged: images are in [0, 1], so a black image has a
+smaller loss."""
 _NONE = 2**62
 
 
 @dataclass
-class Diverged(Exception):  # noqa: N818  (it is caught and tried again)
-    """The loss of a step is not finite, or has exploded."""
+class Diverged(Exception):  # noqa: N818  (caught for a retry)
+    """The loss of a step is not finite or has diverged."""
 
     step: int
     """Counted from 1."""
@@ -28,10 +28,10 @@ class Diverged(Exception):  # noqa: N818  (it is caught and tried again)
     """Loss, L1 and contrastive loss of the step."""
     learning_rate: float
     images: list[str]
-    """That the patches of the step's batch came from."""
+    """Source images of the patches of the step."""
 
     def __str__(self) -> str:
-        what = "exploded" if all(abs(value) < float("inf") for value in self.losses) else "is not finite"
+        what = "diverged" if all(abs(value) < float("inf") for value in self.losses) else "is not finite"
         return f"the loss {what} at step {self.step} (images of the batch: {', '.join(self.images)})."
 
     def record(self, folder: Path) -> None:
@@ -50,7 +50,7 @@ class Diverged(Exception):  # noqa: N818  (it is caught and tried again)
 
 
 class Watch:
-    """Remembers, on the device, the first bad step and its losses."""
+    """Records the first diverged step and its losses on the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.first = torch.full((), _NONE, dtype=torch.int64, device=device)
@@ -58,7 +58,7 @@ class Watch:
         self.learned = torch.zeros((), dtype=torch.bool, device=device)
 
     def see(self, step: int, losses: Tensor) -> None:
-        """Losses of a step: (3,), the L1 loss the second of them."""
+        """Process the losses of a step: (3,), the second is the L1 loss."""
         with torch.no_grad():
             bad = ~torch.isfinite(losses).all() | (self.learned & (losses[1] > LIMIT))
             new = bad & (self.first == _NONE)
@@ -67,7 +67,7 @@ class Watch:
             self.learned |= losses[1] <= LIMIT
 
     def check(self, step: int, group: Group, model: nn.Module, sampler: PatchSampler, settings: Training) -> None:
-        """Raise Diverged, on every process, where any saw a bad step, or a weight is not finite after `step`."""
+        """Raise Diverged in all processes if a loss diverged in any, or if a weight is not finite after `step`."""
         first = int(group.least(self.first.clone()))
         if first == _NONE:
             norms = torch.stack(torch._foreach_norm([parameter.detach() for parameter in model.parameters()]))

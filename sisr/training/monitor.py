@@ -1,4 +1,4 @@
-"""What can be seen of a training while it runs: a progress bar or plain lines, a validation PSNR, TensorBoard."""
+"""Progress logging: a progress bar or plain lines, a validation PSNR, TensorBoard."""
 
 import sys
 import time
@@ -19,16 +19,16 @@ from sisr.evaluation.metrics import psnr
 from sisr.utils.errors import SisrError
 
 COLUMNS = ("step", "loss", "l1", "contrastive", "learning_rate", "psnr", "seconds")
-"""Of `train.csv`. Losses are means since the row before; psnr is blank where nothing is validated."""
+"""Of `train.csv`. Losses are means since the previous row; psnr is blank without validation sets."""
 
 
 class Validation:
-    """PSNR on the middle of a few images, to watch a training by; nothing is ever chosen by it.
+    """PSNR on the centre of a few images, for monitoring only.
 
     Args:
         sets: prepared sets of one scale.
-        side: of the squares cut out of the middle of the LR images, in pixels.
-        images: how many at most, the first of the sets.
+        side: of the central squares of the LR images, in pixels.
+        images: maximum number, the first of the sets.
     """
 
     def __init__(self, sets: Sequence[PairedStore], side: int = 64, images: int = 5) -> None:
@@ -70,11 +70,11 @@ class Validation:
 
 
 class Monitor:
-    """Shows one training; a process that does not lead shows nothing.
+    """Shows the progress of one training run in the leading process.
 
     Args:
         name: the run's id.
-        steps, start: of the whole run, and where this process begins.
+        steps, start: of the whole run, and the first step of this process.
         validation: measured at each report; may be empty.
         tensorboard: folder of the event files, None for none.
         quiet: show nothing.
@@ -107,9 +107,9 @@ class Monitor:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                raise SisrError("event files need the package tensorboard; install it, or leave it out.") from error
+                raise SisrError("event files need the package tensorboard; install it, or disable them.") from error
 
-            # what an interrupted process wrote beyond the checkpoint is hidden
+            # hide events that an interrupted process wrote after the checkpoint
             self.writer = SummaryWriter(str(tensorboard), purge_step=start + 1)
 
     def __enter__(self) -> "Monitor":
@@ -123,11 +123,11 @@ class Monitor:
             self.writer.close()
 
     def advance(self) -> None:
-        """One step is done."""
+        """Advance by one step."""
         self.bar.update()
 
     def validate(self, model: nn.Module, step: int) -> float:
-        """Validation PSNR in dB; NaN where there is nothing to validate on."""
+        """Validation PSNR in dB; NaN without validation sets."""
         if not self.validation or self.quiet:
             return float("nan")
         value, images = self.validation.measure(model)
@@ -149,17 +149,17 @@ class Monitor:
         self.bar.set_postfix({"loss": f"{row['loss']:.4f}"} | shown)
         if self.bar.disable:
             speed = (step - self.start) / (time.perf_counter() - self.began)
-            told = "".join(f", {name} {value}" for name, value in shown.items())
+            validation = "".join(f", {name} {value}" for name, value in shown.items())
             print(
                 f"step {step} of {self.steps}: loss {row['loss']:.5f}, L1 {row['l1']:.5f}, "
-                f"contrastive {row['contrastive']:.4f}{told}, learning rate {row['learning_rate']:.3g}, "
+                f"contrastive {row['contrastive']:.4f}{validation}, learning rate {row['learning_rate']:.3g}, "
                 f"{speed:.3g} steps/s, {_duration((self.steps - step) / speed)} left",
                 flush=True,
             )
 
 
 def _side_by_side(lr: NDArray[np.uint8], sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """LR enlarged by bicubic interpolation, SR and HR in one row: (H, 3W, 3)."""
+    """Bicubically upscaled LR, SR and HR in one row: (H, 3W, 3)."""
     images = [imresize(lr, hr.shape[0] / lr.shape[0]), sr, hr]
     return np.concatenate([np.stack([i] * 3, axis=2) if i.ndim == 2 else i for i in images], axis=1)
 

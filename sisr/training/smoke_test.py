@@ -1,4 +1,4 @@
-"""Own mechanisms tried in their networks before anything is trained: what cannot work is told in seconds."""
+"""A smoke test of custom mechanisms in their networks, which takes seconds, before training starts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +13,22 @@ from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
 
 _ODD = (11, 13)
-"""Size of an image that nothing divides: test images have any size."""
+"""An image size that is not divisible by any window or stride."""
 
 
 def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
-    """Build each network, take one training step's gradient at patch x patch and one forward at an odd size.
+    """Build each network, run one training step at patch x patch and one forward pass at an odd size.
 
-    networks: as `python -m sisr complexity` takes them: `edsr:blocks=4,channels=16,attention=file.py:Class`.
-    The answer has a row for each: `spec`, and `file` with its `sha256` where the attention comes from a file.
-    Raises SisrError with one sentence on the first that does not work.
+    networks: as for `python -m sisr complexity`: `edsr:blocks=4,channels=16,attention=file.py:Class`.
+    The result has a row for each: `spec`, and `file` with its `sha256` if the attention comes from a file.
+    Raises SisrError for the first that fails.
     """
     rows = []
     for spec in networks:
         attention = Mechanism.parse(spec).options.get("attention")
         try:
             subject = measure.build(spec, 64, (patch, patch), 64, torch.device("cpu"))
-            # the residual around it would hide a shape that is only broadcast
+            # the residual connection would hide a wrong shape by broadcasting
             network: Any = subject.module
             for module in network.attention.values():
                 module.register_forward_hook(_same_shape)
@@ -36,9 +36,9 @@ def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
             with torch.no_grad():
                 network.eval()(torch.rand(1, 3, *_ODD))
         except UsageError as error:
-            raise SisrError(str(error).removeprefix(f"{spec}: ")) from error  # without the whole network before it
+            raise SisrError(str(error).removeprefix(f"{spec}: ")) from error  # without the specification of the network
         except CRASHES as error:
-            raise SisrError(f"{attention or spec} does not work in its network: {sentence(error)}.") from error
+            raise SisrError(f"{attention or spec} fails in its network: {sentence(error)}.") from error
         file = source(attention)
         rows.append({"spec": spec, **({"file": str(file), "sha256": sha256(file)} if file else {})})
     return rows

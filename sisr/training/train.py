@@ -1,7 +1,7 @@
 """Training, from top to bottom: data, network, optimiser, loop, checkpoint.
 
 Everything random in step t (patches, flips, random projection, hash rotations) is a function of the seed and t, so a
-run that was killed resumes from its checkpoint and, on the CPU, ends with the same weights to the bit. Started by
+run that was killed resumes from its checkpoint and, on the CPU, ends with bit-identical weights. Started by
 torchrun, several processes share each batch of the same run (`sisr.training.distributed`).
 """
 

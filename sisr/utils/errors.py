@@ -1,9 +1,9 @@
-"""What a person can get wrong, said in one sentence."""
+"""Exceptions with a one-sentence message for the user."""
 
 
 class SisrError(Exception):
-    """The work failed for a reason the user can act on; the message is one sentence (exit status 1)."""
+    """The work failed for a reason that the user can fix; the message is one sentence (exit status 1)."""
 
 
 class UsageError(SisrError):
-    """The call itself is wrong: an unknown name, an impossible value (exit status 2)."""
+    """The call is wrong: an unknown name, an invalid value (exit status 2)."""

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Atomic writing, checksums, JSON files of a run."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on error removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix is kept: pandas, numpy and matplotlib choose the format by it
+    # keep the suffix: pandas, numpy and matplotlib choose the format by it
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -29,7 +29,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        temporary.chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,12 +45,12 @@ def read_run_json(file: Path) -> dict[str, Any]:
     """A JSON file of a run's folder: its configuration or provenance.
 
     Raises:
-        SisrError: it is missing or no JSON.
+        SisrError: it is missing or not JSON.
     """
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise SisrError(f"there is no {file}; train this run first, or leave it out of --runs.") from error
+        raise SisrError(f"{file} does not exist; train this run first, or remove it from --runs.") from error
     except ValueError as error:
         raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
     return content

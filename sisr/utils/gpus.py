@@ -77,7 +77,7 @@ def claim(device: str) -> None:
         device: as on the command line: `auto`, `cpu`, `cuda`, `cuda:1` …
 
     Raises:
-        UsageError: `SISR_RUNS_PER_GPU` is no number above 0, or the lock files' folder cannot be written.
+        UsageError: `SISR_RUNS_PER_GPU` is not a number above 0, or the lock files' folder cannot be written.
     """
     if device not in ("auto", "cuda") or "LOCAL_RANK" in os.environ or CLAIMED in os.environ:
         return

@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, machine, versions, command."""
+"""Origin of a number: commit, machine, versions, command."""
 
 import platform
 import resource
@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What `provenance.json` says of the machine and the code; unknown values are null."""
+    """Content of `provenance.json` on machine and code; unknown values are null."""
     commit, clean = _git()
     return {
         "git_commit": commit,
@@ -50,12 +50,12 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, except on macOS
 
 
 @cache
 def _git() -> tuple[str | None, bool | None]:
-    """Commit of this checkout and whether it had no changes; (None, None) outside a checkout."""
+    """Commit of this checkout and whether it is clean; (None, None) outside a checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(_ROOT), *arguments]

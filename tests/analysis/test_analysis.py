@@ -303,7 +303,7 @@ def test_notebook_shows_findings_figure_and_origin(analysed: tuple[Path, list[st
     page = tmp_path / "page.html"
     execute(SOURCE, tmp_path / "executed.ipynb", {"results": str(analysed[0])}, page)
     html = page.read_text()
-    for part in ("What we see", "data:image/png;base64,", "0123abcd", "no approximation", analysed[1][2]):
+    for part in ("Findings", "data:image/png;base64,", "0123abcd", "no approximation", analysed[1][2]):
         assert part in html
 
 
@@ -311,7 +311,7 @@ def test_calls_that_cannot_work_are_one_sentence(analysed: tuple[Path, list[str]
     results, ids = analysed
     with pytest.raises(SisrError, match="train this run first"):
         capture.find_runs(results, ["enlcn-x4-nowhere"], 4)
-    with pytest.raises(UsageError, match="enlarges x4, not x2"):
+    with pytest.raises(UsageError, match="upscales x4, not x2"):
         capture.find_runs(results, ids[:1], 2)
     with pytest.raises(UsageError, match="none of --runs has the attention"):
         capture.find_runs(results, ids[5:], 4)

@@ -128,9 +128,7 @@ def test_every_corner_of_an_image_can_be_marked(here: Path, capsys: pytest.Captu
         assert found.weights.sum() == pytest.approx(1, abs=1e-5)
         assert found.weights[found.position] > 0  # NLSA always sees the position itself
     for x, y in ((width, 0), (0, height), (-1, 0), (0, -1)):
-        with pytest.raises(
-            UsageError, match=rf"--at {x},{y} lies outside of camera, whose HR image has 100 x 96 pixels"
-        ):
+        with pytest.raises(UsageError, match=rf"--at {x},{y} is outside of camera, whose HR image has 100 x 96 pixels"):
             image.position(x, y)
 
 
@@ -264,23 +262,23 @@ def test_what_cannot_be_drawn_is_one_sentence(here: Path, capsys: pytest.Capture
     four = save("four", attention="nla", scale=4)
     cat = ["photos:cat", "--at", "5,5"]
     for status, sentence, words in (
-        (2, "--at 140,5 lies outside of cat, whose HR image has 140 x 120 ", [*cat, "--at", "140,5", "--run", "nlsn"]),
-        (2, "--at takes X,Y in pixels, as in 120,64, not five.", ["photos:cat", "--at", "five", "--run", "nlsn"]),
+        (2, "--at 140,5 is outside of cat, whose HR image has 140 x 120 ", [*cat, "--at", "140,5", "--run", "nlsn"]),
+        (2, "--at needs X,Y in pixels, for example 120,64, not five.", ["photos:cat", "--at", "five", "--run", "nlsn"]),
         (2, "there is no image 'dog' in photos; it has cat, camera.", ["photos:dog", "--run", "nlsn"]),
-        (1, "there is no image dog.png; give a file, or SET:NAME", ["dog.png", "--run", "nlsn"]),
+        (1, "image dog.png does not exist; give a file, or SET:NAME", ["dog.png", "--run", "nlsn"]),
         (1, f"{plain} cannot be drawn: edsr has no attention in this network", [*cat, "--run", plain]),
         (1, f"{channel} cannot be drawn: Channel has no map: its weights are between ", [*cat, "--run", channel]),
-        (1, f"{convolution} cannot be drawn: Convolution has no map: a convolution ", [*cat, "--run", convolution]),
-        (2, f"{four} enlarges x4, not x2; draw networks of one scale.", [*cat, "--run", "nlsn", four]),
-        (2, "nlsn enlarges x2, not x4; draw networks of one scale.", [*cat, "--run", "nlsn", "--scale", "4"]),
+        (1, f"{convolution} cannot be drawn: Convolution has no map: the weights of a ", [*cat, "--run", convolution]),
+        (2, f"{four} upscales x4, not x2; choose networks of one scale.", [*cat, "--run", "nlsn", four]),
+        (2, "nlsn upscales x2, not x4; choose networks of one scale.", [*cat, "--run", "nlsn", "--scale", "4"]),
         (1, "nowhere is neither a weights file nor a run folder", [*cat, "--run", "nowhere"]),
         (2, "nlsn has no attention in slot 7; it has 0, 2.", [*cat, "--run", "nlsn", "--slot", "7"]),
         (2, "nlsn has no amplification factor", [*cat, "--run", "nlsn", "--over", "k"]),
         (1, "nlsn cannot be drawn: its query and key are not normalised", [*cat, "--run", "nlsn", "--k", "2"]),
-        (2, "an amplification factor (--k) is above 0.", [*cat, "--run", "enlcn", "--k", "0"]),
+        (2, "an amplification factor (--k) must be above 0.", [*cat, "--run", "enlcn", "--k", "0"]),
         (2, "figures are written as .png or .svg, not as map.gif.", [*cat, "--run", "nlsn", "-o", "map.gif"]),
         (2, "--raw writes .npy or .csv, not map.txt.", [*cat, "--run", "nlsn", "--raw", "map.txt"]),
-        (2, "photos has LR images of its own, or makes them; leave --reduce out.", [*cat, "--reduce", "--run", "nlsn"]),
+        (2, "photos is a set with LR images; remove --reduce.", [*cat, "--reduce", "--run", "nlsn"]),
     ):  # fmt: skip
         found = refused(capsys, *words)
         assert found[0] == status, words
@@ -293,9 +291,9 @@ def test_networks_without_a_map_can_be_left_out(here: Path, capsys: pytest.Captu
     told = ask(capsys, "photos:cat", "--run", "nlsn", channel, "--skip", "-o", "map.svg")
     assert [shown["label"] for shown in told["maps"]] == ["NLSA-r2"]
     assert told["skipped"] == [
-        f"Left out: {channel} (Channel has no map: its weights are between channels, not between positions)."
+        f"Skipped: {channel} (Channel has no map: its weights are between channels, not between positions)."
     ]
-    assert "Left out: " in Path("map.svg").read_text()
+    assert "Skipped: " in Path("map.svg").read_text()
     with pytest.raises(SisrError, match="cannot be drawn"):
         look.open_sources([channel], skip=True)
 

@@ -81,7 +81,7 @@ def test_a_failure_says_what_to_change_and_once(own, capsys):
     said = capsys.readouterr().out
     assert "attend returned a tensor of shape (2, 120, 32), value has (2, 120, 64): (B, N, Cv)" in said
     assert said.count("FAILED") == 1
-    assert said.count("made once shapes passes") == len(checks.CHECKS) - 1
+    assert said.count("runs after shapes passes") == len(checks.CHECKS) - 1
 
 
 def test_a_crash_is_told_with_file_and_line(own, capsys):
@@ -94,7 +94,10 @@ def test_what_torch_compile_cannot_take_is_told_with_file_and_line(own, capsys):
     assert check("own.py:Branch", "--only", "compiles", "device") == 1
     said = capsys.readouterr().out
     assert f"torch.compile needs more than one graph: at own.py, line {line_of('if query.sum()')}, " in said
-    assert f"skipped device    this needs values, which only a real GPU has: own.py, line {line_of('if query')}" in said
+    assert (
+        f"skipped device    this depends on values, which fake tensors do not have: own.py, line {line_of('if query')}"
+        in said
+    )
 
 
 def test_options_and_several_mechanisms(capsys):
@@ -309,14 +312,14 @@ class TooManyWeights(Plain):
         (Detached, "auxiliary_loss", "auxiliary_loss has no gradient"),
         (NoNumber, "auxiliary_loss", "auxiliary_loss: 1 of 1 values are not finite"),
         (Always, "auxiliary_loss", "after a training forward the module cannot be copied"),
-        (Copyable, "auxiliary_loss", "auxiliary_loss is computed outside training too"),
+        (Copyable, "auxiliary_loss", "auxiliary_loss is also computed outside training"),
         (OnTheCpu, "device", "on a GPU, tensors of the CPU and of the GPU meet: "),
         (KeptOnTheCpu, "device", "register kept ones as buffers"),
-        (OddOption, "options", "option dtype is torch.float32, which no JSON file holds"),
+        (OddOption, "options", "option dtype is torch.float32, which JSON cannot store"),
         (Grows, "training", "training steps on one batch took the L1 loss from"),
         (NanInTraining, "training", "training loss at step 0: 1 of 1 values are not finite"),
-        (HalfWeights, "weights", "the weights have sums from 60 to 60 and the least is 0.5 at 12x10 pixels"),
-        (NegativeMap, "weights", "the weights have sums from 1 to 1 and the least is -2 at 12x10 pixels"),
+        (HalfWeights, "weights", "the weights have sums from 60 to 60 and the smallest is 0.5 at 12x10 pixels"),
+        (NegativeMap, "weights", "the weights have sums from 1 to 1 and the smallest is -2 at 12x10 pixels"),
         (TooManyWeights, "weights", "weights_of gave (2, 120, 120) for 2 images and 3 positions at 12x10 pixels"),
     ],
 )
@@ -335,7 +338,7 @@ def test_options_that_do_not_build_the_same_module_are_told():
         return Forgetful(16, width=5)
 
     (result,) = checks.run(build, 16, ["options"])
-    assert str(result) == "options: failed: built again from its own options the module differs in extra"
+    assert str(result) == "options: failed: rebuilt from its options, the module differs in extra"
 
 
 def test_what_cannot_be_checked_is_skipped_with_the_reason():
@@ -344,7 +347,7 @@ def test_what_cannot_be_checked_is_skipped_with_the_reason():
     assert found["training"] == "training: skipped: the backbone needs at least 3 channels"
     assert found["auxiliary_loss"] == "auxiliary_loss: skipped: the mechanism has no auxiliary loss"
     assert found["options"].startswith("options: skipped: the module was not built by models.attention.create")
-    assert found["weights"].startswith("weights: skipped: Plain does not tell its weights")
+    assert found["weights"].startswith("weights: skipped: Plain provides no attention map")
 
 
 def test_enlca_passes_the_checks_of_its_loss():

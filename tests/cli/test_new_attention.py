@@ -102,8 +102,7 @@ def test_a_file_that_is_there_is_left_as_it_is(here, capsys):
     (here / "mine.py").write_text("precious = 1\n")
     assert new("mine") == 1
     assert capsys.readouterr().err == (
-        "sisr new-attention: mine.py is there already and is left as it is; "
-        "take another name, or remove the file first.\n"
+        "sisr new-attention: mine.py exists and is not overwritten; use another name, or remove the file.\n"
     )
     assert (here / "mine.py").read_text() == "precious = 1\n"
 
@@ -111,19 +110,19 @@ def test_a_file_that_is_there_is_left_as_it_is(here, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["3d"], "'3d' cannot name a class"),
-        (["my-attention"], "'my-attention' cannot name a class"),
-        (["größe"], "'größe' cannot name a class"),
-        (["../mine"], "'../mine' cannot name a class"),
-        (["___"], "'___' cannot name a class"),
-        (["class"], "'class' is a word of Python's own"),
-        (["none"], "'none' is a word of Python's own"),
-        (["torch"], "torch is the name of a Python module that is there already"),
-        (["Models"], "models is the name of a Python module that is there already"),
-        (["nla"], "nla is the name of a registered attention"),
-        (["shifted_window"], "shifted_window is the name of a registered attention"),
-        (["mine", "--output", "my-file.py"], "my-file.py cannot be imported by its name"),
-        (["attention"], "'attention' is the name of the class that all mechanisms derive from"),
+        (["3d"], "'3d' is not a class name"),
+        (["my-attention"], "'my-attention' is not a class name"),
+        (["größe"], "'größe' is not a class name"),
+        (["../mine"], "'../mine' is not a class name"),
+        (["___"], "'___' is not a class name"),
+        (["class"], "'class' is a Python keyword"),
+        (["none"], "'none' is a Python keyword"),
+        (["torch"], "torch is an existing Python module"),
+        (["Models"], "models is an existing Python module"),
+        (["nla"], "nla is a registered attention"),
+        (["shifted_window"], "shifted_window is a registered attention"),
+        (["mine", "--output", "my-file.py"], "my-file.py is not a valid module name"),
+        (["attention"], "'attention' is the name of the base class"),
     ],
 )
 def test_bad_names_are_refused_in_one_sentence(here, capsys, words, sentence):

@@ -31,7 +31,7 @@ def test_executed_notebook_shows_whatever_was_compared(labels: list[str], tmp_pa
     made, page = results / "notebooks" / "compare.ipynb", results / "notebooks" / "compare.html"
     assert main(["notebook", str(SOURCE), str(made), "--html", str(page), "--results", str(results), "--json"]) == 0
     html = page.read_text()
-    for heading in ("What was run", "The answer", "The table", "Gain over cost", "Cost over image size", "comes from"):
+    for heading in ("Settings", "Results", "The table", "Gain over cost", "Cost over image size", "Provenance"):
         assert heading in html
     assert len(re.findall(r'<img[^>]+src="data:image/png;base64,', html)) == 3
     assert "No crops were made for this comparison" in html

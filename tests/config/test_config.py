@@ -179,10 +179,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("table4.m", [0], "table4.m.0 is 0; it must be at least 1."),
         ("attention_options.enlca", {"m": 0}, "attention_options.enlca.m is 0; it must be at least 1."),
         ("attention_options.enlca", {"k": -2}, "attention_options.enlca.k is -2; it must be above 0."),
-        ("table1.scales", [2, 5], "photographs is there at x2, x3, x4, not at x5; choose one of these scales."),
+        ("table1.scales", [2, 5], "photographs is available at x2, x3, x4, not at x5; choose one of these scales."),
         ("table1.networks", ["edsr", "enlnc"], "table1.networks.1 is 'enlnc'; did you mean 'enlcn'?"),
         ("data.train", ["photograps"], "there is no data set 'photograps'; did you mean 'photographs'?"),
-        ("data.test", ["photographs"], "photographs is both a training set and a test set; take it out of one."),
+        ("data.test", ["photographs"], "photographs is both a training set and a test set; remove it from one."),
         ("data.train", [], "data.train has 0 values; it needs at least 1."),
         ("training.steps", 0, "training.steps is 0; it must be at least 1."),
         ("training.steps", "many", "training.steps is 'many'; it must be of type integer."),
@@ -194,7 +194,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             {"lapsrn": {4: "absent.npz"}},
             "published_weights.lapsrn.4 is absent.npz, which is not a",
         ),
-        ("data.folders", {"Set5": "x"}, "data.folders calls a folder 'Set5', which is the name of a known data set."),
+        ("data.folders", {"Set5": "x"}, "data.folders uses the name 'Set5' of a known data set; use another name."),
     ],
 )
 def test_wrong_configuration_is_told_in_one_sentence(path: str, value: Any, said: str) -> None:
@@ -235,7 +235,7 @@ def test_folder_without_images_is_refused(tmp_path: Path) -> None:
         plan(config, ROOT)
     config["data"]["folders"]["mine"] = str(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(UsageError, match="holds no images"):
+    with pytest.raises(UsageError, match="contains no images"):
         plan(config, ROOT)
     (tmp_path / "photo.JPG").write_bytes(b"")
     assert plan(config, ROOT).train == ("mine",)

@@ -137,7 +137,7 @@ def test_half_size_urban100_is_named(reference_data: Path, tmp_path: Path) -> No
     report = check(list_images(tmp_path), known()["Urban100"])
     assert not report.found
     assert len(report.altered) == 12
-    assert any("half the size" in note and "x4 folder" in note for note in report.notes)
+    assert any("half the expected size" in note and "x4 folder" in note for note in report.notes)
 
 
 def test_another_set_of_the_same_name_is_named(reference_data: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_folder_that_is_something_else_is_refused(reference_data: Path, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(SisrError, match="no HR images"):
         fetch(known()["Set5"], tmp_path, origin=tmp_path / "empty", quiet=True)
-    with pytest.raises(SisrError, match="there is no"):
+    with pytest.raises(SisrError, match="does not exist"):
         fetch(known()["Set5"], tmp_path, origin=tmp_path / "nowhere", quiet=True)
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(SisrError, match="neither a folder nor an archive"):

@@ -363,17 +363,17 @@ def test_published_lr_images_are_added(server: Server, tmp_path: Path, photograp
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data = str(tmp_path / "data")
     assert main(["fetch", "photographs-test", "--data", data]) == 0
-    assert "all 3 images, 3 of them checked by their pixels" in capsys.readouterr().out
+    assert "all 3 images, 3 of them verified by their pixels" in capsys.readouterr().out
     assert main(["fetch", "--list", "--data", data]) == 0
     assert "Manga109" in capsys.readouterr().out
     assert main(["fetch", "--list", "--data", data, "--json"]) == 0
     assert '"there": 3' in capsys.readouterr().out
     for call, status, words in [
-        (["fetch"], 2, "which set?"),
+        (["fetch"], 2, "name a set"),
         (["fetch", "set5"], 2, "did you mean Set5"),
         (["fetch", "Manga109", "--data", data], 1, "apply at"),
         (["fetch", "Set5", "Set14", "--from", "x"], 2, "one set at a time"),
-        (["fetch", "Set5", "--from", str(tmp_path / "none"), "--data", data], 1, "there is no"),
+        (["fetch", "Set5", "--from", str(tmp_path / "none"), "--data", data], 1, "does not exist"),
     ]:
         assert main(call) == status
         error = capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_images_smaller_than_a_patch_are_left_out_and_counted(
     mixed = prepared(tmp_path / "mixed", low=cat[:62, :100], fits=cat[:64, :64], narrow=cat[:100, :62])
     sampler = PatchSampler([large, mixed], patch=32, batch=64, seed=0)
     assert sampler.left_out == {"mixed": 2}
-    told = "2 of 3 images of mixed are smaller than the training patch of 32 pixels at x2; they are left out.\n"
+    told = "2 of 3 images of mixed are smaller than the training patch of 32 pixels at x2; they are excluded.\n"
     assert capsys.readouterr().err == told
     assert set(sampler.names(0)) == {"whole", "fits"}
     lr, _ = sampler(0)

@@ -59,7 +59,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     write(path, [("camera", pictures.camera())], {})
     pixels = (path / "pixels.bin").read_bytes()
     (path / "pixels.bin").write_bytes(b"\xff" + pixels[1:])
-    with pytest.raises(SisrError, match="altered"):
+    with pytest.raises(SisrError, match="was changed after"):
         ImageStore(path).verify()
     (path / "pixels.bin").write_bytes(pixels[:-1])
     with pytest.raises(SisrError, match="instead of 262144"):
@@ -194,7 +194,7 @@ def test_what_cannot_be_prepared_is_said_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(SisrError, match="not for b"):
         prepare_lr(own, 4, output)
     save(own / "LR_bicubic" / "X4", bx4=np.zeros((256, 256), dtype=np.uint8))
-    with pytest.raises(SisrError, match=r"not x4 of it"):
+    with pytest.raises(SisrError, match=r"is not its HR image .* at x4"):
         prepare_lr(own, 4, output)
     assert not output.exists()
     assert not output.parent.exists() or not list(output.parent.iterdir())
@@ -223,7 +223,7 @@ def test_pairs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "x2", [("a", np.zeros((5, 4), dtype=np.uint8))], {})
     with pytest.raises(SisrError, match="different images"):
         PairedStore(tmp_path, 4)
-    with pytest.raises(SisrError, match="do not fit scale 2"):
+    with pytest.raises(SisrError, match="is not scale 2"):
         PairedStore(tmp_path, 2)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sisr import cli
+from sisr.cli.main import _command, parser
 from tests.helpers import docs_checkout, docs_commands
 from tests.helpers.docs_commands import Command
 
@@ -92,7 +93,7 @@ def sisr(words: list[str], *, only_parse: bool = False) -> tuple[int, str]:
     """One verb, in this process: starting Python and importing torch would take most of the time."""
     try:
         if only_parse:
-            cli.parser(words[0]).parse_args(words[1:])
+            parser(words[0]).parse_args(words[1:])
             return 0, ""
         return cli.main(words), ""
     except SystemExit as stopped:  # --help, or words that argparse refuses
@@ -159,7 +160,7 @@ def test_what_is_not_run_says_why() -> None:
 
 @pytest.mark.parametrize("verb", cli.verbs())
 def test_examples_of_a_verb_are_calls_that_it_takes(verb: str) -> None:
-    example = cli._command(verb).EXAMPLE.replace("\\\n", " ")
+    example = _command(verb).EXAMPLE.replace("\\\n", " ")
     for line in example.splitlines():
         words = shlex.split(line, comments=True)
         assert words[:4] == ["python", "-m", "sisr", verb], line

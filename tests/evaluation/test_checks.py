@@ -47,15 +47,15 @@ def row(page: Path, *words: str) -> list[str]:
 def test_published_lr_that_is_equal_holds(reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "docs" / "checks.md"
     assert call("--reference", reference, "--only", "imresize", "--output", page) == 0
-    assert "imresize: 2 hold, 0 do not, 6 not done" in capsys.readouterr().out
-    assert "2 of 8 checks hold, 0 do not, 6 were not done" in page.read_text()
+    assert "imresize: 2 hold, 0 do not, 6 not run" in capsys.readouterr().out
+    assert "2 of 8 checks hold, 0 do not, 6 were not run" in page.read_text()
     found = row(page, "Set5 x2", "symmetric")
     assert "1 images" in found[0]
     assert f"{45 * 60 * 3:,} values" in found[0]
     assert found[2:] == ["0", "0", "0", "0", "yes"]
     absent = row(page, "Set14 x4", "replicate")
-    assert "benchmarks/Set14 is not there" in absent[0]
-    assert absent[3:] == ["", "", "0", "not done"]
+    assert "benchmarks/Set14 does not exist" in absent[0]
+    assert absent[3:] == ["", "", "0", "not run"]
 
 
 def test_one_other_pixel_fails_and_is_counted(
@@ -76,7 +76,7 @@ def test_one_other_pixel_fails_and_is_counted(
 def test_other_images_do_not_give_the_known_means(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--reference", reference, "--only", "bicubic", "copied", "ssim") == 1
     said = capsys.readouterr()
-    assert "ssim: 2 hold, 0 do not, 0 not done" in said.out
+    assert "ssim: 2 hold, 0 do not, 0 not run" in said.out
     assert "checks do not hold: bicubic, Set5 x2, PSNR (" in said.err
     assert "and 5 more" in said.err  # Set5: two by P1, six by P3
 
@@ -91,7 +91,7 @@ def test_a_folder_without_weights_and_logs_is_said(reference: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("words", "status", "sentence"),
     [
-        (["--reference", "nowhere"], 1, "nowhere holds no reference data"),
+        (["--reference", "nowhere"], 1, "nowhere contains no reference data"),
         (["--reference", ".", "--only", "psnr"], 2, "there is no group of checks 'psnr'"),
         ([], 2, "--reference"),
     ],
@@ -135,15 +135,15 @@ def beside(printed: float, grey: float | None = None, **other: float) -> Beside:
 def test_differences_to_print_are_explained_where_they_are_large() -> None:
     page = markdown({}, [beside(30.02)], MADE)
     assert "| LapSRN | Set14 x2 | 30.02 | 30.000 | −0.02 | 30.030 | 29.980 |  |" in page
-    assert "No figure differs by more than 0.02 dB." in page
+    assert "No value differs by more than 0.02 dB." in page
     page = markdown({}, [beside(30.03)], MADE)
     assert "LapSRN, Set14 x2, −0.03 dB: rounding LR to 8 bits changes −0.030 dB; rounding Y −0.050 dB;" in page
-    assert "nearest to print is “LR not rounded”, 0.000 dB from it." in page
+    assert "the closest variant is “LR not rounded”, 0.000 dB from the published value." in page
     page = markdown({}, [beside(30.12, grey=30.11)], MADE)
     assert "taking the greyscale image as RGB +0.080 dB" in page
-    assert "nearest to print is “LR not rounded, grey as RGB”, −0.010 dB from it." in page
+    assert "the closest variant is “LR not rounded, grey as RGB”, −0.010 dB from the published value." in page
     page = markdown({}, [beside(30.10)], MADE)
-    assert "“LR not rounded”, −0.070 dB from it, which these causes do not explain." in page
+    assert "“LR not rounded”, −0.070 dB from the published value, which these causes do not explain." in page
 
 
 def test_the_page_says_what_made_it() -> None:
@@ -165,7 +165,7 @@ def test_the_committed_page_has_every_check(root: Path) -> None:
     for title, _ in reference_checks.GROUPS.values():
         assert f"## {title}" in page
     number = sum(len(figures(group)) for group in ("rcan", "copied", "bicubic", "weights")) + 8 + 8 + 2
-    assert f"**{number} of {number} checks hold, 0 do not, 0 were not done.**" in page
+    assert f"**{number} of {number} checks hold, 0 do not, 0 were not run.**" in page
     for group in ("rcan", "copied", "bicubic", "weights"):
         for figure in figures(group):
             assert f"| {figure['value']}" in page

@@ -158,15 +158,15 @@ def test_many_methods_stand_in_two_lines_and_nothing_overlaps(here: Path) -> Non
 
 def test_what_cannot_be_cropped_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for status, sentence, words in (
-        (2, "--at takes image:x,y with whole numbers, as in img048:231,344, not cat.", ["--at", "cat"]),
+        (2, "--at needs image:x,y with integers, for example img048:231,344, not cat.", ["--at", "cat"]),
         (2, "there is no image 'dog' in photos; it has camera, cat.", ["--at", "dog:1,1"]),
-        (2, "a crop of 80 pixels at 41,1 reaches beyond cat, which is 120 x 96.", ["--at", "cat:41,1"]),
-        (1, "there is no nowhere; give a run folder", ["--method", "nowhere"]),
-        (2, "enlcn.safetensors enlarges x2, not x3; say --scale 2.", ["--method", "enlcn.safetensors", "--scale", "3"]),
+        (2, "a crop of 80 pixels at 41,1 is not inside cat, which is 120 x 96.", ["--at", "cat:41,1"]),
+        (1, "nowhere does not exist; give a run folder", ["--method", "nowhere"]),
+        (2, "enlcn.safetensors upscales x2, not x3; use --scale 2.", ["--method", "enlcn.safetensors", "--scale", "3"]),
         (2, "two methods are called bicubic; name one with LABEL=WHAT.", ["--method", "bicubic=theirs"]),
         (2, "figures are written as .png or .svg, not as crops.jpg.", ["-o", "crops.jpg"]),
-        (2, "--images and --size are above 0.", ["--images", "0"]),
-        (2, "--scale is a whole number from 2 to 16, not 1.", ["--scale", "1"]),
+        (2, "--images and --size must be above 0.", ["--images", "0"]),
+        (2, "--scale must be an integer from 2 to 16, not 1.", ["--scale", "1"]),
     ):
         assert main(["crops", "photos", "--scale", "2", *words]) == status, words
         said = capsys.readouterr().err

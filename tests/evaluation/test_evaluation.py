@@ -209,7 +209,7 @@ def test_several_sets_in_one_call(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert first["psnr"] == second["psnr"]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.csv")) == ["other_x4.csv", "photographs-test_x4.csv"]
     assert call("bicubic", "--data", sets[0], sets[0], "--scale", 4, "--output-dir", tmp_path) == 2
-    assert "two of the sets are called photographs-test" in capsys.readouterr().err
+    assert "two sets are called photographs-test" in capsys.readouterr().err
 
 
 def test_json_of_the_hr_control_is_valid(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -249,20 +249,24 @@ def test_what_does_not_fit_is_one_sentence_and_never_nan(
         ([other, "--data", path, "--scale", 4], 1, "no SR at x4 for 3 of 3 images"),
         ([sizes, "--data", path, "--scale", 4], 1, "is 200 x 300, but HR"),
         ([twice, "--data", path, "--scale", 4], 1, "keep one"),
-        ([tmp_path / "nowhere", "--data", path, "--scale", 4], 1, "there is no"),
+        ([tmp_path / "nowhere", "--data", path, "--scale", 4], 1, "does not exist"),
         ([tmp_path / "unfinished", "--data", path, "--scale", 4], 1, "not finished"),
-        ([tmp_path / "notes.txt", "--data", path, "--scale", 4], 1, "no weights file"),
+        ([tmp_path / "notes.txt", "--data", path, "--scale", 4], 1, "is not a weights file"),
         ([tmp_path / "bad.safetensors", "--data", path, "--scale", 4], 1, "bad.safetensors"),
-        ([run, "--data", path, "--scale", 2], 2, "enlarges x4, not x2"),
+        ([run, "--data", path, "--scale", 2], 2, "upscales x4, not x2"),
         (["bicubic", "--data", path, "--scale", 3], 1, "not prepared at scale 3"),
         (["bicubic", "--data", tmp_path / "empty", "--scale", 4], 1, "no images in"),
-        (["bicubic", "--data", tmp_path / "nowhere", "--scale", 4], 1, "no folder"),
+        (["bicubic", "--data", tmp_path / "nowhere", "--scale", 4], 1, "nowhere does not exist"),
         (["bicubic", "--data", tiny, "--scale", 4], 1, "strip: SSIM needs 11 pixels"),
         (["bicubic", "--data", path, "--scale", 1], 2, "2 to 16"),
-        (["bicubic", "--data", path, "--scale", 4, "--protocol", "P3", "--greyscale", "rgb"], 2, "as they are"),
-        ([run, "--data", path, "--scale", 4, "--device", "nope"], 2, "no device"),
+        (
+            ["bicubic", "--data", path, "--scale", 4, "--protocol", "P3", "--greyscale", "rgb"],
+            2,
+            "does not support --greyscale rgb",
+        ),
+        ([run, "--data", path, "--scale", 4, "--device", "nope"], 2, "device 'nope' does not exist"),
         ([run, "--data", path, "--scale", 4, "--tile", 5], 2, "at least 16"),
-        ([run, "--data", path, "--scale", 4, "--tile", 64, "--chop"], 2, "exclude each other"),
+        ([run, "--data", path, "--scale", 4, "--tile", 64, "--chop"], 2, "mutually exclusive"),
     ]:
         assert call(*words, *output) == status, words
         error = capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_a_folder_with_a_broken_file(weights: Path, tmp_path: Path, capsys: pyte
     assert call(folder, "-o", tmp_path / "big", "--weights", weights) == 1
     said = capsys.readouterr()
     assert "broken.png cannot be read" in said.err
-    assert "1 of 3 images could not be enlarged" in said.err
+    assert "1 of 3 images could not be upscaled" in said.err
     assert sorted(path.name for path in (tmp_path / "big").iterdir()) == ["good_x2.png", "grey_x2.png"]
     (folder / "broken.png").unlink()
     assert call(folder, "-o", tmp_path / "big", "--weights", weights) == 0
@@ -209,10 +209,10 @@ def test_what_goes_where(tmp_path: Path) -> None:
     assert plan([a], tmp_path / "sub", 2) == [(a, tmp_path / "sub" / "a_x2.png")]
     for sources, output, error, word in [
         ([tmp_path], None, UsageError, "-o"),
-        ([a, b], a, UsageError, "name a folder"),
+        ([a, b], a, UsageError, "give a folder"),
         ([a], a, UsageError, "overwrite itself"),
         ([a, tmp_path / "sub" / "a.png"], tmp_path / "out", UsageError, "two images"),
-        ([tmp_path / "none.png"], None, SisrError, "there is no"),
+        ([tmp_path / "none.png"], None, SisrError, "does not exist"),
     ]:
         with pytest.raises(error, match=word):
             plan(sources, output, 4)
@@ -229,12 +229,12 @@ def test_what_cannot_be_enlarged_is_one_sentence(weights: Path, tmp_path: Path, 
     Image.fromarray(CAMERA.astype(np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "text.png").write_text("hello")
     for words, status, part in [
-        ([tmp_path / "none.png", "--weights", weights], 1, "there is no"),
+        ([tmp_path / "none.png", "--weights", weights], 1, "does not exist"),
         ([tmp_path / "text.png", "--weights", weights], 1, "cannot be read"),
         ([tmp_path / "moving.gif", "--weights", weights], 1, "animated"),
         ([tmp_path / "float.tif", "--weights", weights], 1, "32 bits"),
         ([good, "--weights", tmp_path / "none"], 1, "neither a weights file nor a run"),
-        ([good, "--weights", weights, "--scale", 4], 2, "enlarges x2, not x4"),
+        ([good, "--weights", weights, "--scale", 4], 2, "upscales x2, not x4"),
         ([good, "--weights", "bicubic", "--scale", 99], 2, "2 to 16"),
         ([good, "--weights", weights, "-o", tmp_path / "out.xyz"], 1, "image format"),
         ([good, "--weights", weights, "-o", good], 2, "overwrite itself"),

@@ -66,7 +66,8 @@ def comparison(folder: Path, runs: list[str]) -> None:
     for label, start in (("enlca", "enlcn-x4-k6-m128-s0"), ("nlsa", "nlsn-x4-r4-s0")):
         words += ["--method", f"{label}={next(run for run in runs if run.startswith(start))}"]
     assert cli.main(words) == 0
-    shutil.copytree(folder / "results" / "quick", folder / "results" / "mini")
+    for name in ("mini", "laptop"):
+        shutil.copytree(folder / "results" / "quick", folder / "results" / name)
     shutil.copy2(folder / "config" / "mini.yaml", folder / "results" / "mini" / "preset.yaml")
 
 

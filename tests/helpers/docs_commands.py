@@ -48,6 +48,9 @@ TINY_TRAINING = "--steps 2 --batch 2 --patch 8 --blocks 1 --channels 8 --slots 0
 HOW = {
     "python -m sisr": RUN,
     "python -m sisr train": Way("run", TINY_TRAINING, "a small network, two steps"),
+    "python -m sisr train --network enlcn --attention enlca --scale 2 --train BSDS400 --start-from": Way(
+        "parsed", why="needs weights to start from; test_warm_start.py trains from some"
+    ),
     "python -m sisr complexity": Way("run", "--seconds 0.01 --size 16 16", "a small feature map, for an instant"),
     "python -m sisr launch": Way("run", "--plan", "trains for minutes; it makes its plan"),
     "python -m sisr fetch": DOWNLOADS,

@@ -273,7 +273,7 @@ def test_stopped_trainings_end_with_the_weights_of_uninterrupted_ones(interrupte
         command = [sys.executable, "-m", "sisr", "train", *words]
         others.append(subprocess.Popen(command, cwd=interrupted, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         assert not list(folder.glob("checkpoint*"))
-    assert any("going on at step" in log.read_text() for log in (results / "logs" / "train").glob("*.log"))
+    assert any("resuming at step" in log.read_text() for log in (results / "logs" / "train").glob("*.log"))
     for run_, other in zip(RUNS, others, strict=True):
         assert other.wait(timeout=300) == 0
         folder = next((results / "runs").glob(f"{run_}-*"))

@@ -71,7 +71,7 @@ def test_stopped_training_is_started_again_and_goes_on(folder: Path, tmp_path: P
     assert process.returncode == 0, said
     assert re.search(r"gpu=\D*4\b", said), said  # two GPUs, two runs each
     assert "Trying to restart job" in said
-    step = re.search(r"going on at step (\d+)", log.read_text())
+    step = re.search(r"resuming at step (\d+)", log.read_text())
     assert step
     assert 0 < int(step[1]) < STEPS
 

@@ -112,10 +112,10 @@ class ContentDependent(nn.Module):
         (Overflows, "shapes", "an image of zeros at 12x10 pixels: 3840 of 3840 values are not finite"),
         (MixesImages, "batch_independence", "image 0 of a batch of 3 differs from the same image alone"),
         (Draws, "determinism", "two evaluations of the same image differ"),
-        (DrawsUnseen, "determinism", "draws from torch's global generator"),
+        (DrawsUnseen, "determinism", "an evaluation uses torch's global generator"),
         (IdleWeight, "gradients", "idle gets no gradient"),
         (WrongGradient, "gradients", "gradient of input along a random direction"),
-        (UnsavedWeight, "state_dict", "register what it draws as a buffer"),
+        (UnsavedWeight, "state_dict", "register random numbers as a buffer"),
         (WrongTwin, "reference", "differs from reference by 0.0099"),
         (ContentDependent, "flops", "the number of operations depends on the image"),
     ],
@@ -130,7 +130,7 @@ def test_run_reports_every_check():
     results = list(checks.run(lambda: attention.create("none"), 16, ["shapes", "reference"]))
     assert [str(result) for result in results] == ["shapes: passed", "reference: passed"]
     (result,) = checks.run(nn.Identity, 16, ["reference"])
-    assert str(result) == "reference: skipped: the mechanism has no written-out twin called reference"
+    assert str(result) == "reference: skipped: the mechanism has no reference implementation (method reference)"
 
 
 def test_a_mechanism_of_ones_own(tmp_path, monkeypatch):

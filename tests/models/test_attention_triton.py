@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from models.attention.enla import random_feature_attention, reference_attention
 from models.attention import enla_triton
 from models.attention.enla_triton import fused_attention
-from models.attention.projection import draw_projection
+from models.attention._projection import draw_projection
 
 torch.manual_seed(0)
 enla_triton.SHARES = 2  # so that a share has more than one tile

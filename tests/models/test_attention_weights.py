@@ -1,4 +1,4 @@
-"""Rows of weights that mechanisms tell: against written-out softmax, and against what their outputs are made of."""
+"""Attention weights of the mechanisms, compared with a reference softmax and with the mechanisms' outputs."""
 
 import pytest
 import torch
@@ -132,7 +132,7 @@ def test_positions_at_the_border_and_outside(name: str) -> None:
         found = _maps.attention_map(module, x, position)
         torch.testing.assert_close(found.flatten(1), weights[:, 11 * position[0] + position[1]])
     for outside in ((-1, 0), (0, -1), (7, 0), (0, 11)):
-        with pytest.raises(ValueError, match="lies outside of 7 rows and 11 columns"):
+        with pytest.raises(ValueError, match="is outside of 7 rows and 11 columns"):
             _maps.attention_map(module, x, outside)
 
 
@@ -190,7 +190,7 @@ class Misshapen(Free):
 def test_free_modules() -> None:
     x = features(4, 5)
     assert _maps.attention_map(Free(), x, (3, 1)).nonzero().tolist() == [[0, 3, 1], [1, 3, 1]]
-    with pytest.raises(_maps.NoMap, match="Mute does not tell its weights; give it the method weights_of"):
+    with pytest.raises(_maps.NoMap, match="Mute provides no attention map; implement weights_of"):
         _maps.attention_map(Mute(), x, (0, 0))
     with pytest.raises(ValueError, match=r"the weights of Misshapen are \(2, 16, 4, 5\), but the image is \(2, 4, 5\)"):
         _maps.attention_map(Misshapen(), x, (0, 0))

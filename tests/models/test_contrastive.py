@@ -1,4 +1,4 @@
-"""The contrastive loss against its written-out twin, and against values worked out by hand."""
+"""The contrastive loss against its reference implementation, and against values derived by hand."""
 
 import math
 

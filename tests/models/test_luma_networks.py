@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data as pictures
 
 import models
-from models.colour import enlarge, to_ycbcr
+from models.colour import to_ycbcr, upscale
 from sisr.data.imresize import imresize
 from sisr.data.pairs import open_pairs
 from sisr.evaluation.evaluate import evaluate, same_channels
@@ -41,14 +41,14 @@ def test_luma_of_the_image_is_the_networks_luma(name: str) -> None:
         outer = to_ycbcr(model(x))
         assert inner.shape == (2, 1, 28, 36)
         torch.testing.assert_close(outer[:, :1], inner, atol=1e-5, rtol=0)
-        torch.testing.assert_close(outer[:, 1:], enlarge(to_ycbcr(x)[:, 1:], 4), atol=1e-5, rtol=0)
+        torch.testing.assert_close(outer[:, 1:], upscale(to_ycbcr(x)[:, 1:], 4), atol=1e-5, rtol=0)
 
 
 @settings(max_examples=20, deadline=None)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), scale=st.sampled_from([2, 3, 4, 8]))
 def test_enlargement_is_matlabs_to_the_border(height: int, width: int, scale: int) -> None:
     plane: NDArray[np.float64] = np.random.default_rng(height * 13 + width).random((height, width))
-    found = enlarge(torch.from_numpy(plane)[None, None], scale)[0, 0].numpy()
+    found = upscale(torch.from_numpy(plane)[None, None], scale)[0, 0].numpy()
     np.testing.assert_allclose(found, imresize(plane, scale), atol=1e-12)
 
 

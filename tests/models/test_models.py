@@ -186,14 +186,14 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     for name, sentence in {
         "absent.pt": "does not exist",
         "cut.safetensors": "not a complete safetensors file",
-        "text.pt": "no weights that can be read safely",
-        "list.pt": "holds a list, not a state dict",
-        "code.pt": "no weights that can be read safely",
-        "foreign.safetensors": "does not say which network",
+        "text.pt": "no weights that can be loaded safely",
+        "list.pt": "contains a list, not a state dict",
+        "code.pt": "no weights that can be loaded safely",
+        "foreign.safetensors": "does not state its network",
     }.items():
         with pytest.raises(ValueError, match=sentence):
             models.load(tmp_path / name)
-    with pytest.raises(ValueError, match="no released ENLCN checkpoint"):
+    with pytest.raises(ValueError, match="not a released ENLCN checkpoint"):
         models.load({"a": torch.ones(1)})
     with pytest.raises(ValueError, match="has no config"):
         models.save(nn.Linear(1, 1), tmp_path / "x.safetensors")
@@ -326,7 +326,7 @@ def test_a_converted_checkpoint_can_be_saved(tmp_path):
         (lambda state: state.update({"head.0.bias": torch.ones(3)}), "size mismatch for head.bias"),
         (
             lambda state: state.update({"sub_mean.bias": 255 * state["sub_mean.bias"]}),
-            "sub_mean.bias .* is not the colour shift",
+            "sub_mean.bias .* is not the expected colour shift",
         ),
         (lambda state: [state.pop(key) for key in list(state) if key.startswith("body.2.")], "the body .* has gaps"),
         (lambda state: state.pop("body.0.attn_fn.projection_matrix"), "body.0.attn_fn.projection_matrix"),

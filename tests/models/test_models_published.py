@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 import models
-from models.colour import enlarge, to_rgb, to_ycbcr
+from models.colour import to_rgb, to_ycbcr, upscale
 from models.lapsrn import Level
 
 # parameters follow from the layers: VDSR 2·9·64 + 18·9·64², SRMDNF x4 9·(18·128 + 10·128² + 128·48) + 11·128 + 48
@@ -31,7 +31,7 @@ def test_published_networks_train_and_rebuild(tmp_path, name, scale):
     assert loaded.config == model.config
     x = torch.rand(1, 3, 4, 7)
     assert torch.equal(loaded(x), model.eval()(x))
-    with pytest.raises(ValueError, match=f"enlarge by {scale}, not by 3"):
+    with pytest.raises(ValueError, match=f"upscale by {scale}, not by 3"):
         models.load(tmp_path / "weights.safetensors", scale=3)
 
 
@@ -46,7 +46,7 @@ def test_colours_survive_the_way_to_luma_and_back():
 def test_enlargement_has_matlabs_kernel():
     impulse = torch.zeros(1, 1, 9, 9)
     impulse[..., 4, 4] = 1
-    row = enlarge(impulse, 2)[0, 0, 8, :]  # 1/4 pixel from the impulse, whose row has the weight of 1/4
+    row = upscale(impulse, 2)[0, 0, 8, :]  # 1/4 pixel from the impulse, whose row has the weight of 1/4
     # Keys' cubic with a = −1/2 at 0.25, 0.75, 1.25, 1.75 pixels
     near, middle, far, farthest = 0.8671875, 0.2265625, -0.0703125, -0.0234375
     expected = near * torch.tensor([farthest, far, middle, near, near, middle, far, farthest])
@@ -57,7 +57,7 @@ def test_vdsr_without_detail_is_bicubic():
     model = models.create("vdsr", 3, layers=3, channels=4)
     torch.nn.init.zeros_(model.layers[-1].weight)
     x = torch.rand(1, 3, 5, 6)
-    assert torch.allclose(model(x), enlarge(x, 3), atol=1e-5)
+    assert torch.allclose(model(x), upscale(x, 3), atol=1e-5)
 
 
 def test_lapsrns_level_starts_by_bilinear_enlargement():
@@ -126,7 +126,7 @@ def test_published_weights_reach_their_figures(reference_data, file, scale, psnr
 
 def test_vdsrs_weights_need_a_scale_and_all_arrays(reference_data, tmp_path):
     path = reference_data / "weights" / "VDSR_twtygqyy.npz"
-    with pytest.raises(ValueError, match=r"say which with models\.load"):
+    with pytest.raises(ValueError, match=r"choose one with models\.load"):
         models.load(path)
     with np.load(path) as arrays:
         incomplete = {name: arrays[name] for name in arrays.files if name != "residual_layer.3.conv.weight"}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sisr.cli import main
-from sisr.comparison import making, table_view
+from sisr.comparison import select_runs, table_view
 from sisr.report import claims, tables
 from sisr.report.claims import FAILS, HOLDS
 from sisr.report.tables import findings, render
@@ -108,7 +108,7 @@ def test_tables_comparison_and_claims_agree(tmp_path: Path) -> None:
         add(results, run, gains[run.network.attention], SETS)
     ids = {name: [run.id for run in runs if run.network.attention == name] for name in gains}
     tables.write("table2", tables.build("table2", results), results)
-    comparison = making.table(
+    comparison = select_runs.compare_runs(
         results, [f"{name or 'none'}={','.join(listed)}" for name, listed in ids.items()], reference="none"
     )
     read = {

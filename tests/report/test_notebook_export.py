@@ -38,5 +38,5 @@ def test_failing_cell_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_missing_notebook_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SisrError, match="there is no notebook"):
+    with pytest.raises(SisrError, match=r"absent\.ipynb does not exist"):
         execute(tmp_path / "absent.ipynb", tmp_path / "made.ipynb", {})

@@ -47,7 +47,7 @@ def test_executed_notebook_shows_table_figure_and_origin(name: str, results: Pat
     assert "Not comparable" in html
     assert "gt_table" in html
     assert re.search(r'<img[^>]+src="data:image/png;base64,', html)
-    for heading in ("What was run", "What the paper says", "What we see", "differ", "Where this comes from"):
+    for heading in ("Settings", "Published values", "Findings", "differ", "Provenance"):
         assert heading in html
     assert "0123abcd" in html  # the commit
     for cell in nbformat.read(output, as_version=4).cells:

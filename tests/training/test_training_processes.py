@@ -98,7 +98,7 @@ def test_processes_go_on_from_the_checkpoint_of_another_number(
         train(TWENTY, tmp_path / "two", data=prepared, device="cpu", threads=1, checkpoint_seconds=0)
     told = torchrun(TWENTY, prepared, tmp_path / "two")
     assert told.returncode == 0, told.stderr
-    assert told.stderr.count("going on at step 12.") == 1
+    assert told.stderr.count("resuming at step 12.") == 1
     for key, value in state(tmp_path / "one").items():
         torch.testing.assert_close(state(tmp_path / "two")[key], value, rtol=0, atol=1e-6)
 
@@ -130,7 +130,7 @@ def test_terminated_processes_save_together_and_go_on(prepared: Path, tmp_path: 
 def test_batch_that_does_not_divide_is_told(prepared: Path, tmp_path: Path) -> None:
     told = torchrun(replace(RUN, training=replace(SETTINGS, batch=3)), prepared, tmp_path / "run")
     assert told.returncode != 0
-    assert "a batch of 3 does not divide among 2 processes" in told.stderr
+    assert "a batch of 3 is not divisible among 2 processes" in told.stderr
     assert "sisr/training/train.py" not in told.stderr  # no traceback of ours
 
 

@@ -77,7 +77,7 @@ def test_killed_at_random_moments_and_still_the_same_to_the_bit(
             assert process.exitcode in (0, -signal.SIGKILL)
             said = (tmp_path / f"{folder.name}.said").read_text()
             assert "damaged" not in said
-            resumed_at = [int(step) for step in re.findall(r"going on at step (\d+)", said)]
+            resumed_at = [int(step) for step in re.findall(r"resuming at step (\d+)", said)]
             # never back behind a checkpoint that was whole: no more is lost than the steps since
             assert resumed_at == sorted(resumed_at)
         assert same_weights(whole, folder)
@@ -103,7 +103,7 @@ def test_terminated_run_goes_on_bit_for_bit(prepared: Path, whole: Path, tmp_pat
 
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
-    assert "going on at step" in finished.stderr
+    assert "resuming at step" in finished.stderr
     assert same_weights(whole, folder)
     pd.testing.assert_frame_equal(curve(whole), curve(folder))
 
@@ -145,7 +145,7 @@ def test_damaged_checkpoint_is_noticed_and_the_one_before_used(
     assert checkpoints.restore(network, optimizer).step == 1
     assert all((parameter == 1).all() for parameter in network.parameters())
     told = capsys.readouterr().err
-    assert "going on at step 1" in told
+    assert "resuming at step 1" in told
     assert ("checkpoint.pt is damaged" in told) == (damage != "absent")
 
 
@@ -157,7 +157,7 @@ def test_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path: Path, monkeyp
         raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos\nbacktrace")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(SisrError, match=r"the checkpoint at step 3 cannot be written .*make room") as error:
+    with pytest.raises(SisrError, match=r"the checkpoint at step 3 cannot be written .*free some space") as error:
         checkpoints.save(network, optimizer, Progress(step=3))
     assert "\n" not in str(error.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.previous.pt", "checkpoint.pt"]

@@ -68,9 +68,9 @@ def test_batch_in_parts_is_the_batch(prepared: Path, tmp_path: Path, name: str) 
 
 
 def test_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(UsageError, match="a batch of 4 does not divide into 3 equal parts"):
+    with pytest.raises(UsageError, match="a batch of 4 is not divisible into 3 equal parts"):
         Training(batch=4, accumulate=3)
-    with pytest.raises(UsageError, match="a batch of 4 does not divide among 3 processes in 1 parts"):
+    with pytest.raises(UsageError, match="a batch of 4 is not divisible among 3 processes with 1 parts"):
         Group(0, 3).parts(4, 1)
     shares = [Group(rank, 2).parts(8, 2) for rank in (0, 1)]
     assert [list(range(8))[part] for share in shares for part in share] == [[0, 1], [2, 3], [4, 5], [6, 7]]
@@ -190,7 +190,7 @@ def test_explosion_and_damaged_weights_are_noticed(prepared: Path) -> None:
     watch.check(2, Group(), network, sampler, SETTINGS)
     for step, l1 in enumerate([1.5, 0.1, 7.0], start=3):
         watch.see(step, torch.tensor([l1, l1, 0.0]))
-    with pytest.raises(Diverged, match="the loss exploded at step 4 ") as failure:
+    with pytest.raises(Diverged, match="the loss diverged at step 4 ") as failure:
         watch.check(5, Group(), network, sampler, SETTINGS)
     assert failure.value.losses == [1.5, 1.5, 0.0]
     next(network.parameters()).data[0] = math.inf

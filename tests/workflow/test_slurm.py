@@ -118,7 +118,7 @@ def test_every_step_is_a_job_of_slurm_and_the_table_is_made(finished: Finished) 
 def test_cancelled_training_went_on_from_its_checkpoint(finished: Finished) -> None:
     runs = finished.folder / "results" / "cluster"
     said = (runs / "logs" / "train" / f"{finished.cancelled}.log").read_text()
-    step = re.search(r"going on at step (\d+)", said)
+    step = re.search(r"resuming at step (\d+)", said)
     assert step, said
     assert 0 < int(step[1]) < LONG["steps"]
     assert not (runs / "runs" / finished.cancelled / "checkpoint.pt").exists()

@@ -51,9 +51,9 @@ def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
         ("k_sweep={k: [0, 6]}", "k_sweep.k.0 is 0; it must be above 0."),
         ("table4={m: [0]}", "table4.m.0 is 0; it must be at least 1."),
         ("table4={attention: [nal]}", "there is no attention 'nal'; did you mean 'nla'?"),
-        ("table1={scales: [7]}", "photographs is there at x2, x3, x4, not at x7; choose one of these scales."),
+        ("table1={scales: [7]}", "photographs is available at x2, x3, x4, not at x7; choose one of these scales."),
         ("trainings={steps: 1}", "the configuration has an unknown key 'trainings'; did you mean 'training'?"),
-        ("data={folders: {mine: workflow}}", "data.folders.mine is workflow, which holds no images"),
+        ("data={folders: {mine: workflow}}", "data.folders.mine is workflow, which contains no images"),
     ],
 )
 def test_wrong_configuration_is_one_sentence(checkout: Path, change: str, said: str) -> None:
@@ -84,7 +84,7 @@ def finished(checkout: Path) -> Path:
     assert list((checkout / ".snakemake" / "locks").iterdir())
     unlock = [sys.executable, "workflow/scripts/unlock_stale.py"]
     said = subprocess.run(unlock, cwd=checkout, capture_output=True, text=True, check=True).stdout
-    assert "going on where it was" in said
+    assert "An earlier run was killed; resuming." in said
     told = snakemake(checkout, "--cores", "2", "--configfile", "config/tiny.yaml")
     assert told.returncode == 0, told.stdout + told.stderr
     (checkout / "ending.txt").write_text(told.stdout)

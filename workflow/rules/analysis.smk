@@ -1,4 +1,4 @@
-"""What ENLA computes: its kernel's noise, its distance from exact attention, where it puts its weight."""
+"""What ENLA computes: kernel noise, distance from exact attention, attended positions."""
 
 # of the ablation and of the sweep of k, at the ablation's scale
 ANALYSED = list(

@@ -36,8 +36,8 @@ if workflow.is_main_process:
     for name, most in {"download": 1, "gpu": max(1, gpus.slots())}.items():
         if name not in workflow.global_resources and (LOCAL or name != "gpu"):
             workflow.register_resource(name, most)
-# a training that was stopped (preemption, time limit, too little memory) goes on from its checkpoint: in a new job of a
-# cluster, not within the one whose time is over
+# a stopped training run (preemption, time limit, not enough memory) resumes from its checkpoint: on a cluster in a new
+# job, not within the one that reached its time limit
 RETRIES = (
     config.get("retries_per_run", 1 if LOCAL else 3) if workflow.is_main_process else 0
 )
@@ -189,7 +189,7 @@ def published_file(wildcards):
 
 
 def published_options(wildcards):
-    """Some networks are tested on LR that was never rounded."""
+    """Some networks use unrounded LR."""
     unrounded = declared.networks()[wildcards.method].get("unrounded_lr")
     return "--unrounded-lr" if unrounded else ""
 

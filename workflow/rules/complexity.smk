@@ -1,4 +1,4 @@
-"""Operations, time and memory of the mechanisms, one after another on an otherwise idle machine."""
+"""Operations, time and memory of the mechanisms, measured sequentially on an otherwise idle machine."""
 
 
 rule complexity:

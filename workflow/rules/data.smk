@@ -1,4 +1,4 @@
-"""Photographs: fetched, verified, decoded."""
+"""Image sets: download, verification, decoding."""
 
 
 rule fetch:
@@ -7,13 +7,13 @@ rule fetch:
     log:
         SHARED.log("fetch", "{set}"),
     retries: 2
-    localrule: True  # nodes of a cluster often have no way out
+    localrule: True  # compute nodes often have no internet access
     conda:
         "../../environment.yml"
     resources:
         mem_mb=growing(2000),
         runtime=growing(240),
-        download=1,  # several sets come out of one archive
+        download=1,  # several sets share one archive
     shell:
         "python -m sisr fetch {wildcards.set} --json > {output} 2> {log}"
 
@@ -26,7 +26,7 @@ rule prepare:
         "data/prepared/{set}/{store}/pixels.bin",
     log:
         SHARED.log("prepare", "{set}_{store}"),
-    priority: 1  # sets that trainings only watch are there when the first one begins
+    priority: 1  # validation sets must exist when the first training run starts
     conda:
         "../../environment.yml"
     resources:

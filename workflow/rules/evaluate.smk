@@ -1,4 +1,4 @@
-"""Per-image PSNR and SSIM of every run and of the two controls, bicubic and the HR image itself."""
+"""Per-image PSNR and SSIM of every run and of the two controls, bicubic and HR."""
 
 
 rule evaluate:

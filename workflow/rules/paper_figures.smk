@@ -1,4 +1,4 @@
-"""The paper's Figures 1, 5 and 7: what a position attends to, crops side by side, and attention as k grows."""
+"""The paper's Figures 1, 5 and 7: attention maps, crops side by side, and attention over k."""
 
 
 rule attention_figure:

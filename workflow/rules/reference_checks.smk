@@ -1,4 +1,4 @@
-"""The measuring chain against figures from outside, where `reference_data` names the folder that has them."""
+"""Validation of the metrics with reference data (`reference_data` in the preset)."""
 
 
 rule checks:
@@ -6,7 +6,7 @@ rule checks:
         "results/published/checks.csv",
         reference=reference_data,
     output:
-        # the committed page stays until it is replaced
+        # the committed page is kept until it is replaced
         update("docs/checks.md"),
     log:
         SHARED.log("checks"),

@@ -1,4 +1,4 @@
-"""Tables, figures and notebooks, made from the per-image rows."""
+"""Tables, figures and notebooks, created from the per-image rows."""
 
 
 rule table:

@@ -1,4 +1,4 @@
-"""Networks, each trained once."""
+"""Training: one job for each network."""
 
 
 rule train:
@@ -22,8 +22,8 @@ rule train:
     resources:
         mem_mb=growing(8000),
         runtime=2880,
-        # Slurm asks it to stop two minutes before its time is over, and leaves it that long to write its checkpoint;
-        # the next attempt goes on from there
+        # Slurm sends a signal two minutes before the time limit, so that the run can write a checkpoint;
+        # the next attempt resumes from it
         slurm_extra="--signal=TERM@120",
         gpu=config.get("gpus_per_run", 0),
     # Snakemake compares these with what it recorded: other words for the same run would train it again
@@ -31,7 +31,7 @@ rule train:
         arguments=training_arguments,
         folder=subpath(output[0], parent=True),
         device=config.get("device", "auto"),
-    # exec: a signal reaches the training and no shell around it that would end before its checkpoint is written
+    # exec: the signal must reach the training process, not a shell that would end before the checkpoint is written
     shell:
         "exec python -m sisr train {params.arguments} --output {params.folder} --device {params.device}"
         " --threads {threads} $SISR_WATCH > {log} 2>&1"

@@ -1,6 +1,6 @@
-"""Free this folder from the lock of a Snakemake that was killed: `make reproduce` goes on after a power cut.
+"""Remove the lock of a killed Snakemake process, so that `make reproduce` resumes after a power failure.
 
-Snakemake never removes such a lock by itself, since another instance may be running; here that is looked up.
+Snakemake keeps such a lock because another instance may be running; this script checks whether one is.
 """
 
 import shutil
@@ -13,17 +13,17 @@ LOCKS = Path(".snakemake/locks")
 
 
 def running() -> list[int]:
-    """Process ids of every Snakemake that works in this folder."""
-    found = []
+    """Process ids of all Snakemake instances in this folder."""
+    pids = []
     for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         words = process.info["cmdline"] or []
         if any(Path(word).name == "snakemake" for word in words) and process.info["cwd"] == str(Path.cwd()):
-            found.append(process.info["pid"])
-    return found
+            pids.append(process.info["pid"])
+    return pids
 
 
 if LOCKS.is_dir() and any(LOCKS.iterdir()):
     if others := running():
-        sys.exit(f"Snakemake is at work in this folder already (process {others[0]}); wait for it or stop it.")
+        sys.exit(f"Snakemake is already running in this folder (process {others[0]}); wait for it or stop it.")
     shutil.rmtree(LOCKS)
-    print("An earlier call was killed; going on where it was.")
+    print("An earlier run was killed; resuming.")

@@ -1,11 +1,10 @@
-"""What every attention mechanism must do, as checks that say in a sentence what is wrong.
+"""Checks that every attention mechanism must pass. A failure is reported in one sentence.
 
     for result in run(lambda: attention.create("my_attention.py:MyAttention", 64)):
         print(result)
 
-A check takes a function that builds the module (the same module each time, weights apart) and raises `Failure`, or
-`Skipped` with the reason. The tests of this suite run them over every registered mechanism, `python -m sisr check` over
-any.
+A check takes a function that builds the module (the same each time, except for its weights) and raises `Failure`, or
+`Skipped` with the reason. The tests run them on every registered mechanism, `python -m sisr check` on any.
 """
 
 from collections.abc import Callable, Iterator
@@ -59,19 +58,19 @@ class Result:
 
 
 def about(name: str) -> str:
-    """What a check asks for, in a sentence."""
+    """Description of a check in one sentence."""
     return " ".join((CHECKS[name].__doc__ or "").split())
 
 
 def run(build: Build, channels: int = 64, names: list[str] | None = None) -> Iterator[Result]:
-    """Make the checks called `names` (all of `CHECKS` if None), one result each; a crash is a failure.
+    """Run the checks called `names` (all of `CHECKS` if None), one result each; an exception is a failure.
 
-    Where `shapes` fails the checks behind it are skipped: they would all say the same.
+    If `shapes` fails, the following checks are skipped: they would all report the same.
     """
     misshapen = False
     for name in CHECKS if names is None else names:
         if misshapen:
-            yield Result(name, "skipped", "made once shapes passes")
+            yield Result(name, "skipped", "runs after shapes passes")
             continue
         try:
             CHECKS[name](build, channels)

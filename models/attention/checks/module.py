@@ -1,4 +1,4 @@
-"""What a mechanism computes: form, gradients, precision, independence of everything that must not matter."""
+"""Checks of what a mechanism computes: shape, gradients, precision, independence of batch and memory format."""
 
 import copy
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Build = Callable[[], nn.Module]
 
 
 def shapes(build: Build, channels: int) -> None:
-    """The output has the shape and dtype of the input, at sizes that divide nothing, and is finite."""
+    """The output is finite, with shape and dtype of the input, at sizes not divisible by any window or stride."""
     module = build().eval()
     for height, width in SIZES:
         x = images(2, channels, height, width)
@@ -27,7 +27,7 @@ def shapes(build: Build, channels: int) -> None:
 
 
 def gradients(build: Build, channels: int) -> None:
-    """All weights and the input get a gradient, and it is the slope that finite differences measure."""
+    """All weights and the input get a gradient that equals finite differences."""
     module = build().double().eval()
     x = images(1, channels, 6, 7).double().requires_grad_()
     weighting = images(1, channels, 6, 7, seed=1).double()
@@ -58,7 +58,7 @@ def gradients(build: Build, channels: int) -> None:
 
 
 def dtypes(build: Build, channels: int) -> None:
-    """In bfloat16, as module and under autocast, the output is nearly that of float32."""
+    """In bfloat16, as module and under autocast, the output is close to float32."""
     module = build().eval()
     x = images(2, channels, 9, 8)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def batch_independence(build: Build, channels: int) -> None:
 
 
 def determinism(build: Build, channels: int) -> None:
-    """Outside training two calls give the same bits, and the module does not draw from the global generator."""
+    """Outside training two calls give identical bits, and the module does not use the global generator."""
     module = build().eval()
     x = images(2, channels, 11, 13)
     state = torch.get_rng_state()
@@ -99,7 +99,7 @@ def determinism(build: Build, channels: int) -> None:
             "two evaluations of the same image differ; draw random numbers in the constructor or in training only"
         )
     if not torch.equal(state, torch.get_rng_state()):
-        raise Failure("an evaluation draws from torch's global generator; use a generator or buffer of its own")
+        raise Failure("an evaluation uses torch's global generator; use a separate generator or a buffer")
 
 
 def memory_format(build: Build, channels: int) -> None:
@@ -123,34 +123,34 @@ def state_dict(build: Build, channels: int) -> None:
     with torch.no_grad():
         expected = module(x)
         if not torch.equal(other(x), expected):
-            raise Failure("a module with the same state dict gives another output; register what it draws as a buffer")
+            raise Failure("a module with the same state dict gives another output; register random numbers as a buffer")
         if not torch.equal(copy.deepcopy(module)(x), expected):
             raise Failure("a deep copy of the module gives another output")
 
 
 def reference(build: Build, channels: int) -> None:
-    """`attend` equals the written-out `reference`: output and gradients."""
+    """`attend` equals the reference implementation `reference`: output and gradients."""
     module: Any = build().eval()
-    written_out = getattr(module, "reference", None)
-    if written_out is None:
-        raise Skipped("the mechanism has no written-out twin called reference")
+    expected = getattr(module, "reference", None)
+    if expected is None:
+        raise Skipped("the mechanism has no reference implementation (method reference)")
     for height, width in SIZES:
         x = images(2, channels, height, width).requires_grad_()
         if hasattr(module, "attend"):
             inputs = module.embed(x)
-            fast, slow = module.attend(*inputs, (height, width)), written_out(*inputs, (height, width))
+            fast, slow = module.attend(*inputs, (height, width)), expected(*inputs, (height, width))
         else:
-            fast, slow = module(x), written_out(x)
+            fast, slow = module(x), expected(x)
         where = f"at {height}x{width} pixels"
         close(fast, slow, 2e-4, f"attend {where}", "reference")
         weighting = torch.randn(fast.shape, generator=generator(1))
-        # through the embeddings: along its own direction a normalised query may have any slope
+        # through the embeddings: the gradient along the direction of a normalised query is arbitrary
         slopes = [torch.autograd.grad((out * weighting).sum(), x, retain_graph=True)[0] for out in (fast, slow)]
         close(slopes[0], slopes[1], 1e-3, f"gradient of attend {where}", "that of reference")
 
 
 def weights(build: Build, channels: int) -> None:
-    """The weights it tells for pictures have a row for each position asked for, not negative, with the sum 1."""
+    """The attention map has one row for each requested position, without negative weights, with the sum 1."""
     module: Any = build().eval()
     if reason := why_not(module):
         raise Skipped(reason)
@@ -173,13 +173,13 @@ def weights(build: Build, channels: int) -> None:
         sums = rows.sum(-1)
         if rows.min() < 0 or (sums - 1).abs().max() > 1e-3:
             raise Failure(
-                f"the weights have sums from {sums.min():.4g} to {sums.max():.4g} and the least is {rows.min():.4g} "
-                f"{where}; none may be negative, and their sum is 1"
+                f"the weights have sums from {sums.min():.4g} to {sums.max():.4g} and the smallest is {rows.min():.4g} "
+                f"{where}; weights must not be negative, and their sum must be 1"
             )
 
 
 def _attend_form(module: Any, x: Tensor) -> None:
-    """What `attend` returns, before the base class makes an image of it."""
+    """Check the output of `attend` before the base class reshapes it to an image."""
     if not (hasattr(module, "attend") and hasattr(module, "embed")):
         return
     query, key, value = module.embed(x)

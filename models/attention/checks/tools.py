@@ -1,4 +1,4 @@
-"""What checks are made of: images, comparisons, and the two ways not to pass."""
+"""Tools of the checks: images, comparisons, and the exceptions for failed and skipped checks."""
 
 import torch
 from torch import Tensor
@@ -6,12 +6,12 @@ from torch import Tensor
 SIZES = ((12, 10), (7, 11), (13, 13), (1, 5), (1, 1))  # pixels: even, odd, prime, a line, a point
 
 
-class Failure(AssertionError):  # noqa: N818  (it is not an error of the program)
-    """The mechanism does not do what the check asks for; the message says what and where."""
+class Failure(AssertionError):  # noqa: N818  (not an error of the program)
+    """The mechanism does not meet the condition of the check; the message states what and where."""
 
 
 class Skipped(Exception):  # noqa: N818
-    """The check cannot be made here; the message says why."""
+    """The check cannot run here; the message states the reason."""
 
 
 def generator(seed: int) -> torch.Generator:

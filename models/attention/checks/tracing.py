@@ -1,4 +1,4 @@
-"""What others make of a mechanism's forward: operation counters, torch.compile, a GPU."""
+"""Checks with operation counters, torch.compile and a simulated GPU."""
 
 import re
 import warnings
@@ -18,7 +18,7 @@ Build = Callable[[], nn.Module]
 
 
 def flops(build: Build, channels: int) -> None:
-    """A forward can be traced as operation counters do it, and what is counted does not depend on the image."""
+    """The forward pass can be traced by operation counters, and the count does not depend on the image."""
     module = build().eval()
     x = images(1, channels, 12, 10)
     counts = []
@@ -35,7 +35,7 @@ def flops(build: Build, channels: int) -> None:
 
 
 def device(build: Build, channels: int) -> None:
-    """On a GPU, tensors made on the way are made there too; tried without one, on tensors that have no values."""
+    """New tensors are created on the device of the input; simulated with fake tensors, without a GPU."""
     for training in (False, True):
         module = build().train(training)
         try:
@@ -46,7 +46,7 @@ def device(build: Build, channels: int) -> None:
                 }
                 out = functional_call(module, state, (torch.empty(2, channels, 12, 10, device="cuda"),))
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
-            raise Skipped(f"this needs values, which only a real GPU has: {place(error)}") from None
+            raise Skipped(f"this depends on values, which fake tensors do not have: {place(error)}") from None
         except RuntimeError as error:
             if "devices" in str(error):
                 raise Failure(
@@ -56,12 +56,12 @@ def device(build: Build, channels: int) -> None:
             raise
         if out.device.type != "cuda":
             raise Failure(
-                f"the input is on a GPU, but the output on the {out.device.type}; make it with device=x.device"
+                f"the input is on a GPU, but the output is on the {out.device.type}; create it with device=x.device"
             )
 
 
 def compiles(build: Build, channels: int, backend: str = "aot_eager") -> None:
-    """torch.compile in one graph, forward and backward, gives the same output and gradient as without."""
+    """torch.compile gives the same output and gradient, with one graph each for forward and backward."""
     module = build().eval()
     x = images(2, channels, 8, 6).requires_grad_()
     expected = module(x)
@@ -80,12 +80,12 @@ def compiles(build: Build, channels: int, backend: str = "aot_eager") -> None:
         if backend == "inductor" and re.search(
             r"InvalidCxxCompiler|CppCompileError|working C\+\+ compiler", str(error)
         ):
-            raise Skipped("torch.compile found no C++ compiler that works here") from None
+            raise Skipped("torch.compile found no working C++ compiler") from None
         raise
     close(out, expected, 1e-4, f"output compiled with {backend}", "output without")
     close(compiled_slope, slope, 1e-3, f"gradient compiled with {backend}", "gradient without")
 
 
 def compiles_to_machine_code(build: Build, channels: int) -> None:
-    """The same with torch.compile's default backend; skipped where no C++ compiler works."""
+    """The same with torch.compile's default backend; skipped without a working C++ compiler."""
     compiles(build, channels, backend="inductor")

@@ -1,4 +1,4 @@
-"""Whether a mechanism can be trained: what is recorded of it, its own loss, and a few steps in the backbone."""
+"""Checks of training: recorded options, the auxiliary loss, and a few steps in the backbone."""
 
 import copy
 import json
@@ -19,26 +19,26 @@ WEIGHT = 1e-3  # of the auxiliary loss, as in ENLCA's released code
 
 
 def options(build: Build, channels: int) -> None:
-    """Options can be written to a run's config.json, and what is read back builds the same module."""
+    """Options can be written to a run's config.json, and rebuild the same module."""
     module = build()
     chosen: Any = getattr(module, "options", None)
     if not isinstance(chosen, dict):
-        raise Skipped("the module was not built by models.attention.create, which remembers its options")
+        raise Skipped("the module was not built by models.attention.create, which records its options")
     for name, value in chosen.items():
         try:
             json.dumps(value)
         except TypeError:
             raise Failure(
-                f"option {name} is {value!r}, which no JSON file holds; take a number, text or list"
+                f"option {name} is {value!r}, which JSON cannot store; use a number, string or list"
             ) from None
     again = type(module)(channels, **json.loads(json.dumps(chosen)))
     shapes, expected = ({name: tuple(x.shape) for name, x in m.state_dict().items()} for m in (again, module))
     for name in sorted(shapes.keys() ^ expected.keys()) or [n for n in shapes if shapes[n] != expected[n]]:
-        raise Failure(f"built again from its own options the module differs in {name}")
+        raise Failure(f"rebuilt from its options, the module differs in {name}")
 
 
 def auxiliary_loss(build: Build, channels: int) -> None:
-    """Its own loss is one finite number with a gradient, there only in training and once it is switched on."""
+    """The auxiliary loss is one finite number with a gradient, computed only in training and only if enabled."""
     module = build()
     x = images(2, channels, 10, 12)
     if _last_loss(module.train(), x, True) is None:
@@ -52,7 +52,7 @@ def auxiliary_loss(build: Build, channels: int) -> None:
         )
     finite(loss, "auxiliary_loss")
     if not loss.requires_grad:
-        raise Failure("auxiliary_loss has no gradient, so that it would change nothing; compute it without detach")
+        raise Failure("auxiliary_loss has no gradient and therefore no effect; compute it without detach")
     loss.backward()
     if all(p.grad is None for p in module.parameters()):
         raise Failure("the gradient of auxiliary_loss reaches none of the module's weights")
@@ -63,17 +63,17 @@ def auxiliary_loss(build: Build, channels: int) -> None:
         raise Failure(
             "after a training forward the module cannot be copied; drop the last loss in __getstate__"
         ) from None
-    for what, found in (
+    for what, loss in (
         ("outside training", _last_loss(module.eval(), x, True)),
-        ("while it is switched off", _last_loss(module.train(), x, False)),
+        ("while it is disabled", _last_loss(module.train(), x, False)),
     ):
-        if found is not None:
-            raise Failure(f"auxiliary_loss is computed {what} too, where it costs time for nothing")
+        if loss is not None:
+            raise Failure(f"auxiliary_loss is also computed {what}, which wastes time")
 
 
 def training(build: Build, channels: int) -> None:
-    """In the EDSR backbone ten training steps on one batch, its own loss switched on, lower the loss."""
-    from models.edsr import edsr  # here, because the backbone itself imports the mechanisms
+    """Ten training steps on one batch in the EDSR backbone, with the auxiliary loss, lower the loss."""
+    from models.edsr import edsr  # here, because the backbone imports the mechanisms
 
     if channels < 3:
         raise Skipped("the backbone needs at least 3 channels")
@@ -90,8 +90,8 @@ def training(build: Build, channels: int) -> None:
         for step in range(STEPS + 1):
             loss = F.l1_loss(network(lr), hr)
             losses.append(loss.item())
-            own = loss_of(network)
-            loss = loss if own is None else loss + WEIGHT * own
+            auxiliary = loss_of(network)
+            loss = loss if auxiliary is None else loss + WEIGHT * auxiliary
             finite(loss, f"training loss at step {step}")
             optimiser.zero_grad()
             loss.backward()

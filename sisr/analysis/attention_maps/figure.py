@@ -1,5 +1,5 @@
-"""Where attention looks, as in the paper's Figures 1 and 7: the image with the marked position, and its weights on all
-others by several networks, in one colour scale."""
+"""Attention maps as in the paper's Figures 1 and 7: the image with the marked position, and its weights
+on all positions for several networks, in one colour scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ CELL = 1.9
 TALLEST = 2.6
 GAP, TEXT, TITLE, MARGIN, BAR = 0.1, 0.52, 0.24, 0.1, 0.75
 LEAST = 0.05
-"""Smallest weight that the colours tell apart, as a multiple of even weights."""
+"""Smallest weight of the colour scale, as a multiple of uniform weights."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One map: its label, the lines under it, and the weights (h, w), which sum to 1."""
+    """One map: its label, the lines below it, and the weights (h, w), which sum to 1."""
 
     label: str
     weights: NDArray[np.floating]
@@ -35,7 +35,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """Maps beside one another under a title that may be blank; None leaves a place free."""
+    """A row of maps with an optional title; None leaves a gap."""
 
     title: str
     panels: list[Panel | None] = field(default_factory=list)
@@ -53,18 +53,18 @@ def draw(
     """Draw the maps of one position. Call it within `style.settings()`.
 
     Args:
-        image: what is looked at, (H, W) or (H, W, 3); each map covers the whole of it.
+        image: (H, W) or (H, W, 3); each map covers the whole image.
         at: x and y of the marked pixel in `image`.
-        lines: the maps; the image stands before the first line.
-        name: what is written under the image.
-        said, comparable, note: text under the figure, as `style.footer` writes it.
+        lines: the maps; the image precedes the first line.
+        name: caption of the image.
+        said, comparable, note: text below the figure, as for `style.footer`.
     """
     tall, wide = image.shape[:2]
     height = min(CELL * tall / wide, TALLEST)
     width = height * wide / tall
-    room = max(width, CELL)  # what is written under a narrow map needs it
+    room = max(width, CELL)  # needed by the caption of a narrow map
     edge = (room - width) / 2
-    columns = max(2, *(len(line.panels) for line in lines))  # a title needs the room of two
+    columns = max(2, *(len(line.panels) for line in lines))  # a title needs the width of two
     heights = [(TITLE if line.title else 0.0) + max(height + TEXT, 1.2) for line in lines]
     all_wide = 2 * MARGIN + (columns + 1) * (room + GAP) + BAR
     foot = style.footer_height(all_wide, said, note)
@@ -102,13 +102,13 @@ def draw(
 
 
 def scale(maps: Sequence[NDArray[np.floating]]) -> LogNorm:
-    """The colours of all maps: logarithmic, in multiples of even weights, from `LEAST` to the largest weight."""
+    """The colour scale of all maps: logarithmic, in multiples of uniform weights, from `LEAST` to the maximum."""
     most = max(float(weights.max()) * weights.size for weights in maps)
     return LogNorm(LEAST, max(most, 2.0))
 
 
 def _mark(axes: Axes, at: tuple[int, int], colour: str) -> None:
-    """A ring around the marked position, with a dark edge so that it shows on any ground."""
+    """A ring around the marked position, with a dark edge for contrast on any background."""
     axes.plot(
         [at[0]], [at[1]], "o", markersize=7, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.4,
         path_effects=[withStroke(linewidth=2.8, foreground="black" if colour == "white" else "white")], clip_on=False,
@@ -132,5 +132,5 @@ def _bar(figure: Figure, shown: object, axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
     axes.tick_params(labelsize=7, length=2)
-    axes.set_ylabel("weight, even weights = 1", fontsize=7.5)
+    axes.set_ylabel("weight, uniform weights = 1", fontsize=7.5)
     axes.axhline(1, color="white", linewidth=1.2)

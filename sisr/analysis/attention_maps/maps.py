@@ -1,4 +1,4 @@
-"""The maps themselves: which position, which network and slot, and the weights on all others."""
+"""Attention maps: position, network, slot, and the weights on all positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from sisr.results.runs import Run
 from sisr.utils.errors import SisrError, UsageError
 
 RADIUS = 8
-"""LR pixels around a position that count as near it."""
+"""Radius of the neighbourhood of a position in LR pixels."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Source:
 
     @property
     def scale(self) -> int:
-        """Enlargement factor."""
+        """Upscaling factor."""
         return int(self.model.scale)  # type: ignore[arg-type]
 
     @property
@@ -67,11 +67,11 @@ class Map:
     position: tuple[int, int]
     """row and column in LR"""
     k: float | None
-    """Amplification factor, None where query and key are not normalised."""
+    """Amplification factor, None if query and key are not normalised."""
     estimate: bool = False
-    """Whether these are the weights that the random features really give, and not those of exact softmax."""
+    """Whether these are the weights of the random features instead of exact softmax."""
     changed: bool = False
-    """Whether query and key were brought to `k`, whatever k the network was trained with."""
+    """Whether query and key were rescaled to `k` after training."""
 
     @property
     def near(self) -> float:
@@ -80,12 +80,12 @@ class Map:
 
     @property
     def near_if_even(self) -> float:
-        """What `near` would be if all positions had the same weight."""
+        """`near` for uniform weights."""
         return float(self._circle.mean())
 
     @property
     def effective(self) -> float:
-        """How many positions carry the weight: exp of its entropy, 1 to H·W."""
+        """Effective number of positions: exp of the entropy, 1 to H·W."""
         weights = self.weights[self.weights > 0].astype(np.float64)
         return float(np.exp(-(weights * np.log(weights)).sum()))
 
@@ -97,21 +97,21 @@ class Map:
 
 
 def open_sources(words: Sequence[str], scale: int | None = None, skip: bool = False) -> tuple[list[Source], list[str]]:
-    """Networks as the command line names them: run folders and weights files, each perhaps as LABEL=PATH.
+    """Networks of the command line: run folders and weights files, optionally as LABEL=PATH.
 
     Args:
         words: their names.
-        scale: what all of them must enlarge by; None: as the first.
-        skip: leave out those whose mechanism tells no map, as long as one is left.
+        scale: required upscaling factor of all networks; None: that of the first.
+        skip: omit networks whose mechanism provides no attention map, if at least one remains.
 
     Returns:
-        The networks, and for each that was left out a sentence why.
+        The networks, and a sentence for each omitted network.
 
     Raises:
-        SisrError: one is not there or cannot be read, has no attention, or none that tells a map.
-        UsageError: one enlarges by another factor.
+        SisrError: a network does not exist, cannot be read, or has no attention map.
+        UsageError: a network has another upscaling factor.
     """
-    found: list[tuple[str | None, Path, Any, Run | None]] = []
+    opened: list[tuple[str | None, Path, Any, Run | None]] = []
     skipped = []
     for word in words:
         label, what = sources.labelled(word)
@@ -121,27 +121,27 @@ def open_sources(words: Sequence[str], scale: int | None = None, skip: bool = Fa
         model = load(weights, scale)
         scale = scale or int(model.scale)
         if int(model.scale) != scale:
-            raise UsageError(f"{what} enlarges x{int(model.scale)}, not x{scale}; draw networks of one scale.")
+            raise UsageError(f"{what} upscales x{int(model.scale)}, not x{scale}; choose networks of one scale.")
         reason = _why_not(model)
-        if reason and (not skip or (not found and word == words[-1])):
+        if reason and (not skip or (not opened and word == words[-1])):
             raise SisrError(f"{what} cannot be drawn: {reason}.")
         if reason:
-            skipped.append(f"Left out: {what} ({reason}).")
+            skipped.append(f"Skipped: {what} ({reason}).")
         else:
-            found.append((label, Path(what), model, sources.run_of(weights)))
-    runs = [run for *_, run in found]
-    labels = [label or sources.attention_label(model.config, run) for label, _, model, run in found]
+            opened.append((label, Path(what), model, sources.run_of(weights)))
+    runs = [run for *_, run in opened]
+    labels = [label or sources.attention_label(model.config, run) for label, _, model, run in opened]
     return [
         Source(label, path, model, run)
-        for label, (_, path, model, run) in zip(sources.unique(labels, runs), found, strict=True)
+        for label, (_, path, model, run) in zip(sources.unique(labels, runs), opened, strict=True)
     ], skipped
 
 
 def _why_not(model: Any) -> str:
-    """Why a network has no map; blank where it has."""
+    """Why a network has no map; empty if it has one."""
     modules = list(slots(model).values())
     if not modules:
-        return f"{model.config['name']} has no attention in this network; name one that has"
+        return f"{model.config['name']} has no attention in this network; choose another"
     return _maps.why_not(modules[-1])
 
 
@@ -156,26 +156,26 @@ def look(
     """Maps of one network, one a slot.
 
     Args:
-        source: the network; it runs where its weights are.
-        picture: the image; the network gets its LR.
+        source: the network; it runs on the device of its weights.
+        picture: the image; its LR is the input.
         position: row and column in LR.
         wanted: slots by their numbers, or `first`, `last`, `all`; the last if there are none.
-        k: amplification factor that query and key are brought to, as trained if None.
-        estimate: weights that the random features give, instead of those of exact softmax.
+        k: amplification factor to which query and key are rescaled; None: as trained.
+        estimate: weights of the random features instead of exact softmax.
 
     Raises:
-        SisrError: there is no such slot, or the mechanism cannot tell its weights.
+        SisrError: the slot does not exist, or the mechanism provides no attention map.
     """
-    known = slots(source.model)
-    ends = {"first": list(known)[:1], "last": list(known)[-1:], "all": list(known)}
+    modules = slots(source.model)
+    ends = {"first": list(modules)[:1], "last": list(modules)[-1:], "all": list(modules)}
     names = [name for word in wanted or ["last"] for name in ends.get(word, [word])]
     for name in names:
-        if name not in known:
-            raise UsageError(f"{source.path} has no attention in slot {name}; it has {', '.join(known)}.")
-    chosen = {name: module for name, module in known.items() if name in names}
+        if name not in modules:
+            raise UsageError(f"{source.path} has no attention in slot {name}; it has {', '.join(modules)}.")
+    chosen = {name: module for name, module in modules.items() if name in names}
     device = next(source.model.parameters()).device
     inputs = slot_inputs(source.model, chosen, to_tensor(picture.lr).to(device))
-    found = []
+    maps = []
     for slot, x in inputs.items():
         module: Any = chosen[slot]
         with torch.inference_mode():
@@ -185,8 +185,8 @@ def look(
                 raise SisrError(f"{source.path} cannot be drawn: {error}.") from error
         array = weights[0].float().cpu().numpy()
         amplification = k or getattr(module, "k", None)
-        found.append(Map(source, slot, array, position, amplification, estimate, k is not None))
-    return found
+        maps.append(Map(source, slot, array, position, amplification, estimate, k is not None))
+    return maps
 
 
 def _weights(module: Any, x: Tensor, position: tuple[int, int], k: float | None, estimate: bool) -> Tensor:
@@ -194,15 +194,15 @@ def _weights(module: Any, x: Tensor, position: tuple[int, int], k: float | None,
     if k is None and not estimate:
         return _maps.attention_map(module, x, position)
     size = (x.shape[2], x.shape[3])
-    place = position[0] * size[1] + position[1]
-    own = getattr(module, "k", None)
-    if own is None:
+    index = position[0] * size[1] + position[1]
+    trained_k = getattr(module, "k", None)
+    if trained_k is None:
         raise ValueError("its query and key are not normalised, so there is no amplification factor to change")
     query, key, _ = module.embed(x)
-    factor = 1.0 if k is None else (k / own) ** 0.5
+    factor = 1.0 if k is None else (k / trained_k) ** 0.5
     query, key = query * factor, key * factor
     if not estimate:
-        return module.weights_of(query, key, size, [place]).unflatten(2, size)[:, 0]
+        return module.weights_of(query, key, size, [index]).unflatten(2, size)[:, 0]
     if not hasattr(module, "projection"):
-        raise ValueError("it has no random features, so its weights are no estimate")
-    return landmarks(query[0, place : place + 1], key[0], module.projection, module.epsilon).weights().view(1, *size)
+        raise ValueError("it has no random features, so there is no estimate")
+    return landmarks(query[0, index : index + 1], key[0], module.projection, module.epsilon).weights().view(1, *size)

@@ -1,4 +1,4 @@
-"""The weights themselves as a file, for analyses of one's own."""
+"""Export of the weights for custom analyses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from sisr.utils.files import atomic_write
 
 
 def write(maps: Sequence[Map], path: Path) -> Path:
-    """Write the weights: `.npy` an array (maps, H, W) of float32 in the picture's order, `.csv` one row a position with
-    map, run, slot, k, row, column, weight.
+    """Write the weights: `.npy` an array (maps, H, W) of float32 in the order of the figure, `.csv` one row a position
+    with map, run, slot, k, row, column, weight.
 
-    Raises UsageError where the file has another ending.
+    Raises UsageError for another suffix.
     """
     check(path)
     with atomic_write(path) as temporary:
@@ -28,7 +28,7 @@ def write(maps: Sequence[Map], path: Path) -> Path:
 
 
 def check(path: Path) -> None:
-    """Raise UsageError where `write` cannot write a file of this name."""
+    """Raise UsageError if `write` does not support the suffix."""
     if path.suffix not in (".npy", ".csv"):
         raise UsageError(f"--raw writes .npy or .csv, not {path.name}.")
 

@@ -16,7 +16,12 @@ EXAMPLE = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add = parser.add_argument
-    add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
+    add(
+        "--results",
+        type=Path,
+        default=Path("results/quick"),
+        help="results folder of a preset (default: results/quick)",
+    )
     add(
         "--runs",
         nargs="+",
@@ -24,9 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="trained runs; those without enla, enlca, nla are skipped",
     )
-    add("--data", type=Path, required=True, metavar="FOLDER", help="prepared set, or folder of images, to run them on")
-    add("--scale", type=int, default=4, help="enlargement of the runs (default: 4)")
-    add("--output", type=Path, metavar="DIR", help="where the tables are written (default: analysis in the results)")
+    add("--data", type=Path, required=True, metavar="FOLDER", help="prepared set, or folder of images, as input")
+    add("--scale", type=int, default=4, help="upscaling factor of the runs (default: 4)")
+    add("--output", type=Path, metavar="DIR", help="folder of the tables (default: analysis in the results folder)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sisr.utils import gpus
 
-HELP = "draw what a position of an image attends to, by one or several trained networks"
+HELP = "plot what a position of an image attends to, for one or several trained networks"
 EXAMPLE = (
     "python -m sisr attention-map data/prepared/photographs-test:astronaut --at 128,370 \\\n"
     "    --run results/quick/runs/edsr-x4-nla-s0-* results/quick/runs/enlcn-x4-k6-m128-s0-* -o map.png\n"
@@ -21,38 +21,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "image",
         metavar="IMAGE",
         help="an LR image as a file, or SET:NAME for an image of a prepared set or a folder, such as "
-        "data/prepared/Set5:baby; SET: alone is its first",
+        "data/prepared/Set5:baby; SET: is its first image",
     )
     add(
         "--at",
         metavar="X,Y",
-        help="pixel whose attention is drawn, counted from 0 at the top left: of IMAGE itself, and of HR for SET:NAME "
-        "(default: where the contrast is strongest)",
+        help="marked pixel, counted from 0 at the top left: of IMAGE itself, and of HR for SET:NAME "
+        "(default: the strongest contrast)",
     )
-    add("--reduce", action="store_true", help="IMAGE is a file in HR: networks get it reduced by their scale")
+    add("--reduce", action="store_true", help="IMAGE is an HR file: it is reduced by the networks' scale")
     add(
         "--run",
         dest="runs",
         nargs="+",
         required=True,
         metavar="RUN",
-        help="run folders or weights files, published ones too, all of one scale; LABEL=RUN names one",
+        help="run folders or weights files of one scale; LABEL=RUN sets a label",
     )
-    add("--scale", type=int, help="enlargement factor that all networks must have (default: as the first has)")
+    add("--scale", type=int, help="upscaling factor of all networks (default: that of the first)")
     add("--slot", nargs="+", default=[], metavar="N", help="slots, or first, last, all (default: last)")
-    add("--over", choices=["k"], help="k: one column an amplification factor, one line a mechanism, as in Figure 7")
+    add("--over", choices=["k"], help="k: one column an amplification factor, one row a mechanism, as in Figure 7")
     add(
         "--k",
         type=float,
         nargs="+",
         default=[],
         metavar="K",
-        help="bring query and key to these amplification factors (default: as trained)",
+        help="rescale query and key to these amplification factors (default: as trained)",
     )
-    add("--estimate", action="store_true", help="also draw the weights that ENLA's random features really give")
-    add("--skip", action="store_true", help="leave out networks whose mechanism tells no map, instead of an error")
+    add("--estimate", action="store_true", help="also plot the weights of ENLA's random features")
+    add("--skip", action="store_true", help="skip networks whose mechanism provides no attention map")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <image>_attention.png)")
-    add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W), or .csv")
+    add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W) or .csv")
     add("--device", default="auto", help=gpus.HELP)
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.utils.errors import UsageError
 
     if any(not k > 0 for k in args.k):
-        raise UsageError("an amplification factor (--k) is above 0.")
+        raise UsageError("an amplification factor (--k) must be above 0.")
     check_endings(args.output or [])
     if args.raw:
         raw_file.check(args.raw)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.raw:
         files.append(raw_file.write(maps, args.raw))
     if not args.json:
-        print("\n".join([*layout.told(maps), *skipped, *map(str, files)]))
+        print("\n".join([*layout.summary(maps), *skipped, *map(str, files)]))
     return {
         "image": image.name,
         "at": list(at),

@@ -6,7 +6,7 @@ from typing import Any
 
 from sisr.utils.errors import SisrError, UsageError
 
-HELP = "check that an attention mechanism does what every mechanism must: one line a check, in sentences"
+HELP = "check that an attention mechanism meets all requirements, one line a check"
 EXAMPLE = "python -m sisr check my_attention.py:MyAttention"
 
 
@@ -15,15 +15,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="registered name, package.module:Class or file.py:Class; options behind a colon: enlca:k=4,m=64",
+        help="registered name, package.module:Class or file.py:Class; options follow a colon: enlca:k=4,m=64",
     )
     parser.add_argument("--all", action="store_true", help="check every registered mechanism")
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the mechanism; repeatable"
     )
     parser.add_argument("--channels", type=int, default=64, help="channels of the feature map [64]")
-    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="make these checks only")
-    parser.add_argument("--quick", action="store_true", help="leave out the check that needs a C++ compiler")
+    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="run these checks only")
+    parser.add_argument("--quick", action="store_true", help="skip the check that needs a C++ compiler")
 
 
 def run(args: argparse.Namespace) -> list[dict[str, str]]:
@@ -88,6 +88,6 @@ def _builder(spec: str, args: argparse.Namespace) -> Any:
         raise UsageError(f"{str(error).rstrip('.')}.") from error
     except CRASHES as error:
         raise SisrError(
-            f"{name} cannot be built: {sentence(error)}; its constructor takes channels, and options behind a *."
+            f"{name} cannot be built: {sentence(error)}; its constructor must take channels, and options after a *."
         ) from error
     return build

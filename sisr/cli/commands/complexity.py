@@ -23,16 +23,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=64,
         metavar="C",
-        help="channels of query and key (default: 64, as in the paper's Table 4 and in ENLCN; a spec's reduction wins)",
+        help="channels of query and key (default: 64, as in the paper's Table 4 and in ENLCN; a spec's reduction "
+        "overrides it)",
     )
     add("--size", type=int, nargs=2, default=(100, 100), metavar=("H", "W"), help="feature map or LR image (100 100)")
-    add("--seconds", type=float, default=2.0, help="for how long each forward is repeated (default: 2)")
+    add("--seconds", type=float, default=2.0, help="duration of the timing of each forward pass (default: 2)")
     add("--device", default="auto", help=gpus.HELP)
     add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
     series = parser.add_argument_group(
-        "comparison", "time a forward and backward, too, at several sizes, under labels; networks at the largest size"
+        "comparison", "also time forward and backward at several sizes, with labels; networks at the largest size"
     )
-    series.add_argument("--label", action="append", metavar="LABEL", help="what a SPEC is called, one for each in turn")
+    series.add_argument("--label", action="append", metavar="LABEL", help="label of a SPEC, one for each in order")
     series.add_argument(
         "--sizes", type=int, nargs="+", metavar="SIDE", help="sides of square feature maps, before --size"
     )

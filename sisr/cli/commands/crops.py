@@ -1,4 +1,4 @@
-"""`python -m sisr crops`: the same crops of test images by several methods, side by side."""
+"""`python -m sisr crops`: crops of test images, several methods side by side."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from sisr.utils import gpus
 
-HELP = "draw the same crops of test images by several methods side by side, with PSNR and SSIM"
+HELP = "show crops of test images for several methods side by side, with PSNR and SSIM"
 EXAMPLE = (
     "python -m sisr crops data/prepared/Urban100 --scale 4 -o crops.png \\\n"
     "    --method results/paper/runs/edsr-x4-* ENLCN=ENLCAx4.pt SAN=downloads/SAN/Urban100\n"
@@ -23,26 +23,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="WHAT",
-        help="run folders, weights files, folders of SR images, as in `evaluate`; LABEL=WHAT names one. "
-        "HR and bicubic always come first",
+        help="run folders, weights files, folders of SR images, as in `evaluate`; LABEL=WHAT sets a label. "
+        "HR and bicubic are always included",
     )
-    add("--scale", type=int, default=4, help="enlargement factor (default: 4)")
+    add("--scale", type=int, default=4, help="upscaling factor (default: 4)")
     add(
         "--at",
         nargs="+",
         default=[],
         metavar="IMAGE:X,Y",
         help="top-left corners of crops in HR pixels (default: for Urban100 at x4 those of the paper's Figure 5, "
-        "else of each image the crop in which bicubic errs most)",
+        "else for each image the crop with the largest error of bicubic)",
     )
-    add("--images", type=int, default=6, metavar="N", help="most images to show without --at (default: 6)")
-    add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or what fits into the images)")
+    add("--images", type=int, default=6, metavar="N", help="maximum number of images without --at (default: 6)")
+    add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or less for small images)")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
     add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Enlarge, crop, draw and tell."""
+    """Upscale, crop, plot and print."""
     from math import isfinite
 
     from sisr.data.pairs import open_pairs, set_name
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.utils.errors import UsageError
 
     if not 1 < args.scale <= 16:
-        raise UsageError(f"--scale is a whole number from 2 to 16, not {args.scale}.")
+        raise UsageError(f"--scale must be an integer from 2 to 16, not {args.scale}.")
     if args.images < 1 or (args.size is not None and args.size < 1):
-        raise UsageError("--images and --size are above 0.")
+        raise UsageError("--images and --size must be above 0.")
     output = args.output or [Path(f"{set_name(args.set)}_x{args.scale}_crops.png")]
     check_endings(output)
     pairs = open_pairs(args.set, args.scale)

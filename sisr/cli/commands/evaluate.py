@@ -17,8 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("what", metavar="WHAT", help="run folder, weights file, folder of SR images, or the controls bicubic and hr")
     add("--data", type=Path, nargs="+", required=True, metavar="SET", help="prepared sets, or folders of HR images")
-    add("--scale", type=int, required=True, help="enlargement factor: 2, 3, 4 …")
-    add("--output-dir", type=Path, required=True, help="gets <set>_x<scale>.csv, and .json with how it was measured")
+    add("--scale", type=int, required=True, help="upscaling factor: 2, 3, 4 …")
+    add("--output-dir", type=Path, required=True, help="folder for <set>_x<scale>.csv, and .json with the protocol")
     add(
         "--protocol",
         choices=["P1", "P2", "P3"],
@@ -29,21 +29,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--boundary",
         choices=["symmetric", "replicate"],
         default="symmetric",
-        help="border of imresize, where LR or bicubic is made here (default: symmetric, today's MATLAB)",
+        help="border of imresize for LR and bicubic (default: symmetric, current MATLAB)",
     )
     add(
         "--greyscale",
         choices=["as-is", "rgb"],
         default="as-is",
-        help="compare a greyscale HR as it is (default), or repeated to RGB and turned to Y as EDSR-like code does",
+        help="use greyscale HR as it is (default), or repeat it to RGB and convert to Y, as EDSR-like code does",
     )
-    add("--tile", type=int, metavar="N", help="cut LR into tiles of N pixels (default: whole, where memory allows)")
-    add("--overlap", type=int, default=32, metavar="N", help="LR pixels a tile sees beyond itself (default: 32)")
-    add("--chop", action="store_true", help="four overlapping quadrants, as the released code tests")
-    add("--self-ensemble", action="store_true", help="mean over the eight flips and rotations")
-    add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
-    add("--unrounded-lr", action="store_true", help="networks get HR reduced in floating point, as SRMD is tested")
-    add("--save-images", action="store_true", help="write the SR images, too: <output-dir>/<set>_x<scale>/<image>.png")
+    add("--tile", type=int, metavar="N", help="use LR tiles of N pixels (default: the whole image, if memory allows)")
+    add("--overlap", type=int, default=32, metavar="N", help="LR pixels of context around each tile (default: 32)")
+    add("--chop", action="store_true", help="four overlapping quadrants, as in the released code")
+    add("--self-ensemble", action="store_true", help="mean over eight flips and rotations")
+    add(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
+    add("--unrounded-lr", action="store_true", help="use HR reduced in floating point as input, as for SRMD")
+    add("--save-images", action="store_true", help="also write the SR images: <output-dir>/<set>_x<scale>/<image>.png")
     add("--device", default="auto", help=gpus.HELP)
 
 
@@ -60,10 +65,10 @@ def run(args: argparse.Namespace) -> list[dict]:
     from sisr.utils.errors import UsageError
 
     if not 1 < args.scale <= 16:
-        raise UsageError(f"--scale is a whole number from 2 to 16, not {args.scale}.")
+        raise UsageError(f"--scale must be an integer from 2 to 16, not {args.scale}.")
     names = [set_name(path) for path in args.data]
     if len(set(names)) < len(names):
-        raise UsageError(f"two of the sets are called {max(names, key=names.count)}; measure them into two folders.")
+        raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
     mode = Mode(tile=args.tile, overlap=args.overlap, chop=args.chop, self_ensemble=args.self_ensemble)
     sets = [open_pairs(path, args.scale, args.boundary) for path in args.data]
     what = method(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "get image sets onto the disk, checked image by image"
+HELP = "download image sets and verify every image"
 EXAMPLE = (
     "python -m sisr fetch photographs photographs-test\n"
     "  python -m sisr fetch Set5 Set14 B100 Urban100\n"
@@ -16,17 +16,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="set of data/datasets.yaml, e.g. Set5")
-    add("--data", type=Path, default=Path("data"), help="folder that holds all sets (default: data)")
+    add("--data", type=Path, default=Path("data"), help="folder of all sets (default: data)")
     add(
         "--from",
         dest="origin",
         type=Path,
         metavar="DIR_OR_ARCHIVE",
-        help="take the set from a folder or archive that you have, in any usual layout",
+        help="use an existing folder or archive in any common layout",
     )
-    add("--lr", type=int, nargs="+", default=[], metavar="SCALE", help="published LR images too (DIV2K; else made)")
-    add("--again", action="store_true", help="replace what is there")
-    add("--list", action="store_true", help="list all sets, with licence and whether they are there")
+    add("--lr", type=int, nargs="+", default=[], metavar="SCALE", help="also download published LR images (DIV2K)")
+    add("--again", action="store_true", help="replace an existing set")
+    add("--list", action="store_true", help="list all sets with licence and state")
     add("--catalogue", type=Path, help="another catalogue than data/datasets.yaml")
 
 
@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> list[dict]:
     if args.list:
         return _list(args, catalog.known(catalogue))
     if not args.names:
-        raise UsageError("which set? `python -m sisr fetch --list` shows them.")
+        raise UsageError("name a set; `python -m sisr fetch --list` lists all.")
     if args.origin is not None and len(args.names) > 1:
-        raise UsageError("--from takes one set at a time.")
+        raise UsageError("--from accepts one set at a time.")
     result = []
     for dataset in [catalog.find(name, catalogue) for name in args.names]:
         if not args.json:

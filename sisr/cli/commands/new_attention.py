@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-HELP = "write a file to start a new attention mechanism from; it runs, trains and is compared as it is"
+HELP = "create a custom attention mechanism from a working template"
 EXAMPLE = "python -m sisr new-attention my_attention"
 
 
@@ -14,7 +14,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path(), metavar="PATH", help="the file (ends in .py), or its folder [this one]"
     )
     parser.add_argument(
-        "--free", action="store_true", help="any module from (B, C, H, W) to the same, not one of query, key and value"
+        "--free",
+        action="store_true",
+        help="any module from (B, C, H, W) to the same shape, without query, key and value",
     )
 
 
@@ -25,7 +27,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check, compare = attention_template.check_command(spec), attention_template.compare_command(spec)
     if not args.json:
         where = "forward" if args.free else "attend"
-        print(f"wrote {file}: the class {spec.rpartition(':')[2]}, whose method {where} is yours to change.")
-        print(f"check it, now and after every change:\n  {check}")
-        print(f"train and measure it beside ENLCA:\n  {compare}")
+        print(f"wrote {file}: implement the mechanism in the method {where} of class {spec.rpartition(':')[2]}.")
+        print(f"check it after every change:\n  {check}")
+        print(f"compare it with ENLCA:\n  {compare}")
     return {"file": str(file), "attention": spec, "check": check, "compare": compare}

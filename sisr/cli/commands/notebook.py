@@ -13,8 +13,8 @@ EXAMPLE = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("source", type=Path, help="notebook to execute")
-    parser.add_argument("output", type=Path, help="where the executed notebook is written")
-    parser.add_argument("--html", type=Path, help="where its HTML export is written")
+    parser.add_argument("output", type=Path, help="path of the executed notebook")
+    parser.add_argument("--html", type=Path, help="path of the HTML export")
     parser.add_argument("--results", default="results/quick", help="folder of the preset's results [results/quick]")
 
 

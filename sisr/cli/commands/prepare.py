@@ -3,21 +3,21 @@
 import argparse
 from pathlib import Path
 
-HELP = "decode a set's images into one file that is read without decoding, and make its LR images"
+HELP = "decode a set's images into one memory-mapped file, or create its LR images"
 EXAMPLE = "python -m sisr prepare Set5 --scale 4 --output data/prepared/Set5/x4"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("source", metavar="NAME_OR_FOLDER", help="set below the data folder, or any folder of images")
+    parser.add_argument("source", metavar="NAME_OR_FOLDER", help="set in the data folder, or any folder of images")
     parser.add_argument("--scale", required=True, help="'hr' for the HR images, or 2, 3, 4 … for LR images")
     parser.add_argument("--output", type=Path, required=True, help="folder of the image store to write")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds all sets (default: data)")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of all sets (default: data)")
     parser.add_argument(
         "--boundary",
         choices=["symmetric", "replicate"],
         default="symmetric",
-        help="border of the reduction: today's MATLAB (symmetric, default) or older ones (replicate)",
+        help="border of the reduction: current MATLAB (symmetric, default) or older releases (replicate)",
     )
 
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> dict:
         folder = Path(args.source)
     if not folder.is_dir():
         dataset = dataset or catalog.find(args.source)
-        raise SisrError(f"{dataset.name} is not below {args.data}; run `python -m sisr fetch {dataset.name}` first.")
+        raise SisrError(f"{dataset.name} is not in {args.data}; run `python -m sisr fetch {dataset.name}` first.")
     if args.scale == "hr":
         store = prepare_hr(folder, args.output, dataset)
     elif args.scale.isdigit() and 1 < int(args.scale) <= 16:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         for group, part in found.items():
             counts = [sum(check.holds is state for check in part) for state in (True, False, None)]
-            print(f"{group}: {counts[0]} hold, {counts[1]} do not, {counts[2]} not done")
+            print(f"{group}: {counts[0]} hold, {counts[1]} do not, {counts[2]} not run")
     if failed:
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise SisrError(f"{len(failed)} of {len(every)} checks do not hold: {'; '.join(failed[:3])}{more}.")

@@ -12,7 +12,7 @@ from sisr.config.run import Network, Run, Training, flag
 from sisr.utils import gpus
 from sisr.utils.errors import UsageError
 
-HELP = "train one network once: one scale, one seed, one recipe"
+HELP = "train one network: one scale, one seed, one recipe"
 EXAMPLE = (
     "python -m sisr train --network enlcn --scale 4 --blocks 4 --channels 32 --attention enlca --slots 0 4 \\\n"
     "    --steps 500 --train photographs --output my_run\n"
@@ -71,10 +71,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="SET",
-        help="prepared sets whose first five images show a PSNR while training; nothing is chosen by it [none]",
+        help="validation sets: logs the PSNR on their first five images, for monitoring only [none]",
     )
     parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files with validation images into the run's folder"
+        "--tensorboard", action="store_true", help="write event files with validation images to the run folder"
     )
 
 

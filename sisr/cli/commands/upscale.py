@@ -1,14 +1,14 @@
-"""`python -m sisr upscale`: enlarge photographs with a trained or published network."""
+"""`python -m sisr upscale`: upscale photographs with a trained or published network."""
 
 import argparse
 from pathlib import Path
 
 from sisr.utils import gpus
 
-HELP = "enlarge photographs with a trained or published network"
+HELP = "upscale photographs with a trained or published network"
 EXAMPLE = (
     "python -m sisr upscale photo.jpg -o photo_x4.png --weights results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e\n"
-    "  python -m sisr upscale holidays/ -o enlarged/ --weights ENLCAx4.pt --self-ensemble\n"
+    "  python -m sisr upscale holidays/ -o upscaled/ --weights ENLCAx4.pt --self-ensemble\n"
     "  python -m sisr upscale photo.jpg --weights bicubic --scale 4"
 )
 
@@ -19,16 +19,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("sources", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="images, or folders of images")
     add("-o", "--output", type=Path, help="file, or folder for several (default: photo_x4.png beside photo.jpg)")
     add("--weights", required=True, metavar="FILE_OR_RUN", help="weights file, run folder, or bicubic for comparison")
-    add("--scale", type=int, help="enlargement factor; networks know theirs, bicubic needs it (default there: 4)")
-    add("--tile", type=int, metavar="N", help="cut into tiles of N pixels (default: whole, where memory allows)")
-    add("--overlap", type=int, default=32, metavar="N", help="pixels a tile sees beyond itself (default: 32)")
-    add("--self-ensemble", action="store_true", help="mean over the eight flips and rotations: better, 8 times slower")
-    add("--precision", choices=["float32", "bfloat16"], default="float32", help="of the network (default: float32)")
+    add("--scale", type=int, help="upscaling factor, needed for bicubic only (default: 4)")
+    add("--tile", type=int, metavar="N", help="use tiles of N pixels (default: the whole image, if memory allows)")
+    add("--overlap", type=int, default=32, metavar="N", help="pixels of context around each tile (default: 32)")
+    add("--self-ensemble", action="store_true", help="mean over eight flips and rotations: better, 8 times slower")
+    add(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
     add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> list[dict]:
-    """Enlarge all images; what is broken is reported and the rest is done."""
+    """Upscale all images; failures are reported, and the other images are processed."""
     import sys
     from functools import partial
 
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     if args.weights == "bicubic":
         scale = 4 if args.scale is None else args.scale
         if not 1 < scale <= 16:
-            raise UsageError(f"--scale is a whole number from 2 to 16, not {scale}.")
+            raise UsageError(f"--scale must be an integer from 2 to 16, not {scale}.")
     else:
         weights = weights_of(Path(args.weights))
         if weights is None:
@@ -54,7 +59,7 @@ def run(args: argparse.Namespace) -> list[dict]:
         model = load(weights, args.scale).to(device)
         scale = int(model.scale)
         if args.scale not in (None, scale):
-            raise UsageError(f"{weights} enlarges x{scale}, not x{args.scale}.")
+            raise UsageError(f"{weights} upscales x{scale}, not x{args.scale}.")
     pairs = plan(args.sources, args.output, scale)
     quiet = True if args.json else None
     results, broken = [], 0
@@ -74,5 +79,5 @@ def run(args: argparse.Namespace) -> list[dict]:
             last = results[-1]
             tqdm.write(f"{source} -> {target} ({last['height']} x {last['width']}, {last['way']})")
     if broken:
-        raise SisrError(f"{broken} of {len(pairs)} images could not be enlarged; the others were.")
+        raise SisrError(f"{broken} of {len(pairs)} images could not be upscaled; the others were.")
     return results

@@ -1,4 +1,4 @@
-"""The measuring chain against figures from outside: published images, MATLAB's tables, authors' logs and weights."""
+"""Validation of the metrics with published images, MATLAB's values, authors' logs and weights."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,19 +26,19 @@ def run(
     """All checks by group, or those of some groups.
 
     Args:
-        reference: folder with `benchmarks/`, `checks/` and `weights/`; what it lacks makes a check that was not done.
+        reference: folder with `benchmarks/`, `checks/` and `weights/`; checks without their data are not run.
         only: names of `GROUPS`.
-        progress: wraps the checks of a group, as tqdm does.
+        progress: wraps the checks of a group, like tqdm.
 
     Raises:
-        SisrError: the folder holds none of it.
+        SisrError: the folder contains none of them.
         UsageError: there is no such group.
     """
     for name in only or []:
         if name not in GROUPS:
             raise UsageError(f"there is no group of checks {name!r}; there are {', '.join(GROUPS)}.")
     if not any((reference / part).is_dir() for part in ("benchmarks", "checks", "weights")):
-        raise SisrError(f"{reference} holds no reference data: neither benchmarks nor checks nor weights is there.")
+        raise SisrError(f"{reference} contains no reference data (benchmarks, checks or weights).")
     return {
         name: list(progress(function(reference))) for name, (_, function) in GROUPS.items() if name in (only or GROUPS)
     }

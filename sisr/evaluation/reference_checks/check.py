@@ -1,4 +1,4 @@
-"""One check, and the outside figures that checks compare with (`results/published/checks.csv`)."""
+"""One check, and the published values for the checks (`results/published/checks.csv`)."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,19 +12,19 @@ from sisr.utils.errors import SisrError
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One figure compared with one from outside."""
+    """Comparison of a measured with a published value."""
 
     what: str
     source: str
-    """Where the expected figure comes from."""
+    """Source of the expected value."""
     unit: str = ""
     expected: float
     measured: float | None
-    """None where the check was not done; `note` then says why."""
+    """None if the check was not run; `note` states the reason."""
     bound: float
-    """Largest deviation that is allowed."""
+    """Largest allowed deviation."""
     digits: int = 2
-    """Decimals of the expected figure."""
+    """Decimals of the expected value."""
     note: str = ""
 
     @property
@@ -34,16 +34,16 @@ class Check:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the deviation is within the bound; None where the check was not done."""
+        """Whether the deviation is within the bound; None if the check was not run."""
         return None if self.deviation is None else abs(self.deviation) <= self.bound
 
 
 @cache
 def figures(group: str) -> list[dict[str, str]]:
-    """Outside figures of one group, as they are printed: what, set, scale, quantity, value, bound, source."""
+    """Published values of one group as printed: what, set, scale, quantity, value, bound, source."""
     path = PUBLISHED / "checks.csv"
     if not path.is_file():
-        raise SisrError(f"there are no figures to check against at {path}; run from a complete checkout.")
+        raise SisrError(f"{path} does not exist; run from a complete checkout.")
     table = pd.read_csv(path, dtype=str)
     rows: list[dict[str, str]] = table[table["group"] == group].to_dict("records")  # type: ignore[assignment]
     return rows
@@ -64,5 +64,5 @@ def against(figure: dict[str, str], what: str, measured: float | None, note: str
 
 
 def missing(path: Path, reference: Path) -> str:
-    """Why a check was not done."""
-    return f"{path.relative_to(reference)} is not there"
+    """Why a check was not run."""
+    return f"{path.relative_to(reference)} does not exist"

@@ -21,11 +21,11 @@ BORDERS = {
     "symmetric": ("benchmarks", "the LR images of the EDSR-style archive, as SAN, PAN and IMDN ship them"),
     "replicate": ("checks/older_matlab_border", "the LR images of Huang et al. (CVPR 2015) and RCAN"),
 }
-"""Border of imresize: where the LR images that were made with it are, and whose they are."""
+"""Border of imresize: folder and origin of the LR images that were made with it."""
 
 
 def published_lr(reference: Path) -> Iterator[Check]:
-    """Pixels in which LR made here differs from LR that was published: none may."""
+    """Number of pixels that differ from the published LR; it must be 0."""
     for boundary, (place, whose) in BORDERS.items():
         for name in ("Set5", "Set14"):
             for scale in (2, 4):
@@ -45,10 +45,10 @@ def _published_lr(reference: Path, boundary: str, place: str, whose: str, name: 
     for image, file in files.items():
         found = list(lr.rglob(f"X{scale}/{image}x{scale}.png"))
         if len(found) != 1:
-            raise SisrError(f"{lr} holds {len(found)} images X{scale}/{image}x{scale}.png instead of one.")
+            raise SisrError(f"{lr} contains {len(found)} images X{scale}/{image}x{scale}.png instead of one.")
         published, made = read_image(found[0]), reduce(read_image(file), scale, boundary)
         if published.shape != made.shape:
-            raise SisrError(f"{found[0]} is {published.shape}, but {file} reduced is {made.shape}.")
+            raise SisrError(f"{found[0]} is {published.shape}, but the reduced {file} is {made.shape}.")
         differ += int((published != made).sum())
         values += made.size
     note = f"{len(files)} images, {values:,} values"
@@ -56,7 +56,7 @@ def _published_lr(reference: Path, boundary: str, place: str, whose: str, name: 
 
 
 def matlab(reference: Path) -> Iterator[Check]:
-    """Largest deviation from the per-image figures of bicubic by Huang et al., made in MATLAB (P2, older border)."""
+    """Largest deviation from the per-image values of bicubic by Huang et al., from MATLAB (P2, older border)."""
     path = reference / "checks" / "matlab_bicubic.csv"
     source = "MATLAB, Huang et al. (CVPR 2015)"
     rows: list[dict[str, str]] = []
@@ -92,7 +92,7 @@ def _matlab(file: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rcan(reference: Path) -> Iterator[Check]:
-    """SR images that RCAN's authors published, against the figures of their log."""
+    """Published SR images of RCAN, compared with the authors' log."""
     for figure in figures("rcan"):
         scale, image = int(figure["scale"]), figure["what"]
         folder = reference / "checks" / "rcan_set5" / f"x{scale}"
@@ -150,7 +150,7 @@ def _enlarged(pairs: Pairs, i: int, scale: int, protocol: str, greyscale: str) -
 
 
 def scikit_image(reference: Path) -> Iterator[Check]:
-    """SSIM of bicubic beside scikit-image's, set to the same window and covariance."""
+    """SSIM of bicubic, compared with scikit-image with the same window and covariance."""
     from skimage.metrics import structural_similarity
 
     for scale in (2, 4):

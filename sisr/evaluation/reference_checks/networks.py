@@ -1,4 +1,4 @@
-"""Checks of networks with the weights that others published: the whole chain, from LR to PSNR and SSIM."""
+"""Checks of networks with published weights, from LR to PSNR and SSIM."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ FILES = {
     "VDSR": "VDSR_twtygqyy.npz",
 }
 UNROUNDED = [network.title for network in networks().values() if network.get("unrounded_lr")]
-"""Networks whose figures were measured from LR that was never rounded to 8 bits, as their authors test."""
+"""Networks whose published values come from unrounded LR."""
 SETS = ("Set5", "Set14", "B100")
-"""Sets on which they are measured."""
+"""Test sets."""
 CLOSE = 0.02
-"""Difference in dB between a printed and a measured figure from which on it is explained."""
+"""Differences in dB between printed and measured values above this are explained."""
 
 
 def weights(reference: Path) -> Iterator[Check]:
-    """Means that are known for these very weights; Set14's greyscale image counts as RGB in them."""
+    """Published means for these weights; Set14's greyscale image is treated as RGB."""
     for figure in figures("weights"):
         method, name, scale = figure["what"], figure["set"], int(figure["scale"])
         what = f"{method}, {name} x{scale}"
@@ -43,7 +43,7 @@ def weights(reference: Path) -> Iterator[Check]:
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """A figure of the paper's Table 1 (PSNR, dB) beside what its weights give here, in several ways."""
+    """A value of the paper's Table 1 (PSNR, dB), and values measured with the published weights in several ways."""
 
     method: str
     dataset: str
@@ -51,22 +51,22 @@ class Beside:
     printed: float
     printed_note: str
     measured: float
-    """As every row of this suite's Table 1: P1, from the set's LR of 8 bits, greyscale as it is."""
+    """As in this suite's Table 1: P1, from the set's 8-bit LR, greyscale as it is."""
     unrounded: float
-    """The same from LR that was never rounded."""
+    """The same from unrounded LR."""
     rounded_y: float
-    """From LR that was never rounded, with Y rounded (P2)."""
+    """From unrounded LR, with Y rounded (P2)."""
     grey_as_rgb: float | None
-    """P1 from LR that was never rounded, greyscale taken as RGB; None where the set has no greyscale image."""
+    """P1 from unrounded LR, greyscale as RGB; None if the set has no greyscale image."""
 
     @property
     def difference(self) -> float:
-        """Measured minus printed, of the printed digits."""
+        """Measured minus printed, rounded to the printed digits."""
         return round(round(self.measured, 2) - self.printed, 2)
 
     @property
     def ways(self) -> dict[str, float]:
-        """All measured figures by how they were measured."""
+        """All measured values by variant."""
         found = {
             "as in Table 1": self.measured,
             "LR not rounded": self.unrounded,
@@ -76,13 +76,13 @@ class Beside:
 
     @property
     def nearest(self) -> tuple[str, float]:
-        """The way that comes nearest to the printed figure, and what is left of the difference."""
+        """The variant closest to the printed value, and the remaining difference."""
         way = min(self.ways, key=lambda key: abs(self.ways[key] - self.printed))
         return way, self.ways[way] - self.printed
 
 
 def beside(reference: Path) -> Iterator[Beside]:
-    """Table 1's rows of these networks, printed and measured; what cannot be measured is left out."""
+    """Table 1's rows of these networks, printed and measured; rows without data are omitted."""
     for method in FILES:
         for scale in (2, 4):
             for name in SETS:
@@ -108,7 +108,7 @@ def beside(reference: Path) -> Iterator[Beside]:
 def means(
     reference: Path, method: str, name: str, scale: int, unrounded: bool
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """Mean PSNR and SSIM by (protocol, how greyscale is taken), each image enlarged once."""
+    """Mean PSNR and SSIM by (protocol, how greyscale is taken), each image upscaled once."""
     network = _network(reference, method, scale, unrounded)
     pairs = FolderPairs(reference / "benchmarks" / name, scale)
     values: dict[tuple[str, str], list[tuple[float, float]]] = {}

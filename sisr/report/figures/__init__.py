@@ -1,4 +1,4 @@
-"""Figures, drawn from the tidy tables (`sisr.report.tables`), never from anything else."""
+"""Figures of the tidy tables (`sisr.report.tables`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +56,7 @@ def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
 
 
 def check_endings(paths: Sequence[Path]) -> None:
-    """Raise UsageError where a figure cannot be written into a file of this name."""
+    """Raise UsageError if the suffix is not supported."""
     for path in paths:
         if path.suffix.lower() not in (".png", ".svg"):
             raise UsageError(f"figures are written as .png or .svg, not as {path.name}.")

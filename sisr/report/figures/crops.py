@@ -1,4 +1,4 @@
-"""The same crop of an image by several methods, side by side as in the paper's Figure 5."""
+"""Crops of an image for several methods side by side, as in the paper's Figure 5."""
 
 from collections.abc import Sequence
 from math import isinf
@@ -14,16 +14,16 @@ from sisr.evaluation.crops import Panel, Row
 from sisr.report.figures import style
 
 CELL = 1.2
-"""Side of a crop in inches: 240 dots, so that 80 pixels are shown three times as large and none is blurred."""
+"""Side of a crop in inches: 240 dots, so that 80 pixels are scaled by exactly three."""
 GAP, TEXT, TITLE, MARGIN = 0.07, 0.47, 0.24, 0.1
 MOST = 6
-"""Crops beside one another; more of them stand in two lines."""
+"""Maximum number of crops in a row; more are split into two rows."""
 FRAME = "#e3000f"
 
 
 def draw(rows: Sequence[Row], said: str = "", comparable: bool = True, note: str = "") -> Figure:
-    """One row an image. said, comparable: at which preset it was measured, as `style.footer` writes it under the
-    figure; note: what else is to be read there. Call it within `style.settings()`."""
+    """One row an image. said, comparable: text on the preset, as for `style.footer`; note: text below the figure. Call
+    it within `style.settings()`."""
     counts = [len(row.panels) for row in rows]
     lines = 1 if max(counts) <= MOST else 2
     columns = max(-(-count // lines) for count in counts)
@@ -61,14 +61,14 @@ def draw(rows: Sequence[Row], said: str = "", comparable: bool = True, note: str
 
 
 def _size(row: Row, height: float) -> tuple[float, float]:
-    """Width and height of the whole image in inches: as tall as the crops beside it, unless it is a wide one."""
+    """Width and height of the whole image in inches: as tall as the crops, unless the image is wide."""
     tall, wide = row.whole.shape[:2]
     width = min(1.4, wide / tall) * height
     return width, width * tall / wide
 
 
 def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches, on whole dots."""
+    """Axes at a position in inches, rounded to dots."""
     all_wide, all_tall = figure.get_size_inches()
     box = [round(200 * value) / 200 for value in (left, top - height, width, height)]
     return figure.add_axes((box[0] / all_wide, box[1] / all_tall, box[2] / all_wide, box[3] / all_tall))
@@ -89,7 +89,7 @@ def _write(figure: Figure, panel: Panel, x: float, y: float, height: float) -> N
 
 
 def _figures(panel: Panel) -> list[str]:
-    """PSNR in dB and SSIM of the image, then of the crop, each where they are known."""
+    """PSNR in dB and SSIM of the image and of the crop, if known."""
     found = []
     for name, psnr, ssim in (("", panel.psnr, panel.ssim), ("crop ", panel.crop_psnr, panel.crop_ssim)):
         known = []

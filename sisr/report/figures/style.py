@@ -1,4 +1,4 @@
-"""How all figures look: colours that colour-blind readers tell apart, and the preset stamped under each of them."""
+"""Style of all figures: colours for colour-blind readers, and a footer with the preset."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ DARK = "#1b1f24"
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """matplotlib settings of this suite, without a display and without touching the caller's settings."""
+    """matplotlib settings of this suite, without a display and without changing the caller's settings."""
     mpl.use("Agg")
     chosen: Any = {
         "font.family": "DejaVu Sans",
@@ -50,21 +50,21 @@ def settings() -> Iterator[None]:
 
 
 def identities(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each label, by its place; the same in every figure that is given the same labels."""
-    # the seventh has the first colour again, with another marker
+    """Colour and marker of each label by its position; equal for equal labels in all figures."""
+    # the seventh has the first colour with another marker
     return {label: (COLOURS[i % 6], MARKERS[(i + i // 6) % 6]) for i, label in enumerate(labels)}
 
 
 def stamp(figure: Figure, table: pd.DataFrame, extra: str = "") -> None:
-    """Write under the figure at which preset it was measured; the layout leaves room for it."""
+    """Write the preset below the figure; the layout reserves the space."""
     said, comparable = banner(table)
     bottom = footer(figure, said, comparable, extra) / figure.get_size_inches()[1]
     figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom))  # type: ignore[union-attr, call-arg]
 
 
 def footer(figure: Figure, said: str, comparable: bool, extra: str = "") -> float:
-    """Write small text under a figure, `extra` first, and `said` in a warning colour unless the figures are comparable
-    with the paper's. Returns its height in inches, which is to be left free."""
+    """Write small text below a figure, `extra` first, and `said` in a warning colour unless the values are comparable
+    with the paper's. Returns its height in inches, which must be reserved."""
     width, height = figure.get_size_inches()
     first, second = _footer_lines(width, said, extra)
     for lines, below, colour in ((first, len(second), DARK), (second, 0, DARK if comparable else "#9a3d00")):
@@ -82,7 +82,7 @@ def footer(figure: Figure, said: str, comparable: bool, extra: str = "") -> floa
 
 
 def footer_height(width: float, said: str, extra: str = "") -> float:
-    """Height in inches of the footer of a figure that is so many inches wide."""
+    """Height of the footer in inches for a figure of a given width in inches."""
     first, second = _footer_lines(width, said, extra)
     return 0.16 + _LINE * (len(first) + len(second))
 
@@ -97,7 +97,7 @@ def _footer_lines(width: float, said: str, extra: str) -> tuple[list[str], list[
 
 
 def settle(figure: Figure) -> None:
-    """Fix the layout, so that the same figure always has the same bytes.
+    """Fix the layout, so that equal figures have equal bytes.
 
     The solver behind the constrained layout sums in the order of its variables' addresses: two drawings of one figure
     may differ in the last bit of a position, and SVG takes the names of its clipping paths from it.
@@ -109,7 +109,7 @@ def settle(figure: Figure) -> None:
 
 
 def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
-    """A measured cell as (value, error bars for matplotlib); no bars where there is no interval."""
+    """A measured cell as (value, error bars for matplotlib); no bars without interval."""
     value, low, high = number(cell["measured"]), number(cell["low"]), number(cell["high"])
     assert value is not None
     if low is None or high is None or low != low or high != high:
@@ -118,7 +118,7 @@ def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
 
 
 def legend(figure: Figure) -> None:
-    """One legend above all panels, in which everything that they name stands once."""
+    """One legend above all panels, without duplicates."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         found, labels = axes.get_legend_handles_labels()
@@ -127,8 +127,8 @@ def legend(figure: Figure) -> None:
 
 
 def pareto(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
-    """Join the (cost, value) points that none of the same or a lower cost matches by a dashed line of steps, up to the
-    right edge of the axes, whose limits must have been set."""
+    """Draw the Pareto front of (cost, value) points as a dashed step line up to the right edge of the axes. Set the
+    limits of the axes before."""
     front: list[tuple[float, float]] = []
     for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or value > front[-1][1]:
@@ -149,7 +149,7 @@ def label_points(
     texts: Sequence[str],
     colours: Sequence[str],
 ) -> None:
-    """Write a text beside each point, at the nearest place where it covers no point, no error bar and no other text.
+    """Write a text next to each point, at the nearest position without overlap of points, error bars and texts.
 
     ends: lower and upper end of each point's error bar. The figure must have been drawn once, so that its layout is
     settled.
