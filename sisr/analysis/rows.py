@@ -1,13 +1,13 @@
 """The three tidy tables of the analysis: meaning of their columns, writing and reading."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sisr.utils.errors import SisrError
+from sisr.results.cells import read_typed
 from sisr.utils.files import atomic_write
 
 
@@ -140,7 +140,6 @@ class AttendedRow(Place):
 
 
 TABLES: dict[str, type] = {"kernel": KernelRow, "error": ErrorRow, "attended": AttendedRow}
-_NUMBERS = {"int", "float", "bool", "int | None", "float | None"}
 
 
 def frame(rows: Iterable[Any]) -> pd.DataFrame:
@@ -158,18 +157,4 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> Path:
 
 def read(name: str, folder: Path) -> pd.DataFrame:
     """Read a table. Raises SisrError if the file or a column is missing."""
-    path = folder / f"{name}.csv"
-    if not path.is_file():
-        raise SisrError(f"{path} does not exist; run python -m sisr analyse --output {folder} first.")
-    texts = {field.name: str for field in fields(TABLES[name]) if _kind(field.type) not in _NUMBERS}
-    table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: [""] for name in ("k", *_OPTIONAL)})
-    if missing := {field.name for field in fields(TABLES[name])} - set(table.columns):
-        raise SisrError(f"{path} lacks the column {min(missing)}; recreate it with python -m sisr analyse.")
-    return table
-
-
-_OPTIONAL = ("m", "features", "few_error", "buckets", "landmark")
-
-
-def _kind(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return read_typed(folder / f"{name}.csv", TABLES[name], f"python -m sisr analyse --output {folder}")

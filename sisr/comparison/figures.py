@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sisr.comparison import result
+from sisr.config.layout import Results
 from sisr.report.figures import save, style
 
 
@@ -20,7 +21,7 @@ def write(results: Path) -> list[Path]:
         figures: dict[str, Any] = {"compare_differences": figure_differences.draw(comparison)}
         if any(comparison.measured(label, "forward_seconds") for label in comparison.labels):
             figures["compare_pareto"] = figure_pareto.draw(comparison)
-        if result.costs_file(results).is_file():
+        if Results(results).cost_by_size.is_file():
             figures["compare_cost"] = figure_cost.draw(comparison, result.read_costs(results))
     return [path for name, figure in figures.items() for path in save(figure, name, results)]
 

@@ -110,17 +110,8 @@ def read(results: Path) -> Comparison:
     return comparison
 
 
-def costs_file(results: Path) -> Path:
-    """Where time and memory over image size stand."""
-    return Results(results).cost_by_size
-
-
 def read_costs(results: Path) -> pd.DataFrame:
     """Time and memory over image size (`COST_COLUMNS`). Raises SisrError where they are not there."""
-    path = costs_file(results)
-    if not path.is_file():
-        raise SisrError(f"there is no {path}; run snakemake compare, or python -m sisr complexity --by-size, first.")
-    table = pd.read_csv(path, dtype={"label": str, "device": str})
-    if missing := set(COST_COLUMNS) - set(table.columns):
-        raise SisrError(f"{path} lacks the column {min(missing)}; make it again.")
-    return table
+    command = "snakemake compare, or python -m sisr complexity --by-size,"
+    texts = {"label": str, "device": str}
+    return cells.read_columns(Results(results).cost_by_size, COST_COLUMNS, command, dtype=texts)

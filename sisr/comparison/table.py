@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.results.cells import Cell, difference, frame, level
+from sisr.results.cells import Cell, difference, frame, level, read_columns
 from sisr.results.runs import CONTROLS, Run, Setting, datasets, group, same_protocol
 from sisr.utils.errors import SisrError
 
@@ -110,7 +110,7 @@ def _differences(found: dict[str, Setting], reference: str, preset: str) -> Iter
                     "dataset": dataset, "quantity": f"{quantity}_difference", "unit": unit,
                     "recipe_differences": ", ".join(recipe_differences(setting.first, base.first)),
                 }  # fmt: skip
-                yield difference(known, setting, (reference, base), found.values(), preset, quantity)
+                yield difference(known, setting, (reference, base), found.values(), preset)
 
 
 def recipe_differences(run: Run, other: Run) -> list[str]:
@@ -154,13 +154,7 @@ def _costs(labels: list[str], file: Path, preset: str) -> Iterator[Cell]:
 
 def read_costs(file: Path) -> pd.DataFrame:
     """Rows of a complexity file that was measured with labels. Raises SisrError where it is none."""
-    if not file.is_file():
-        raise SisrError(f"there are no measurements of cost at {file}; run python -m sisr complexity --label … first.")
-    table = pd.read_csv(file, dtype={"label": str, "gflops_convention": str})
     needed = {"label", "kind", "height", "width", "channels", "device", "threads", "torch", "gflops_convention"}
     needed |= {column for _, _, name, ends in COSTS.values() for column in (name, *ends)}
-    if missing := needed - set(table.columns):
-        raise SisrError(
-            f"{file} lacks the column {min(missing)}; make it again with python -m sisr complexity --label."
-        )
-    return table
+    texts = {"label": str, "gflops_convention": str}
+    return read_columns(file, needed, "python -m sisr complexity --label …", "are no measurements of cost", dtype=texts)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks, rule
-from sisr.results.cells import number, span, text
+from sisr.report.tables.view import Column, Section, Text, View, marks, measured_text, rule
+from sisr.results.cells import measured_value, number, span, text
 from sisr.results.significance import ONE_SEED
 
 NAME = "compare"
@@ -44,24 +44,21 @@ def view(table: pd.DataFrame) -> View:
                 Column("p, corrected", dataset),
                 Column("verdict", dataset),
             ]
-            values = [_number(cells.get((label, dataset, quantity))) for label in kinds["mechanism"]]
+            values = [measured_value(cells.get((label, dataset, quantity))) for label in kinds["mechanism"]]
             ranks = dict(zip(kinds["mechanism"], marks(values, digits), strict=True))
             for label, shown in texts.items():
-                level = cells.get((label, dataset, quantity))
-                shown.append(_figure(level, digits, mark=ranks.get(label, "")))
+                shown.append(measured_text(cells.get((label, dataset, quantity)), digits, mark=ranks.get(label, "")))
                 shown += _difference(cells.get((label, dataset, f"{quantity}_difference")), finer, label == reference)
     for group, listed in (("one mechanism", _COSTS), ("its network", _NETWORK)):
         for heading, quantity, factor, digits in listed:
-            if all(_number(cells.get((label, "", quantity))) is None for label in texts):
+            if all(measured_value(cells.get((label, "", quantity))) is None for label in texts):
                 continue
             columns.append(Column(heading, group))
             for label, shown in texts.items():
-                shown.append(_figure(cells.get((label, "", quantity)), digits, factor))
-    said, same = banner(table)
-    return View(
-        NAME, f"Comparison of attention mechanisms with {reference}, x{int(table['scale'].dropna().iloc[0])}",
-        said, same, columns, [Section("", list(texts.items()))], _notes(table, reference),
-    )  # fmt: skip
+                shown.append(measured_text(cells.get((label, "", quantity)), digits, factor))
+    title = f"Comparison of attention mechanisms with {reference}, x{int(table['scale'].dropna().iloc[0])}"
+    sections = [Section("", list(texts.items()))]
+    return View.of(table, NAME, title, columns, sections, _notes(table, reference))
 
 
 def _notes(table: pd.DataFrame, reference: str) -> list[str]:
@@ -81,20 +78,7 @@ def _notes(table: pd.DataFrame, reference: str) -> list[str]:
             f"{first['torch']}; memory is the peak of a forward beyond weights and input. GFLOPs are two operations a "
             "multiply-add, by the paper's convention where it has one (attention core only), else the core as counted."
         )
-    return found + caveats(table)
-
-
-def _number(cell: Any) -> float | None:
-    return None if cell is None else number(cell["measured"])
-
-
-def _figure(cell: Any, digits: int, factor: float = 1.0, mark: str = "") -> Text:
-    value = _number(cell)
-    if value is None:
-        return Text()
-    low, high = (None if number(end) is None else float(end) * factor for end in (cell["low"], cell["high"]))
-    main = f"{value * factor:,.0f}" if digits == 0 else text(value * factor, digits)
-    return Text(main, span(low, high, digits), mark)
+    return found
 
 
 def _difference(cell: Any, digits: int, reference: bool) -> list[Text]:

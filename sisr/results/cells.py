@@ -78,12 +78,11 @@ def frame(cells: Iterable[Cell]) -> pd.DataFrame:
 
 def _judged(cells: list[Cell]) -> list[Cell]:
     for quantity in significance.MARGINS:
-        places = [i for i, c in enumerate(cells) if c.against and c.quantity.startswith(quantity)]
-        p = significance.corrected([_or_nan(cells[i].p) for i in places])
-        for place, value in zip(places, p, strict=True):
-            cell = cells[place]
-            word = significance.verdict(_or_nan(cell.low), _or_nan(cell.high), value, quantity)
-            cells[place] = replace(cell, p_corrected=_or_none(value), verdict=word)
+        indices = [i for i, c in enumerate(cells) if c.against and c.quantity.startswith(quantity)]
+        corrected = significance.corrected([_or_nan(cells[i].p) for i in indices])
+        for i, p in zip(indices, corrected, strict=True):
+            word = significance.verdict(_or_nan(cells[i].low), _or_nan(cells[i].high), p, quantity)
+            cells[i] = replace(cells[i], p_corrected=_or_none(p), verdict=word)
     return cells
 
 
@@ -103,50 +102,66 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """Read what `write` wrote. Raises SisrError where there is none."""
+    return read_typed(path, Cell, f"python -m sisr tables {path.stem}")
+
+
+def read_typed(path: Path, kind: type, command: str) -> pd.DataFrame:
+    """A table with the fields of a dataclass as columns; only optional numbers may be blank, and become NaN."""
+    numbers = {field.name for field in fields(kind) if field.type in (int | None, float | None)}
+    plain = {field.name for field in fields(kind) if field.type in (int, float, bool)}
+    columns = [field.name for field in fields(kind)]
+    texts = {name: str for name in columns if name not in numbers | plain}
+    blanks = {name: [""] for name in numbers}
+    return read_columns(path, columns, command, dtype=texts, keep_default_na=False, na_values=blanks)
+
+
+def read_columns(
+    path: Path, columns: Iterable[str], command: str, missing: str = "is no table", **options: Any
+) -> pd.DataFrame:
+    """A CSV file that has these columns. options: of `pandas.read_csv`.
+
+    Raises SisrError, with the command that makes the file, where the file or a column is missing.
+    """
     if not path.is_file():
-        raise SisrError(f"there is no table at {path}; run python -m sisr tables {path.stem} first.")
-    texts = {
-        field.name: str for field in fields(Cell) if field.type is str or field.name in ("measured", "published_note")
-    }
-    table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
-    if missing := set(COLUMNS) - set(table.columns):
-        raise SisrError(
-            f"{path} lacks the column {min(missing)}; make it again with python -m sisr tables {path.stem}."
-        )
+        raise SisrError(f"there {missing} at {path}; run {command} first.")
+    table: pd.DataFrame = pd.read_csv(path, **options)
+    if absent := set(columns) - set(table.columns):
+        raise SisrError(f"{path} lacks the column {min(absent)}; make it again with {command}.")
     return table
 
 
-_NUMBERS = (
-    "scale", "published", "low", "high", "se_images", "se_trainings", "freedom", "p", "p_corrected", "images", "seeds",
-)  # fmt: skip
+def select_measured(table: pd.DataFrame, *quantities: str) -> pd.DataFrame:
+    """The cells of these quantities that hold a measured number."""
+    part = table[table["quantity"].isin(quantities)]
+    return part[[number(value) is not None for value in part["measured"]]]
+
+
+def by_place(table: pd.DataFrame) -> list[tuple[int, str, pd.DataFrame]]:
+    """(scale, data set, its cells) in the table's order."""
+    places = dict.fromkeys(zip(table["scale"], table["dataset"], strict=True))
+    return [(int(s), str(d), table[(table["scale"] == s) & (table["dataset"] == d)]) for s, d in places]
 
 
 def number(value: Any) -> float | None:
     """A measured cell as a number; None where it is blank (NaN among numbers) or a text."""
     try:
-        found = float("nan" if value in ("", None) else value)
+        return None if value in ("", None) else _or_none(float(value))
     except ValueError:
         return None
-    return None if isnan(found) else found
 
 
-def measured(cell: dict[str, Any], setting: Setting, found: Estimate, preset: str) -> Cell:
-    """A cell with its figure, interval and origin. `cell` holds the fields that say which cell it is."""
-    known: dict[str, Any] = {
-        "state": setting.state,
-        **origin(setting, preset),
-        "protocol": setting.protocol(cell["dataset"]),
-        **cell,
-    }
-    known["note"] = "; ".join(part for part in (cell.get("note", ""), found.note) if part)
-    known |= {name: _or_none(getattr(found, name)) for name in ("low", "high", "se_images", "se_trainings", "freedom")}
-    return Cell(
-        **known,
-        measured=_or_none(found.value),
-        interval=found.covers,
-        images=found.images,
-        seeds=found.seeds or None,
-    )
+def measured_value(cell: Any) -> float | None:
+    """The number in a cell; None where there is no cell or nothing was measured."""
+    return None if cell is None else number(cell["measured"])
+
+
+def measured(cell: dict[str, Any], setting: Setting, estimate: Estimate, preset: str) -> Cell:
+    """A cell with its value, interval and origin. `cell`: the fields that identify it."""
+    numbers = {"measured": "value"} | {name: name for name in ("low", "high", "se_images", "se_trainings", "freedom")}
+    values: dict[str, Any] = {name: _or_none(getattr(estimate, field)) for name, field in numbers.items()}
+    values |= {"state": setting.state, **origin(setting, preset), "protocol": setting.protocol(cell["dataset"]), **cell}
+    values |= {"interval": estimate.covers, "images": estimate.images, "seeds": estimate.seeds or None}
+    return Cell(**values, note=estimate.note)
 
 
 def level(cell: dict[str, Any], setting: Setting, preset: str) -> Cell:
@@ -155,27 +170,30 @@ def level(cell: dict[str, Any], setting: Setting, preset: str) -> Cell:
 
 
 def difference(
-    cell: dict[str, Any],
-    setting: Setting,
-    baseline: tuple[str, Setting],
-    table: Iterable[Setting],
-    preset: str,
-    quantity: str = "psnr",
+    cell: dict[str, Any], setting: Setting, baseline: tuple[str, Setting], table: Iterable[Setting], preset: str
 ) -> Cell:
     """A cell with the paired difference of a setting to a baseline, which is given with the name of its row.
 
-    table: all settings of the table. Raises SisrError where the two have not the same images.
+    The cell's quantity begins with `psnr` or `ssim`. table: all settings of the table.
+    Raises SisrError where the two have not the same images.
     """
     against, other = baseline
-    found = compare(setting, other, table, cell["dataset"], quantity)
-    return replace(measured(cell, setting, found, preset), against=against, p=_or_none(found.p))
+    estimate = compare(setting, other, table, cell["dataset"], cell["quantity"].partition("_")[0])
+    return replace(measured(cell, setting, estimate, preset), against=against, p=_or_none(estimate.p))
 
 
 def compare(
     setting: Setting, baseline: Setting, table: Iterable[Setting], dataset: str, quantity: str = "psnr"
 ) -> Estimate:
-    """The paired difference of two settings of a table on one set."""
-    same_images(setting, baseline, dataset)
+    """The paired difference of two settings of a table on one set.
+
+    Raises SisrError where they were not evaluated on the same images.
+    """
+    if setting.images(dataset) != baseline.images(dataset):
+        raise SisrError(
+            f"{setting.first.id} and {baseline.first.id} were not evaluated on the same images of {dataset}; "
+            "evaluate both again."
+        )
     at_scale = [each for each in table if each.first.scale == setting.first.scale and dataset in each.datasets]
     pool = [each.sample(dataset, quantity) for each in at_scale]
     return significance.difference(setting.sample(dataset, quantity), baseline.sample(dataset, quantity), pool)
@@ -184,20 +202,20 @@ def compare(
 def origin(setting: Setting, preset: str) -> dict[str, str]:
     """Where the figures of a setting come from: runs, commit, weights, hardware, torch, preset, training."""
     runs = setting.runs
-    known = [run.provenance for run in runs if run.provenance]
+    provenances = [run.provenance for run in runs if run.provenance]
 
     def all_(key: str) -> str:
-        return " ".join(dict.fromkeys(str(item[key]) for item in known if item.get(key) is not None))
+        return " ".join(dict.fromkeys(str(item[key]) for item in provenances if item.get(key) is not None))
 
     commit = all_("git_commit")
-    if any(item.get("git_clean") is False for item in known):
+    if any(item.get("git_clean") is False for item in provenances):
         commit += " (with uncommitted changes)"
     trained = [run for run in runs if run.config]
     return {
         "runs": " ".join(run.id for run in runs),
         "git_commit": commit,
         "weights_sha256": all_("weights_sha256"),
-        "hardware": "; ".join(dict.fromkeys(_hardware(item) for item in known)),
+        "hardware": "; ".join(dict.fromkeys(_hardware(item) for item in provenances)),
         "torch": all_("torch"),
         "preset": str(setting.first.config.get("preset") or preset),
         "training": training(setting.first),
@@ -213,15 +231,6 @@ def _hardware(provenance: dict[str, Any]) -> str:
 def paper(figure: Figure) -> dict[str, Any]:
     """The `published` fields of a cell."""
     return {"published": figure.value, "published_status": figure.status, "published_note": figure.note}
-
-
-def same_images(setting: Setting, baseline: Setting, dataset: str) -> None:
-    """Raise SisrError where two settings were not evaluated on the same images of a data set."""
-    if setting.images(dataset) != baseline.images(dataset):
-        raise SisrError(
-            f"{setting.first.id} and {baseline.first.id} were not evaluated on the same images of {dataset}; "
-            "evaluate both again."
-        )
 
 
 def text(value: float | None, digits: int, sign: bool = False) -> str:

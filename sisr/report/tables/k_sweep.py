@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.declared import paper
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
+from sisr.report.tables.view import Column, Section, Text, View, difference_text, marks, measured_text, rule
 from sisr.results import published
-from sisr.results.cells import Cell, difference, frame, level, number, origin, span, text
+from sisr.results.cells import Cell, difference, frame, level, measured_value, origin
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
@@ -85,31 +85,26 @@ def view(table: pd.DataFrame) -> View:
     sets = [name for name in dict.fromkeys(table["dataset"]) if name]
     best = published.figure("k_sweep", "best", "k").value or 0
     with_gain = (table["quantity"] == "psnr_difference").any()
-    columns = []
-    for dataset in sets:
-        columns.append(Column("PSNR, dB", dataset))
-        if with_gain:
-            columns.append(Column(f"difference to k = {best:g}, dB", dataset))
+    headings = ["PSNR, dB", f"difference to k = {best:g}, dB"][: 1 + with_gain]
+    columns = [Column(heading, dataset) for dataset in sets for heading in headings]
     columns += [Column(f"cos = {cosine:g}", "relative deviation of the estimate") for cosine in COSINES]
     sections = []
     for scale in sorted(set(table["scale"])):
         part = table[table["scale"] == scale]
         names = list(dict.fromkeys(part["row"]))
         cells = {(c["row"], c["dataset"], c["quantity"]): c for _, c in part.iterrows()}
-        ranks = {dataset: marks([_number(cells.get((name, dataset, "psnr"))) for name in names], 2) for dataset in sets}
+        values = {name: [measured_value(cells.get((row, name, "psnr"))) for row in names] for name in sets}
+        ranks = {dataset: marks(values[dataset], 2) for dataset in sets}
         rows = []
         for index, name in enumerate(names):
             texts = []
             for dataset in sets:
-                texts.append(_text(cells.get((name, dataset, "psnr")), ranks[dataset][index]))
+                texts.append(measured_text(cells.get((name, dataset, "psnr")), 2, mark=ranks[dataset][index]))
                 if with_gain:
                     texts.append(difference_text(cells.get((name, dataset, "psnr_difference"))))
-            for cosine in COSINES:
-                value = _number(cells.get((name, "", f"relative_deviation_cos_{cosine:g}"))) or 0.0
-                texts.append(Text(f"{value:.3g}"))
-            rows.append((name, texts))
+            theory = [measured_value(cells.get((name, "", f"relative_deviation_cos_{at:g}"))) or 0.0 for at in COSINES]
+            rows.append((name, texts + [Text(f"{value:.3g}") for value in theory]))
         sections.append(Section(f"x{int(scale)}", rows))
-    said, same = banner(table)
     notes = [
         f"The paper says that PSNR peaks at k = {best:g} (Figure 6); its curve, its values of k and its data set "
         "are not known to this suite.",
@@ -117,16 +112,4 @@ def view(table: pd.DataFrame) -> View:
         "Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance, with "
         "|Q|² = |K|² = k and Q·K = k·cos. Above 1 a single estimate is mostly noise.",
     ]
-    notes += caveats(table)
-    return View("k_sweep", "The k-sweep: PSNR over the amplification factor", said, same, columns, sections, notes)
-
-
-def _number(cell: Any) -> float | None:
-    return None if cell is None else number(cell["measured"])
-
-
-def _text(cell: Any, mark: str) -> Text:
-    value = _number(cell)
-    if cell is None or value is None:
-        return Text()
-    return Text(text(value, 2), span(cell["low"], cell["high"], 2), mark)
+    return View.of(table, "k_sweep", "The k-sweep: PSNR over the amplification factor", columns, sections, notes)

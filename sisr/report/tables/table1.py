@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.declared import networks
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, marks
+from sisr.report.tables.view import Column, Section, Text, View, marks
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.published import Figure
@@ -117,7 +117,6 @@ def view(table: pd.DataFrame) -> View:
         cells = [_column(part, names, dataset, source) for dataset, source in fields]
         rows = [(_label(name), [cell[index] for cell in cells]) for index, name in enumerate(names)]
         sections.append(Section(f"x{int(scale)}", rows))
-    said, same = banner(table)
     notes = [
         "PSNR (dB) / SSIM on luma, a border of as many pixels as the scale cut off; under a measured figure the 95 % "
         "interval of its PSNR over images (and seeds, where there are several).",
@@ -127,8 +126,7 @@ def view(table: pd.DataFrame) -> View:
         "the paper's table has neither.",
         "LapSRN on B100 x2 stands as printed (31.08); LapSRN's own paper says 31.80.",
     ]
-    notes += _about_weights(table) + caveats(table)
-    return View("table1", "Table 1: PSNR and SSIM", said, same, columns, sections, notes)
+    return View.of(table, "table1", "Table 1: PSNR and SSIM", columns, sections, notes + _about_weights(table))
 
 
 EXPLAINED = 0.02

@@ -7,9 +7,9 @@ import pandas as pd
 
 from sisr.config.declared import mechanisms
 from sisr.config.declared import paper as paper_roles
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, rule
+from sisr.report.tables.view import Column, Section, Text, View, difference_text, measured_text, rule
 from sisr.results import published
-from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
+from sisr.results.cells import Cell, difference, frame, level, number, paper, text
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
@@ -84,18 +84,16 @@ def view(table: pd.DataFrame) -> View:
             cells = {(c["dataset"], c["quantity"]): c for _, c in part[part["row"] == name].iterrows()}
             texts = [_published(name)]
             for dataset in sets:
-                texts.append(_text(cells.get((dataset, "psnr"))))
+                texts.append(_level(cells.get((dataset, "psnr"))))
                 texts.append(difference_text(cells.get((dataset, "psnr_difference")), name == "baseline"))
             rows.append((label, texts))
         sections.append(Section(f"x{int(scale)}", rows))
-    said, same = banner(table)
     notes = [
         rule(table),
         "The paper's data set, backbone and absolute figures of Table 2 are not known to this suite, "
         "so only its differences stand here.",
     ]
-    notes += caveats(table)
-    return View("table2", "Table 2: what each part of ENLCA adds", said, same, columns, sections, notes)
+    return View.of(table, "table2", "Table 2: what each part of ENLCA adds", columns, sections, notes)
 
 
 def _published(name: str) -> Text:
@@ -105,8 +103,5 @@ def _published(name: str) -> Text:
     return Text("", figure.note) if figure.value is None else Text(text(figure.value, 2, sign=True))
 
 
-def _text(cell: Any) -> Text:
-    value = None if cell is None else number(cell["measured"])
-    if cell is None or value is None:
-        return Text("", "" if cell is None else cell["note"])
-    return Text(text(value, 2), span(cell["low"], cell["high"], 2))
+def _level(cell: Any) -> Text:
+    return Text("", cell["note"]) if cell is not None and number(cell["measured"]) is None else measured_text(cell, 2)

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.mechanisms import Mechanism
-from sisr.report.tables.view import Column, Section, Text, View, banner, caveats, difference_text, marks, rule
+from sisr.report.tables.view import Column, Section, Text, View, difference_text, marks, measured_text, rule
 from sisr.results import published
-from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
+from sisr.results.cells import Cell, difference, frame, level, number, paper, read_columns, text
 from sisr.results.labels import cost_label
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
@@ -40,11 +40,9 @@ def build(runs: list[Run], preset: str, complexity: Path) -> pd.DataFrame:
 
 def read_complexity(file: Path) -> dict[str, dict[str, Any]]:
     """Rows of a complexity file by the label of their mechanism; networks are left out."""
-    if not file.is_file():
-        raise SisrError(f"there are no measurements of complexity at {file}; run python -m sisr complexity first.")
-    table = pd.read_csv(file, dtype={"spec": str, "paper_convention": str, "uncounted": str})
-    if missing := set(COLUMNS) - set(table.columns):
-        raise SisrError(f"{file} lacks the column {min(missing)}; make it again with python -m sisr complexity.")
+    texts = {"spec": str, "paper_convention": str, "uncounted": str}
+    absent = "are no measurements of complexity"
+    table = read_columns(file, COLUMNS, "python -m sisr complexity", absent, dtype=texts)
     rows: dict[str, dict[str, Any]] = {}
     for record in table[table["kind"] == "mechanism"].to_dict("records"):
         mechanism = Mechanism.parse(str(record["spec"]))
@@ -72,12 +70,8 @@ def _cells(
 ) -> Iterator[Cell]:
     for quantity, unit, column in _COSTS:
         known: dict[str, Any] = {
-            "table": "table4",
-            "row": name,
-            "kind": "mechanism",
-            "quantity": quantity,
-            "unit": unit,
-        }
+            "table": "table4", "row": name, "kind": "mechanism", "quantity": quantity, "unit": unit,
+        }  # fmt: skip
         if quantity == "gflops":
             known |= paper(published.figure("table4", name, "gflops"))
         yield _cost(known, cost, column, preset)
@@ -105,26 +99,27 @@ def _cost(known: dict[str, Any], cost: dict[str, Any] | None, column: str, prese
     if value is None or value != value:
         return Cell(**known, note=str(cost["paper_convention"]) if column == "paper_gflops" else "not measured")
     shape = f"one {cost['height']}x{cost['width']} feature map of {cost['channels']} channels"
-    where: dict[str, Any] = {
-        "hardware": f"{cost['device']} ({cost['threads']} threads)",
-        "torch": str(cost["torch"]),
-        "preset": preset,
-    }
+    hardware = f"{cost['device']} ({cost['threads']} threads)"
+    where: dict[str, Any] = {"hardware": hardware, "torch": str(cost["torch"]), "preset": preset}
     if column == "uncounted":
-        listed = json.loads(str(value))
-        return Cell(
-            **known,
-            **where,
-            measured=", ".join(f"{op.removeprefix('aten::')} {count}" for op, count in listed.items()),
-            note=shape,
-        )
+        listed = json.loads(str(value)).items()
+        operators = ", ".join(f"{op.removeprefix('aten::')} {count}" for op, count in listed)
+        return Cell(**known, **where, measured=operators, note=shape)
     if column == "seconds_median":
-        where |= {"interval": "quartiles"}
-        return Cell(
-            **known, **where, measured=float(value), low=cost["seconds_low"], high=cost["seconds_high"], note=shape
-        )
-    note = str(cost["paper_convention"]) if column == "paper_gflops" else ""
-    return Cell(**known, **where, measured=float(value), note="; ".join(part for part in (note, shape) if part))
+        where |= {"interval": "quartiles", "low": cost["seconds_low"], "high": cost["seconds_high"]}
+    convention = f"{cost['paper_convention']}; " if column == "paper_gflops" and cost["paper_convention"] else ""
+    return Cell(**known, **where, measured=float(value), note=convention + shape)
+
+
+_VIEWED = (
+    # group of columns, heading, quantity, factor, decimals
+    ("counted", "GFLOPs, same convention", "gflops", 1.0, 2),
+    ("counted", "GMAC of the core by fvcore", "core_gmacs", 1.0, 3),
+    ("counted", "GMAC of the module by fvcore", "fvcore_gmacs", 1.0, 3),
+    ("measured", "time, ms", "seconds", 1e3, 2),
+    ("measured", "peak memory, MB", "peak_memory", 1e-6, 1),
+    ("measured", "parameters", "parameters", 1.0, 0),
+)
 
 
 def view(table: pd.DataFrame) -> View:
@@ -133,12 +128,7 @@ def view(table: pd.DataFrame) -> View:
     places = list(dict.fromkeys(zip(networks["scale"], networks["dataset"], strict=True)))
     columns = [
         Column("GFLOPs", "paper"),
-        Column("GFLOPs, same convention", "counted"),
-        Column("GMAC of the core by fvcore", "counted"),
-        Column("GMAC of the module by fvcore", "counted"),
-        Column("time, ms", "measured"),
-        Column("peak memory, MB", "measured"),
-        Column("parameters", "measured"),
+        *(Column(heading, group) for group, heading, *_ in _VIEWED),
         *(
             Column(label_, f"{dataset} x{int(scale)}")
             for scale, dataset in places
@@ -154,32 +144,22 @@ def view(table: pd.DataFrame) -> View:
     for index, name in enumerate(names):
         texts = [
             _published(costs[name, "gflops"]),
-            Text(text(number(costs[name, "gflops"]["measured"]), 2)),
-            Text(text(number(costs[name, "core_gmacs"]["measured"]), 3)),
-            Text(text(number(costs[name, "fvcore_gmacs"]["measured"]), 3)),
-            _scaled(costs[name, "seconds"], 1e3, 2),
-            _scaled(costs[name, "peak_memory"], 1e-6, 1),
-            Text(_count(costs[name, "parameters"])),
+            *(measured_text(costs[name, quantity], digits, factor) for _, _, quantity, factor, digits in _VIEWED),
         ]
         for place in places:
-            cell = psnr[name, *place, "psnr"]
-            value = text(number(cell["measured"]), 2)
-            texts.append(Text(value, span(cell["low"], cell["high"], 2), ranks[place][index]))
-            texts.append(
-                difference_text(psnr.get((name, *place, "psnr_difference")), name == "convolution" and value != "")
-            )
+            level_text = measured_text(psnr[name, *place, "psnr"], 2, mark=ranks[place][index])
+            baseline = name == "convolution" and level_text.main != ""
+            texts += [level_text, difference_text(psnr.get((name, *place, "psnr_difference")), baseline)]
         texts.append(Text("", str(costs[name, "uncounted"]["measured"] or "")))
         rows.append((name, texts))
-    said, same = banner(table)
-    return View(
-        "table4", "Table 4: cost and PSNR of the mechanisms", said, same, columns, [Section("", rows)], _notes(table)
-    )
+    title = "Table 4: cost and PSNR of the mechanisms"
+    return View.of(table, "table4", title, columns, [Section("", rows)], _notes(table))
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
     timed = table[(table["quantity"] == "seconds") & (table["measured"] != "")]
     where = "; ".join(dict.fromkeys(f"{c['hardware']}, torch {c['torch']}, {c['note']}" for _, c in timed.iterrows()))
-    notes = [
+    return [
         "GFLOPs by the paper's convention: two operations a multiply-add, the attention core only "
         "(embeddings not counted), a 100x100 feature map with 64 channels for queries and keys and 64 for values.",
         "† derived by us from that convention, which gives the 0.66 the paper does print; not the paper's own figure. "
@@ -192,7 +172,6 @@ def _notes(table: pd.DataFrame) -> list[str]:
         rule(table),
         "The paper's PSNR in this table is not known to this suite; it says that ENLCA-m128 is above NLA and NLSA.",
     ]
-    return notes + caveats(table)
 
 
 def _published(cell: Any) -> Text:
@@ -200,16 +179,3 @@ def _published(cell: Any) -> Text:
     if value is None or value != value:
         return Text("", "not known" if cell["published_status"] == "unknown" else "")
     return Text(text(float(value), 2) + ("†" if cell["published_status"] == "derived" else ""))
-
-
-def _scaled(cell: Any, factor: float, digits: int) -> Text:
-    value = number(cell["measured"])
-    if value is None:
-        return Text()
-    low, high = (None if end is None or end != end else float(end) * factor for end in (cell["low"], cell["high"]))
-    return Text(text(value * factor, digits), span(low, high, digits))
-
-
-def _count(cell: Any) -> str:
-    value = number(cell["measured"])
-    return "" if value is None else f"{int(value):,}"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.layout import Results
-from sisr.results.cells import number, origin, span, text
+from sisr.results.cells import measured_value, number, origin, span, text
 from sisr.results.runs import Run, Setting
 from sisr.results.significance import LEVEL, MARGINS
 
@@ -52,6 +52,14 @@ class View:
     columns: list[Column]
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, table: pd.DataFrame, name: str, title: str,
+        columns: list[Column], sections: list[Section], notes: list[str],
+    ) -> "View":  # fmt: skip
+        """The view of a tidy table, with its banner and with its caveats behind the notes."""
+        return cls(name, title, *banner(table), columns, sections, [*notes, *caveats(table)])
 
 
 def banner(table: pd.DataFrame) -> tuple[str, bool]:
@@ -119,10 +127,20 @@ def rule(table: pd.DataFrame) -> str:
     )
 
 
+def measured_text(cell: Any, digits: int, factor: float = 1.0, mark: str = "") -> Text:
+    """The number in a cell times `factor`, with its interval; without decimals it has thousands separators."""
+    value = measured_value(cell)
+    if value is None:
+        return Text()
+    low, high = (None if (end := number(cell[name])) is None else end * factor for name in ("low", "high"))
+    main = text(value * factor, digits) if digits else f"{value * factor:,.0f}"
+    return Text(main, span(low, high, digits), mark)
+
+
 def difference_text(cell: Any, baseline: bool = False) -> Text:
     """A difference with its interval and verdict; `0` for the baseline itself, else the reason of a blank."""
-    value = None if cell is None else number(cell["measured"])
-    if cell is None or value is None:
+    value = measured_value(cell)
+    if value is None:
         return Text("0") if baseline else Text("", "" if cell is None else cell["note"])
     ends = span(cell["low"], cell["high"], 3, True)
     return Text(text(value, 3, True), ", ".join(part for part in (ends, cell["verdict"]) if part))
