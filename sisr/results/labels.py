@@ -1,6 +1,5 @@
 """Names of runs, networks and mechanisms in tables and figures."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,10 @@ def run_of(path: Path) -> Run | None:
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.json").is_file():
         return None
-    file = folder / "provenance.json"
+    file, folder = folder / "provenance.json", folder.resolve()
     provenance = read_run_json(file) if file.is_file() else {}
-    name, results = folder.resolve().name, Results.of(folder.resolve())
-    return Run(name, read_run_json(folder / "config.json"), provenance, results.evaluation(name))
+    evaluation = Results.of(folder).evaluation(folder.name)
+    return Run(folder.name, read_run_json(folder / "config.json"), provenance, evaluation)
 
 
 def contrastive(config: dict[str, Any], run: Run | None) -> bool:
@@ -44,23 +43,23 @@ def contrastive(config: dict[str, Any], run: Run | None) -> bool:
 
 def mechanism_label(attention: str, options: dict[str, Any], contrastive: bool) -> str:
     """What readers call a mechanism of `EXPONENTIAL` with these options, trained with its loss or without."""
-    known = mechanisms()[attention]
-    k = known.option("k", options)
-    if "m" not in known.get("recipes")["paper"]:
-        return f"{known.title} (exact)" + ("" if k is None else f", k = {float(k):g}")
-    m = int(known.option("m", options))
-    named = known if contrastive and known.get("own_loss") else mechanisms()[paper()["WITHOUT_LOSS"]]
+    mechanism = mechanisms()[attention]
+    k = mechanism.option("k", options)
+    if "m" not in mechanism.get("recipes")["paper"]:
+        return f"{mechanism.title} (exact)" + ("" if k is None else f", k = {float(k):g}")
+    m = int(mechanism.option("m", options))
+    named = mechanism if contrastive and mechanism.get("own_loss") else mechanisms()[paper()["WITHOUT_LOSS"]]
     return f"{named.title}, k = {float(k):g}" + (f", m = {m}" if m != PAPER_M else "")
 
 
 def cost_label(attention: str, options: dict[str, Any]) -> str:
     """Row of a mechanism: `NLA`, `NLSA-r4`, `ENLCA-m128`, or the name of any other with its options."""
-    known = mechanisms().get(attention)
+    mechanism = mechanisms().get(attention)
     for option, varied in paper()["TABLE4"].items():
-        if known is not None and varied == attention:
-            return f"{known.title}-{option[0]}{int(known.option(option, options))}"
+        if mechanism is not None and varied == attention:
+            return f"{mechanism.title}-{option[0]}{int(mechanism.option(option, options))}"
     chosen = [f"{key}={options[key]}" for key in ("m", "rounds") if key in options]
-    return (known.title if known else attention) + (f" ({', '.join(chosen)})" if chosen else "")
+    return (mechanism.title if mechanism else attention) + (f" ({', '.join(chosen)})" if chosen else "")
 
 
 def attention_label(config: dict[str, Any], run: Run | None) -> str:
@@ -72,28 +71,25 @@ def attention_label(config: dict[str, Any], run: Run | None) -> str:
 
 
 def network_label(config: dict[str, Any], run: Run | None) -> str:
-    """What readers call a network: `EDSR`, `ENLCN`, `ENLCN, k = 1`, or its attention where the name does not tell."""
+    """What readers call a network: `EDSR`, `ENLCN`, `ENLCN, k = 1`, or its attention if that is another one."""
     name, attention = str(config["name"]), config.get("attention")
-    known = networks().get(name)
-    if attention is None and known is not None and "attention" in known.attributes:
-        known = networks()[paper()["BACKBONE"]]
+    network = networks().get(name)
+    if attention is None and network is not None and "attention" in network.attributes:
+        network = networks()[paper()["BACKBONE"]]
     if attention is None:
-        return known.title if known is not None else name.upper()
-    if known is None or attention != known.get("attention"):
+        return network.title if network is not None else name.upper()
+    if network is None or attention != network.get("attention"):
         return attention_label(config, run)
-    title = mechanisms()[attention].title
-    told = attention_label(config, run).removeprefix(f"{title}, k = 6").removeprefix(f"{title}-r4").removeprefix(title)
-    return known.title + told.replace("-r", ", rounds = ")
+    title, options = mechanisms()[attention].title, attention_label(config, run)
+    for usual in (f"{title}, k = 6", f"{title}-r4", title):
+        options = options.removeprefix(usual)
+    return network.title + options.replace("-r", ", rounds = ")
 
 
 def unique(labels: Sequence[str], runs: Sequence[Run | None]) -> list[str]:
-    """The labels, those that came up more than once with the seed of their run or a number behind them."""
-    many = Counter(labels)
+    """The labels; repeated ones get the seed of their run, and a number where they are still equal."""
     seeds = [f", seed {run.seed}" if run is not None else "" for run in runs]
-    named = [label + seed if many[label] > 1 else label for label, seed in zip(labels, seeds, strict=True)]
-    again, seen = Counter(named), Counter[str]()
-    found = []
-    for label in named:
-        seen[label] += 1
-        found.append(f"{label} ({seen[label]})" if again[label] > 1 else label)
-    return found
+    named = [label + seed if labels.count(label) > 1 else label for label, seed in zip(labels, seeds, strict=True)]
+    return [
+        f"{label} ({named[: i + 1].count(label)})" if named.count(label) > 1 else label for i, label in enumerate(named)
+    ]

@@ -1,4 +1,4 @@
-"""The paper's figures (`results/published/`): what it says, what is derived, and what is not known."""
+"""The paper's numbers (`results/published/`): printed, derived from printed ones, or unknown."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +17,9 @@ class Figure:
     """One published figure."""
 
     value: float | None
-    """None where there is no such figure; `note` then says why."""
+    """None where there is no such number; `note` has the reason."""
     status: str
-    """`paper` (the paper says so), `derived` (computed by us, never shown as the paper's) or `unknown`."""
+    """`paper` (printed there), `derived` (computed by us, never shown as the paper's) or `unknown`."""
     note: str = ""
     """Why it is blank, or what is odd about it."""
 
@@ -29,9 +29,7 @@ def _read(name: str) -> pd.DataFrame:
     path = PUBLISHED / f"{name}.csv"
     if not path.is_file():
         raise SisrError(f"there are no published figures at {path}; run from a complete checkout.")
-    return pd.read_csv(path, dtype={"note": str, "source": str}, keep_default_na=True).fillna(
-        {"note": "", "source": ""}
-    )
+    return pd.read_csv(path, dtype={"note": str, "source": str}).fillna({"note": "", "source": ""})
 
 
 def table1() -> pd.DataFrame:
@@ -54,13 +52,8 @@ def table1_figure(method: str, scale: int, dataset: str, quantity: str) -> Figur
     table = _read("table1")
     cell = table[(table["method"] == method) & (table["scale"] == scale) & (table["dataset"] == dataset)]
     if cell.empty:
-        if method not in methods():
-            reason = f"{method} is not in the paper's table"
-        elif dataset not in SETS:
-            reason = f"{dataset} is not in the paper's table"
-        else:
-            reason = f"x{scale} is not in the paper's table"
-        return Figure(None, "unknown", reason)
+        absent = method if method not in methods() else dataset if dataset not in SETS else f"x{scale}"
+        return Figure(None, "unknown", f"{absent} is not in the paper's table")
     value, note = cell[quantity].iloc[0], str(cell["note"].iloc[0])
     return Figure(None, "unknown", note) if pd.isna(value) else Figure(float(value), "paper", note)
 
@@ -68,8 +61,8 @@ def table1_figure(method: str, scale: int, dataset: str, quantity: str) -> Figur
 def figure(name: str, row: str, quantity: str) -> Figure:
     """One figure of `table2`, `table4` or `k_sweep`."""
     table = _read(name)
-    found = table[(table["row"] == row) & (table["quantity"] == quantity)]
-    if found.empty:
+    cell = table[(table["row"] == row) & (table["quantity"] == quantity)]
+    if cell.empty:
         return Figure(None, "unknown", f"{row} is not in the paper's table")
-    value, status, note = found[["value", "status", "note"]].iloc[0]
+    value, status, note = cell[["value", "status", "note"]].iloc[0]
     return Figure(None if pd.isna(value) else float(value), str(status), str(note))

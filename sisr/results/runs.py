@@ -49,7 +49,6 @@ class Run:
 
     @property
     def scale(self) -> int:
-        """Upscaling factor."""
         return int(self.config["network"]["scale"]) if self.config else int(self.id.rsplit("-x", 1)[1])
 
     @property
@@ -65,7 +64,6 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of the attention."""
         return dict(self.config["network"].get("attention_options") or {}) if self.config else {}
 
     @property
@@ -91,7 +89,7 @@ class Run:
         return {dataset: image_rows(file).set_index("image").sort_index() for dataset, file in self.files.items()}
 
     def protocol(self, dataset: str) -> str:
-        """How PSNR and SSIM were measured (`P1 …`); blank where the evaluation does not say.
+        """How PSNR and SSIM were measured (`P1 …`); blank where the evaluation does not record it.
 
         Raises SisrError where other weights were evaluated than the run holds now.
         """
@@ -143,10 +141,10 @@ class Setting:
 
     def protocol(self, dataset: str) -> str:
         """How this setting was measured, the same for all seeds. Raises SisrError where it was not."""
-        found = list(dict.fromkeys(run.protocol(dataset) for run in self.runs))
-        if len(found) > 1:
-            raise SisrError(f"{self.first.id} and its other seeds were measured in two ways ({'; '.join(found)}).")
-        return found[0]
+        protocols = list(dict.fromkeys(run.protocol(dataset) for run in self.runs))
+        if len(protocols) > 1:
+            raise SisrError(f"{self.first.id} and its other seeds were measured in two ways ({'; '.join(protocols)}).")
+        return protocols[0]
 
     def images(self, dataset: str) -> list[str]:
         """Names of the images of a data set, sorted."""
@@ -203,19 +201,18 @@ def _load(results: Path, name: str) -> Run:
     control, _, scale = name.rpartition("-x")
     if control in CONTROLS and scale.isdigit():
         return Run(name, {}, {}, evaluation)
-    if control in WEIGHTS and scale.isdigit() and not folder.exists():
-        return _weights(Run(name, {}, {}, evaluation))
-    run = Run(name, read_run_json(folder / "config.json"), read_run_json(folder / "provenance.json"), evaluation)
+    published_weights = control in WEIGHTS and scale.isdigit() and not folder.exists()
+    files = () if published_weights else ("config.json", "provenance.json")
+    config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
+    run = Run(name, config, provenance, evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
-    return run
+    return _weights(run) if published_weights else run
 
 
 def _weights(run: Run) -> Run:
     """Published weights, with their origin from the files beside the rows."""
-    if not run.files:
-        raise SisrError(f"{run.evaluation} holds no file <set>_x{run.scale}.csv; evaluate {run.id} again.")
-    known: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
     for dataset, file in run.files.items():
         facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
         if facts.get("network", run.id.rsplit("-x", 1)[0]) != run.id.rsplit("-x", 1)[0]:
@@ -223,38 +220,36 @@ def _weights(run: Run) -> Run:
         origin: dict[str, Any] = {
             key: facts[key] for key in ("weights_sha256", "device", "torch", "unrounded_lr") if key in facts
         }
-        if known and origin.get("weights_sha256") != known.get("weights_sha256"):
-            raise SisrError(f"{run.id} was evaluated on {dataset} with other weights than before; evaluate it again.")
-        if known and origin.get("unrounded_lr") != known.get("unrounded_lr"):
-            raise SisrError(f"{run.id} was evaluated on {dataset} from other LR than before; evaluate it again.")
-        known = known or origin
-    return replace(run, provenance=known)
+        provenance = provenance or origin
+        for key, change in (("weights_sha256", "with other weights"), ("unrounded_lr", "from other LR")):
+            if origin.get(key) != provenance.get(key):
+                raise SisrError(f"{run.id} was evaluated on {dataset} {change} than before; evaluate it again.")
+    return replace(run, provenance=provenance)
 
 
 def group(runs: Iterable[Run]) -> list[Setting]:
     """Runs grouped into settings: all seeds of the same configuration together, in order of their seeds."""
-    found: dict[str, list[Run]] = {}
+    settings: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(run.setting, []).append(run)
-    return [Setting(tuple(sorted(group_, key=lambda run: run.seed))) for group_ in found.values()]
+        settings.setdefault(run.setting, []).append(run)
+    return [Setting(tuple(sorted(seeds, key=lambda run: run.seed))) for seeds in settings.values()]
 
 
 def by_row(settings: Iterable[Setting], row: Callable[[Setting], str | None]) -> dict[tuple[str, int], Setting]:
-    """Settings by (row, scale); those whose row is None are left out. Raises SisrError where two want the same row."""
-    found: dict[tuple[str, int], Setting] = {}
+    """Settings by (row, scale); those whose row is None are left out. Raises SisrError where two have the same row."""
+    rows: dict[tuple[str, int], Setting] = {}
     for setting in settings:
         name = row(setting)
         if name is None:
             continue
-        key = (name, setting.first.scale)
-        if key in found:
+        other = rows.setdefault((name, setting.first.scale), setting)
+        if other is not setting:
             raise SisrError(
-                f"{found[key].first.id} and {setting.first.id} are different settings of the same row {name} "
-                f"at x{key[1]}; name one of them with --runs."
+                f"{other.first.id} and {setting.first.id} are different settings of the same row {name} "
+                f"at x{setting.first.scale}; name one of them with --runs."
             )
-        found[key] = setting
-    same_protocol(found.values())
-    return found
+    same_protocol(rows.values())
+    return rows
 
 
 def same_protocol(settings: Iterable[Setting]) -> None:
@@ -263,10 +258,10 @@ def same_protocol(settings: Iterable[Setting]) -> None:
     for setting in settings:
         for dataset in setting.datasets:
             how = setting.protocol(dataset)
-            known, other = seen.setdefault((dataset, setting.first.scale), (how, setting))
-            if how and known and how != known:
+            before, other = seen.setdefault((dataset, setting.first.scale), (how, setting))
+            if how and before and how != before:
                 raise SisrError(
-                    f"{other.first.id} was measured on {dataset} by {known}, but {setting.first.id} by {how}; "
+                    f"{other.first.id} was measured on {dataset} by {before}, but {setting.first.id} by {how}; "
                     "evaluate both in the same way."
                 )
 
@@ -283,22 +278,13 @@ def training(run: Run) -> str:
         return ""
     setting, network = run.config["training"], run.config["network"]
     patch = setting["patch"]
+    percent = 100 * float(setting["steps"] * setting["batch"] * patch**2) / PAPER_PIXELS
     return (
         f"{setting['steps']:,} steps, batch {setting['batch']}, {patch}x{patch} LR patches, "
         f"{network['blocks']} blocks of {network['channels']} channels, "
         f"trained on {' and '.join(run.config['data']['train'])}, "
-        f"{_percent(share(run))} of the paper's training pixels"
+        f"{percent:{'.0f' if percent >= 10 else '.2g'}} % of the paper's training pixels"
     )
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
-
-
-def share(run: Run) -> float:
-    """LR pixels seen in training as a percentage of the paper's at x4."""
-    setting = run.config["training"]
-    return 100 * float(setting["steps"] * setting["batch"] * setting["patch"] ** 2) / PAPER_PIXELS
 
 
 def comparable(run: Run) -> bool:
