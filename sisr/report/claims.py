@@ -4,7 +4,7 @@ A claim is that one setting has a higher PSNR than others. Each comparison is a 
 (`sisr.results.significance`); the p-values of all claims together are corrected for their number.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.layout import Results
-from sisr.report.tables import NAMES, k_sweep, table1, table2, table4
+from sisr.report.tables import MODULES, table4
 from sisr.results import cells, power, published, runs, significance
 from sisr.results.cells import span, text
 from sisr.results.runs import Setting
@@ -22,12 +22,6 @@ from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
 
 HOLDS, FAILS = "holds", "does not hold"
-_ROWS: dict[str, Callable[[Setting], str | None]] = {
-    "table1": table1.row,
-    "table2": table2.row,
-    "table4": table4.row,
-    "k_sweep": k_sweep.row,
-}
 
 
 @dataclass(frozen=True)
@@ -40,8 +34,6 @@ class Claim:
     better: str
     others: tuple[str, ...] = ()
     """Blank: every other row of the table."""
-    paper: str = ""
-    """What the paper says of its size."""
 
 
 CLAIMS = (
@@ -55,11 +47,6 @@ CLAIMS = (
     Claim("ENLCN over EDSR", "ENLCN is above EDSR", "table1", "ENLCN", ("EDSR",)),
     Claim("ENLCN over NLSN", "ENLCN is above NLSN", "table1", "ENLCN", ("NLSN",)),
 )
-COLUMNS = (
-    "claim", "text", "scale", "dataset", "verdict", "why", "against", "difference", "low", "high", "p", "p_corrected",
-    "difference_verdict", "paper", "images", "seeds", "spread_of_seeds", "settings", "spread_of_images", "level",
-    "seeds_needed", "seeds_needed_for_paper", "smallest_difference", "runs", "against_runs",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,49 +57,47 @@ class _Test:
     better: Setting
     other: Setting
     against: str
-    found: Estimate
-    table: tuple[Setting, ...]
+    estimate: Estimate
+    table: list[Setting]
     """All settings of the table that were evaluated on the same set at the same scale."""
 
     def verdict(self, p_corrected: float) -> str:
         """The verdict on the difference."""
-        return significance.verdict(self.found.low, self.found.high, p_corrected)
+        return significance.verdict(self.estimate.low, self.estimate.high, p_corrected)
 
 
 def judge(results: Path) -> pd.DataFrame:
-    """Every claim on every scale and data set that was measured; columns as in `COLUMNS`, one row each.
+    """Every claim on every scale and data set that was measured, one row each (`_row` has the columns).
 
     results: folder of a preset, with its tables; the runs that they name are judged.
-    Raises SisrError where there is no table.
+    Raises SisrError where there is no table, or no table has two settings that a claim is about.
     """
-    there = [name for name in NAMES if Results(results).table(name).is_file()]
+    there = [name for name in MODULES if Results(results).table(name).is_file()]
     if not there:
         raise SisrError(f"there are no tables in {results}/tables; make one with python -m sisr tables table2.")
     tests = [test for name in there for test in _tests(name, results)]
-    p = significance.corrected([test.found.p for test in tests])
+    if not tests:
+        raise SisrError(f"the tables in {results}/tables hold no two settings that a claim of the paper compares.")
+    p = significance.corrected([test.estimate.p for test in tests])
     # the strictest level of the correction, which a difference that is alone among them has to reach
     level = LEVEL / max(1, sum(value == value for value in p))
     spreads = {
-        place: _spread([test for test in tests if (test.scale, test.dataset) == place])
-        for place in {(test.scale, test.dataset) for test in tests}
+        (scale, dataset): _spread([test for test in tests if (test.scale, test.dataset) == (scale, dataset)])
+        for scale, dataset in {(test.scale, test.dataset) for test in tests}
     }
-    groups: dict[tuple[str, int, str], list[tuple[_Test, float]]] = {}
+    groups: dict[tuple[int, int, str], list[tuple[_Test, float]]] = {}
     for test, value in zip(tests, p, strict=True):
-        groups.setdefault((test.claim.name, test.scale, test.dataset), []).append((test, value))
-    order = [claim.name for claim in CLAIMS]
-    rows = [
-        _row(groups[key], spreads[key[1:]], level)
-        for key in sorted(groups, key=lambda key: (order.index(key[0]), key[1]))
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        groups.setdefault((CLAIMS.index(test.claim), test.scale, test.dataset), []).append((test, value))
+    order = sorted(groups, key=lambda key: key[:2])
+    return pd.DataFrame([_row(groups[key], spreads[key[1:]], level) for key in order])
 
 
 def _tests(table: str, results: Path) -> Iterator[_Test]:
     # of a table only the names of its runs are read, so that one of an earlier version serves as well
     listed = pd.read_csv(Results(results).table(table), usecols=["runs"], dtype=str)["runs"].dropna()
     ids = " ".join(listed).split()
-    found = runs.load(results, [name for name in dict.fromkeys(ids) if Results(results).run(name).is_dir()] or None)
-    settings = runs.by_row(runs.group(found), _ROWS[table])
+    trained = [name for name in dict.fromkeys(ids) if Results(results).run(name).is_dir()]
+    settings = runs.by_row(runs.group(runs.load(results, trained or None)), MODULES[table].row)
     for claim in (claim for claim in CLAIMS if claim.table == table):
         for scale in sorted({scale for _, scale in settings}):
             better = settings.get((claim.better, scale))
@@ -121,17 +106,10 @@ def _tests(table: str, results: Path) -> Iterator[_Test]:
                 other = settings.get((name, scale))
                 if better is None or other is None:
                     continue
-                for dataset in runs.datasets([better]):
-                    if dataset in other.datasets:
-                        yield _test(claim, scale, dataset, better, other, name, settings.values())
-
-
-def _test(
-    claim: Claim, scale: int, dataset: str, better: Setting, other: Setting, name: str, table: Iterable[Setting]
-) -> _Test:
-    together = tuple(each for each in table if each.first.scale == scale and dataset in each.datasets)
-    found = cells.compare(better, other, together, dataset)
-    return _Test(claim, scale, dataset, better, other, name, found, together)
+                for dataset in [name for name in runs.datasets([better]) if name in other.datasets]:
+                    together = [s for (_, at), s in settings.items() if at == scale and dataset in s.datasets]
+                    estimate = cells.compare(better, other, together, dataset)
+                    yield _Test(claim, scale, dataset, better, other, name, estimate, together)
 
 
 def _spread(tests: list[_Test]) -> power.Spread:
@@ -150,10 +128,10 @@ def _row(group: list[tuple[_Test, float]], spread: power.Spread, level: float) -
     """One claim on one set; where it is about several others, the one that comes nearest decides."""
     judged = [(test.verdict(p), test, p) for test, p in group]
     worse = [one for one in judged if one[0].startswith(WORSE)]
-    word, test, p = min(worse or judged, key=lambda one: one[1].found.value)
+    word, test, p = min(worse or judged, key=lambda one: one[1].estimate.value)
     holds = all(one[0].startswith(BETTER) for one in judged)
     verdict = FAILS if worse else HOLDS if holds else INCONCLUSIVE
-    found, paper = test.found, _paper(test)
+    estimate, paper = test.estimate, _paper(test)
     return {
         "claim": test.claim.name,
         "text": test.claim.text,
@@ -162,22 +140,22 @@ def _row(group: list[tuple[_Test, float]], spread: power.Spread, level: float) -
         "verdict": verdict,
         "why": _why(verdict, judged, test),
         "against": test.against,
-        "difference": found.value,
-        "low": found.low,
-        "high": found.high,
-        "p": found.p,
+        "difference": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p,
         "p_corrected": p,
         "difference_verdict": word,
         "paper": paper,
         "images": spread.count,
-        "seeds": found.seeds,
+        "seeds": estimate.seeds,
         "spread_of_seeds": spread.seeds,
         "settings": spread.settings,
         "spread_of_images": spread.images,
         "level": level,
-        "seeds_needed": power.seeds_needed(found.value, spread, level),
+        "seeds_needed": power.seeds_needed(estimate.value, spread, level),
         "seeds_needed_for_paper": nan if paper is None else power.seeds_needed(paper, spread, level),
-        "smallest_difference": power.smallest_effect(found.seeds, spread, level),
+        "smallest_difference": power.smallest_effect(estimate.seeds, spread, level),
         "runs": " ".join(run.id for run in test.better.runs),
         "against_runs": " ".join(run.id for run in test.other.runs),
     }
@@ -186,14 +164,16 @@ def _row(group: list[tuple[_Test, float]], spread: power.Spread, level: float) -
 def _why(verdict: str, judged: list[tuple[str, _Test, float]], test: _Test) -> str:
     if len(judged) == 1:
         word = judged[0][0]
-        return test.found.note or (word if (verdict == INCONCLUSIVE and word != verdict) or " by " in word else "")
+        return test.estimate.note or (word if (verdict == INCONCLUSIVE and word != verdict) or " by " in word else "")
     groups: dict[str, list[str]] = {}
     for word, one, _ in judged:
         groups.setdefault({BETTER: "above", WORSE: "below"}.get(word.split()[0], word), []).append(one.against)
-    parts = [f"{word} {', '.join(names)}" if word in ("above", "below") else f"{word} against {', '.join(names)}"
-             for word, names in sorted(groups.items())]  # fmt: skip
-    top = min((one for _, one, _ in judged), key=lambda one: one.found.value)
-    if top.found.value < 0:
+    parts = [
+        f"{word}{'' if word in ('above', 'below') else ' against'} {', '.join(names)}"
+        for word, names in sorted(groups.items())
+    ]
+    top = min((one for _, one, _ in judged), key=lambda one: one.estimate.value)
+    if top.estimate.value < 0:
         parts.append(f"the highest mean is at {top.against}")
     return "; ".join(parts)
 
@@ -201,9 +181,9 @@ def _why(verdict: str, judged: list[tuple[str, _Test, float]], test: _Test) -> s
 def _paper(test: _Test) -> float | None:
     """The paper's difference in dB, where it is known."""
     if test.claim.table == "table1":
-        both = [published.table1_figure(row, test.scale, test.dataset, "psnr").value for row in
-                (test.claim.better, test.against)]  # fmt: skip
-        return None if None in both else round(float(both[0]) - float(both[1]), 4)  # type: ignore[arg-type]
+        rows = (test.claim.better, test.against)
+        one, two = (published.table1_figure(row, test.scale, test.dataset, "psnr").value for row in rows)
+        return None if one is None or two is None else round(one - two, 4)
     if test.claim.table == "table2" and test.against == "baseline":
         return published.figure("table2", test.claim.better, "psnr_difference").value
     return None
@@ -220,12 +200,12 @@ def write(table: pd.DataFrame, results: Path) -> list[Path]:
 
 def lines(table: pd.DataFrame, results: Path) -> list[str]:
     """The verdicts as Markdown."""
-    said = [f"# The paper's claims in the results of `{results.name}`", ""]
+    text_lines = [f"# The paper's claims in the results of `{results.name}`", ""]
     for name in dict.fromkeys(table["claim"]):
         rows = table[table["claim"] == name]
-        said += [f"**{rows['text'].iloc[0][0].upper()}{rows['text'].iloc[0][1:]}**: {_counts(rows)}.", ""]
-        said += [f"- {sentence(row)}" for _, row in rows.iterrows()] + [""]
-    return said + _costs(results) + _seeds(table)
+        text_lines += [f"**{rows['text'].iloc[0][0].upper()}{rows['text'].iloc[0][1:]}**: {_counts(rows)}.", ""]
+        text_lines += [f"- {sentence(row)}" for _, row in rows.iterrows()] + [""]
+    return text_lines + _costs(results) + _seeds(table)
 
 
 def _counts(rows: pd.DataFrame) -> str:
@@ -252,7 +232,7 @@ def _costs(results: Path) -> list[str]:
         return []
     measured = table4.read_complexity(file)
     ours = measured.get("ENLCA-m128")
-    said = []
+    items = []
     for name in ("NLA", "NLSA-r4", "convolution"):
         other = measured.get(name)
         if ours is None or other is None:
@@ -262,14 +242,14 @@ def _costs(results: Path) -> list[str]:
             for column, word in (("core_gmacs", "operations"), ("seconds_median", "time"))
             if float(other[column] or nan) > 0
         ]
-        said.append(f"- against {name}: {', '.join(parts)} ({ours['device']}, {ours['height']}x{ours['width']}).")
-    return ["**ENLCA (m = 128) costs a fraction of the others**:", "", *said, ""] if said else []
+        items.append(f"- against {name}: {', '.join(parts)} ({ours['device']}, {ours['height']}x{ours['width']}).")
+    return ["**ENLCA (m = 128) costs a fraction of the others**:", "", *items, ""] if items else []
 
 
 def _seeds(table: pd.DataFrame) -> list[str]:
     """How many seeds a difference of some sizes needs."""
     level = table["level"].iloc[0]
-    said = [
+    items = [
         "**Seeds that a difference needs** to be significant in 80 of 100 cases, with the same seeds on both sides and "
         f"after correction (p below {level:.2g}):",
         "",
@@ -278,14 +258,16 @@ def _seeds(table: pd.DataFrame) -> list[str]:
         row = rows.iloc[0]
         spread = power.Spread(row["spread_of_seeds"], int(row["settings"]), row["spread_of_images"], int(row["images"]))
         if not isfinite(spread.seeds):
-            said.append(f"- {dataset} x{scale}: not known, since no two networks were trained with the same two seeds.")
+            items.append(
+                f"- {dataset} x{scale}: not known, since no two networks were trained with the same two seeds."
+            )
             continue
         needed = [f"{effect} dB: {_number(effect, spread, level)}" for effect in (0.02, 0.05, 0.1, 0.2)]
-        said.append(
+        items.append(
             f"- {dataset} x{scale}: {', '.join(needed)} (spread between seeds {spread.seeds:.3f} dB, between images "
             f"{spread.images:.3f} dB over {spread.count})."
         )
-    return said
+    return items
 
 
 def _number(effect: float, spread: power.Spread, level: float) -> str:

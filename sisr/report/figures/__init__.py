@@ -1,6 +1,7 @@
 """Figures of the tidy tables (`sisr.report.tables`)."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ def draw(name: str, table: pd.DataFrame) -> Any:
 
     Raises SisrError where the table holds nothing that was measured.
     """
-    from sisr.report.figures import k_sweep, style, table1, table2, table4
+    from sisr.report.figures import style
 
     check(name)
-    drawn = {"table1": table1.draw, "table2": table2.draw, "table4": table4.draw, "k_sweep": k_sweep.draw}
     with style.settings():
-        return drawn[name](table)
+        return import_module(f"{__name__}.{name}").draw(table)
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from sisr.report.figures import style
 from sisr.report.tables.view import interval
 from sisr.results import published
+from sisr.results.cells import by_place
 from sisr.utils.errors import SisrError
 
 _COSINES = {"0": ":", "1": "--"}
@@ -16,8 +17,7 @@ _COSINES = {"0": ":", "1": "--"}
 def draw(table: pd.DataFrame) -> Figure:
     """One panel a data set. Left: mean PSNR; its bars are the paired interval of the difference to the paper's k, since
     the spread between images, which is the same for every k, would hide it. Right: relative deviation, logarithmic."""
-    part = table[table["quantity"] == "psnr"]
-    places = list(dict.fromkeys(zip(part["scale"], part["dataset"], strict=True)))
+    places = [(scale, dataset) for scale, dataset, _ in by_place(table[table["quantity"] == "psnr"])]
     if not places:
         raise SisrError("the k-sweep holds no measured PSNR, so there is nothing to draw; add runs with --runs.")
     columns = min(len(places), 2)
@@ -31,16 +31,10 @@ def draw(table: pd.DataFrame) -> Figure:
         _panel(panels.flat[index], table, *place, last=index % columns == columns - 1 or index == len(places) - 1)
     for axes in panels.flat[len(places) :]:
         axes.set_visible(False)
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    more, names = panels.flat[0].noise.get_legend_handles_labels()
-    figure.legend(handles + more, labels + names, loc="outside upper center", ncols=2 * columns)
-    best = published.figure("k_sweep", "best", "k").value
-    style.stamp(
-        figure,
-        table,
-        (f"Bars: {interval(table)} of the difference to k = {best:g}." if paired else f"Bars: {interval(table)}.")
-        + " Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance.",
-    )
+    style.legend(figure, 2 * columns)
+    compared = f" of the difference to k = {published.figure('k_sweep', 'best', 'k').value:g}" if paired else ""
+    deviation = "Relative deviation: standard deviation of φ(Q)·φ(K) over exp(Q·K), from the paper's variance."
+    style.stamp(figure, table, f"Bars: {interval(table)}{compared}. {deviation}")
     return figure
 
 
@@ -68,7 +62,6 @@ def _panel(axes: Axes, table: pd.DataFrame, scale: int, dataset: str, last: bool
         noise.set_ylabel("relative deviation of the estimate", color=style.GREY)
     else:
         noise.tick_params(axis="y", right=False, labelright=False)
-    axes.noise = noise  # type: ignore[attr-defined]
     axes.set_zorder(noise.get_zorder() + 1)
     axes.patch.set_visible(False)
     axes.plot(ks, values, color=style.COLOURS[0], linewidth=1.5)
@@ -77,16 +70,14 @@ def _panel(axes: Axes, table: pd.DataFrame, scale: int, dataset: str, last: bool
         if differences:
             difference = differences.get(cell["row"])
             error = style.bars(difference)[1] if difference is not None else None
-        axes.errorbar(
-            _k(cell["row"]), value, yerr=error, fmt="o", color=style.COLOURS[0], markersize=5.5, capsize=2.5,
-            elinewidth=1.3, label="mean PSNR (left)" if order == 0 else None,
-        )  # fmt: skip
+        label = "mean PSNR (left)" if order == 0 else None
+        style.dot(axes, _k(cell["row"]), value, 0, yerr=error, elinewidth=1.3, label=label)
     best = published.figure("k_sweep", "best", "k").value
     if best is not None:
         axes.axvline(best, color=style.COLOURS[1], linewidth=1, label=f"the paper's best, k = {best:g}")
     axes.set_xticks(ks, [f"{k:g}" for k in ks])
     axes.margins(x=0.06, y=0.15)
-    axes.set_title(f"{dataset} x{int(scale)}")
+    axes.set_title(f"{dataset} x{scale}")
     axes.set_xlabel("amplification factor k")
     axes.set_ylabel("PSNR (dB)")
 

@@ -112,18 +112,45 @@ def bars(cell: Any) -> tuple[float, list[list[float]] | None]:
     """A measured cell as (value, error bars for matplotlib); no bars without interval."""
     value, low, high = number(cell["measured"]), number(cell["low"]), number(cell["high"])
     assert value is not None
-    if low is None or high is None or low != low or high != high:
+    if low is None or high is None:
         return value, None
     return value, [[max(0.0, value - low)], [max(0.0, high - value)]]
 
 
-def legend(figure: Figure) -> None:
+def dot(axes: Axes, x: float, y: float, index: int, **options: Any) -> None:
+    """A point in the colour and marker of series `index`, with the error bars and label of `options`."""
+    look = {"fmt": MARKERS[index % 6], "color": COLOURS[index % 6], "markersize": 5.5, "capsize": 2.5}
+    axes.errorbar(x, y, **{**look, **options})
+
+
+def forest(
+    axes: Axes, rows: Sequence[str], series: dict[str, list[tuple[float, Any]]], margin: float, zero: bool
+) -> None:
+    """Measured cells as dots with 95 % intervals: `rows` from top to bottom, one colour a series.
+
+    series: (height, cell) by label. margin: as for `Axes.margins`. zero: draw a line at 0.
+    """
+    for index, (label, points) in enumerate(series.items()):
+        for order, (y, cell) in enumerate(points):
+            value, error = bars(cell)
+            dot(axes, value, y, index, xerr=error, elinewidth=1.3, label=label if order == 0 else None)
+    if zero:
+        axes.axvline(0, color=GREY, linewidth=1)
+    for line in range(1, len(rows)):
+        axes.axhline(line - 0.5, color="#e5e7eb", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=margin)
+
+
+def legend(figure: Figure, columns: int = 6) -> None:
     """One legend above all panels, without duplicates."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
-        found, labels = axes.get_legend_handles_labels()
-        handles |= dict(zip(labels, found, strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
+        drawn, labels = axes.get_legend_handles_labels()
+        handles |= dict(zip(labels, drawn, strict=True))
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=columns)
 
 
 def pareto(axes: Axes, points: Sequence[tuple[float, float]]) -> None:

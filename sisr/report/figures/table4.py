@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from sisr.report.figures import style
 from sisr.report.tables.view import interval
-from sisr.results.cells import number
+from sisr.results.cells import by_place, number, select_measured
 from sisr.utils.errors import SisrError
 
 _AXES = (("gflops", 1.0, "GFLOPs of the core (paper's convention)"), ("seconds", 1e3, "time of one forward (ms)"))
@@ -20,9 +20,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """One row of panels a data set. The step line joins the mechanisms that no cheaper one matches (Pareto front)."""
     networks = table[table["kind"] == "network"]
     quantity = "psnr_difference" if (networks["quantity"] == "psnr_difference").any() else "psnr"
-    part = networks[networks["quantity"].isin(["psnr", quantity])]
-    part = part[[number(value) is not None for value in part["measured"]]]
-    places = list(dict.fromkeys(zip(part["scale"], part["dataset"], strict=True)))
+    places = by_place(select_measured(networks, "psnr", quantity))
     if not places:
         raise SisrError("Table 4 holds no measured PSNR, so there is nothing to draw; add runs with --runs.")
     costs = {
@@ -32,13 +30,12 @@ def draw(table: pd.DataFrame) -> Figure:
         len(places), 2, figsize=(9.4, 3.3 * len(places) + 1.0), sharey="row", squeeze=False, layout="constrained"
     )
     pending = []
-    for line, (scale, dataset) in zip(panels, places, strict=True):
-        cells = part[(part["scale"] == scale) & (part["dataset"] == dataset)]
+    for line, (scale, dataset, cells) in zip(panels, places, strict=True):
         for axes, (cost, factor, label) in zip(line, _AXES, strict=True):
             points = _points(cells, quantity, {row: costs.get((row, cost)) for row in cells["row"]}, factor)
             pending.append((axes, *_panel(axes, points)))
             axes.set_xlabel(label)
-        line[0].set_title(f"{dataset} x{int(scale)}")
+        line[0].set_title(f"{dataset} x{scale}")
         line[0].set_ylabel("PSNR above the convolution's (dB)" if quantity == "psnr_difference" else "PSNR (dB)")
     style.legend(figure)
     style.stamp(figure, table, f"Mean over images, {interval(table)}.")
@@ -74,14 +71,9 @@ def _panel(
     texts, colours = [], []
     for row, cost, value, error in points:
         family, text = _family(row)
-        index = order.index(family)
-        colour = style.COLOURS[index % 6]
-        axes.errorbar(
-            cost, value, yerr=error, fmt=style.MARKERS[index % 6], color=colour, markersize=5.5, capsize=2.5,
-            elinewidth=0.9, label=family,
-        )  # fmt: skip
+        style.dot(axes, cost, value, order.index(family), yerr=error, elinewidth=0.9, label=family)
         texts.append(text)
-        colours.append(colour)
+        colours.append(style.COLOURS[order.index(family) % 6])
     axes.set_xscale("log")
     axes.margins(x=0.15, y=0.16)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
@@ -12,9 +13,9 @@ from sisr.results import cells, runs
 from sisr.utils.errors import UsageError
 from sisr.utils.files import atomic_write
 
-NAMES = ("table1", "table2", "table4", "k_sweep")
+MODULES: dict[str, ModuleType] = {"table1": table1, "table2": table2, "table4": table4, "k_sweep": k_sweep}
+NAMES = tuple(MODULES)
 """The paper's tables."""
-_MODULES = {"table1": table1, "table2": table2, "k_sweep": k_sweep}
 
 
 def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity: Path | None = None) -> pd.DataFrame:
@@ -25,25 +26,25 @@ def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity
     Raises SisrError with one sentence where something that the table needs is missing.
     """
     check(name)
-    found = runs.load(results, ids, weights=name == "table1")
-    if name == "table4":
-        return table4.build(found, results.name, complexity or Results(results).complexity())
-    return _MODULES[name].build(found, results.name)
+    costs = [complexity or Results(results).complexity()] if name == "table4" else []
+    table: pd.DataFrame = MODULES[name].build(runs.load(results, ids, weights=name == "table1"), results.name, *costs)
+    return table
 
 
 def view(name: str, table: pd.DataFrame) -> View:
     """A tidy table as people read it."""
     check(name)
-    return table4.view(table) if name == "table4" else _MODULES[name].view(table)
+    view: View = MODULES[name].view(table)
+    return view
 
 
 def read(name: str, results: Path) -> pd.DataFrame:
-    """The tidy table that stands in a results folder."""
+    """The tidy table in a results folder."""
     return cells.read(Results(results).table(name))
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
-    """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that it stands for all three."""
+    """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that the others exist wherever it does."""
     shown, path = view(name, table), Results(results).table(name, "html")
     _write(path, render.page(shown))
     return [*write_view(shown, table, path.parent), path]
@@ -63,6 +64,6 @@ def _write(path: Path, content: str) -> None:
 
 
 def check(name: str) -> None:
-    """Raise UsageError for a table that the paper has not."""
+    """Raise UsageError for a name that is not in `NAMES`."""
     if name not in NAMES:
         raise UsageError(f"there is no table {name!r}; there are {', '.join(NAMES)}.")

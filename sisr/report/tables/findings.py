@@ -1,14 +1,14 @@
 """What a table shows, in sentences that are computed from it."""
 
-from collections.abc import Iterable, Iterator
-from math import inf, isnan
+from collections.abc import Iterable
+from math import inf, isnan, nan
 from typing import Any
 
 import pandas as pd
 
 from sisr.report.tables.table2 import ROWS
 from sisr.results import published
-from sisr.results.cells import number, span, text
+from sisr.results.cells import by_place, number, select_measured, span, text
 from sisr.results.runs import CONTROLS
 
 
@@ -86,12 +86,9 @@ def _paper_table1() -> list[str]:
 def _table1(table: pd.DataFrame) -> list[str]:
     found = []
     for quantity, other in (("psnr_over_bicubic", "bicubic"), ("psnr_over_edsr", "EDSR")):
-        part = _measured(table, quantity)
-        for scale in sorted(set(part["scale"])):
-            for row in dict.fromkeys(part.loc[part["scale"] == scale, "row"]):
-                cells = part[(part["scale"] == scale) & (part["row"] == row)]
-                found.append(_differences(f"**{row} minus {other} at x{int(scale)}**", cells, "the paper's means"))
-    ceiling = _measured(table, "psnr")
+        for (scale, row), cells in _rows(select_measured(table, quantity)):
+            found.append(_differences(f"**{row} minus {other} at x{int(scale)}**", cells, "the paper's means"))
+    ceiling = select_measured(table, "psnr")
     ceiling = ceiling[ceiling["row"] == CONTROLS["hr"]]
     if len(ceiling) and all(number(value) == inf for value in ceiling["measured"]):
         found.append("The HR images measured against themselves give an infinite PSNR, as they must.")
@@ -100,15 +97,17 @@ def _table1(table: pd.DataFrame) -> list[str]:
 
 def _table2(table: pd.DataFrame) -> list[str]:
     found = []
-    part = _measured(table, "psnr_difference")
-    for scale in sorted(set(part["scale"])):
-        for row in dict.fromkeys(part.loc[part["scale"] == scale, "row"]):
-            cells = part[(part["scale"] == scale) & (part["row"] == row)]
-            said = cells["published"].iloc[0]
-            paper = "its figure in the paper is not known" if isnan(said) else f"the paper: {text(said, 2, True)} dB"
-            label = f"**{ROWS[row]}**, x{int(scale)}, over the baseline ({paper})"
-            found.append(_differences(label, cells.assign(published=float("nan")), ""))
+    for (scale, row), cells in _rows(select_measured(table, "psnr_difference")):
+        printed = cells["published"].iloc[0]
+        paper = "its figure in the paper is not known" if isnan(printed) else f"the paper: {text(printed, 2, True)} dB"
+        label = f"**{ROWS[row]}**, x{int(scale)}, over the baseline ({paper})"
+        found.append(_differences(label, cells.assign(published=nan), ""))
     return found or ["No row but the baseline was measured."]
+
+
+def _rows(part: pd.DataFrame) -> Any:
+    """((scale, row), its cells): scales ascending, rows in the table's order."""
+    return part.sort_values("scale", kind="stable").groupby(["scale", "row"], sort=False)
 
 
 def _differences(label: str, cells: pd.DataFrame, paper: str) -> str:
@@ -135,8 +134,8 @@ def _table4(table: pd.DataFrame) -> list[str]:
         if parts:
             found.append(f"Against the {label} of {ours}: {', '.join(parts)}.")
     networks = table[table["kind"] == "network"]
-    for scale, dataset, part in _places(networks):
-        cells = {c["row"]: c for _, c in _measured(part, "psnr_difference").iterrows()}
+    for scale, dataset, part in by_place(networks):
+        cells = {c["row"]: c for _, c in select_measured(part, "psnr_difference").iterrows()}
         parts = [f"{name} {_figure(cells[name])}" for name in (ours, "NLSA-r4", "NLA") if name in cells]
         if parts:
             found.append(
@@ -149,7 +148,7 @@ def _table4(table: pd.DataFrame) -> list[str]:
 def _k_sweep(table: pd.DataFrame) -> list[str]:
     best = published.figure("k_sweep", "best", "k").value
     found = []
-    for scale, dataset, part in _places(_measured(table, "psnr")):
+    for scale, dataset, part in by_place(select_measured(table, "psnr")):
         values = {c["row"]: float(c["measured"]) for _, c in part.iterrows()}
         top = max(values, key=lambda row: values[row])
         spread = max(values.values()) - min(values.values())
@@ -157,7 +156,7 @@ def _k_sweep(table: pd.DataFrame) -> list[str]:
             f"{dataset} x{scale}: the highest mean PSNR is at {top} (the paper: k = {best:g}); from the lowest to "
             f"the highest are {text(spread, 2)} dB."
         )
-        differences = _measured(table, "psnr_difference")
+        differences = select_measured(table, "psnr_difference")
         differences = differences[(differences["scale"] == scale) & (differences["dataset"] == dataset)]
         if len(differences):
             words = _verdicts(cell for _, cell in differences.iterrows())
@@ -183,17 +182,6 @@ def _verdicts(cells: Iterable[Any]) -> str:
         groups.setdefault(cell["verdict"], []).append(cell["row"])
     words = "; ".join(f"{word}: {', '.join(rows)}" for word, rows in sorted(groups.items()))
     return f"{words[0].upper()}{words[1:]}."
-
-
-def _places(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
-    """(scale, data set, its cells) in the table's order."""
-    for scale, dataset in dict.fromkeys(zip(table["scale"], table["dataset"], strict=True)):
-        yield int(scale), str(dataset), table[(table["scale"] == scale) & (table["dataset"] == dataset)]
-
-
-def _measured(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    part = table[table["quantity"] == quantity]
-    return part[[number(value) is not None for value in part["measured"]]]
 
 
 def _figure(cell: Any) -> str:

@@ -15,8 +15,6 @@ from sisr.results.cells import Cell, difference, frame, level, number, paper, sp
 from sisr.results.published import Figure
 from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
 
-_QUANTITIES = {"psnr": ("dB", 2), "ssim": ("", 4)}
-
 
 def row(setting: Setting) -> str:
     """Label of a setting: the paper's name where it has one, else network and attention."""
@@ -37,9 +35,8 @@ def build(runs: list[Run], preset: str) -> pd.DataFrame:
     settings = by_row(group(runs), row)
     sets = list(published.SETS) + [name for name in datasets(settings.values()) if name not in published.SETS]
     scales = sorted({scale for _, scale in settings} | {2, 4})
-    names = [name for name, _ in settings if name not in published.methods()]
-    rows = [*_first(names, "bicubic"), *published.methods(), *(n for n in names if n not in CONTROLS.values())]
-    rows = [*dict.fromkeys([*rows, *_first(names, CONTROLS["hr"])])]
+    names = dict.fromkeys([*published.methods(), *(name for name, _ in settings)])
+    rows = sorted(names, key=lambda name: {CONTROLS["bicubic"]: -1, CONTROLS["hr"]: 1}.get(name, 0))
     return frame(
         cell
         for scale in scales
@@ -49,55 +46,44 @@ def build(runs: list[Run], preset: str) -> pd.DataFrame:
     )
 
 
-def _first(names: list[str], name: str) -> list[str]:
-    return [name] if name in names else []
-
-
 def _cells(
     name: str, scale: int, dataset: str, settings: dict[tuple[str, int], Setting], preset: str
 ) -> Iterator[Cell]:
     setting = settings.get((name, scale))
-    there = setting is not None and dataset in setting.datasets
     kind = "control" if name in CONTROLS.values() else "network"
-    for quantity, (unit, _) in _QUANTITIES.items():
-        known: dict[str, Any] = {
-            "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset,
-            "quantity": quantity, "unit": unit, **paper(published.table1_figure(name, scale, dataset, quantity)),
-        }  # fmt: skip
-        if setting is not None and there:
-            if setting.first.method:
-                known["unrounded_lr"] = "yes" if setting.first.provenance.get("unrounded_lr") else ""
-            yield level(known, setting, preset)
+    place: dict[str, Any] = {"table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset}
+    for quantity, unit in (("psnr", "dB"), ("ssim", "")):
+        printed = paper(published.table1_figure(name, scale, dataset, quantity))
+        cell = {**place, "quantity": quantity, "unit": unit, **printed}
+        if setting is None:
+            yield Cell(**cell, note=f"no run of {name} at x{scale} among the given runs")
+        elif dataset not in setting.datasets:
+            yield Cell(**cell, note=f"{name} x{scale} was not evaluated on {dataset}")
         else:
-            yield Cell(**known, note=_why_not(setting, name, scale, dataset))
-    # what others trained to the end is not compared with what was trained here, perhaps at a toy scale
-    if setting is None or not there or setting.first.method:
+            if setting.first.method:
+                cell["unrounded_lr"] = "yes" if setting.first.provenance.get("unrounded_lr") else ""
+            yield level(cell, setting, preset)
+    # published weights, trained to the end, are not compared with networks trained here, perhaps at a toy scale
+    if setting is None or dataset not in setting.datasets or setting.first.method:
         return
-    said = {"published_status": "unknown", "published_note": "the paper's table has no bicubic row"}
     for other, quantity in (("bicubic", "psnr_over_bicubic"), ("EDSR", "psnr_over_edsr")):
         yardstick = settings.get((other, scale))
         if yardstick is None or name in CONTROLS.values() or name == other or dataset not in yardstick.datasets:
             continue
-        known = {
-            "table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset, "quantity": quantity,
-            "unit": "dB", **(said if other == "bicubic" else paper(_published_gain(name, other, scale, dataset))),
-        }  # fmt: skip
-        yield difference(known, setting, (other, yardstick), settings.values(), preset)
+        gain = _published_gain(name, other, scale, dataset)
+        cell = {**place, "quantity": quantity, "unit": "dB", **paper(gain)}
+        yield difference(cell, setting, (other, yardstick), settings.values(), preset)
 
 
 def _published_gain(name: str, other: str, scale: int, dataset: str) -> Figure:
     """Difference of two means that the paper prints: derived, since the paper prints no difference."""
+    if other == "bicubic":
+        return Figure(None, "unknown", "the paper's table has no bicubic row")
     pair = [published.table1_figure(method, scale, dataset, "psnr") for method in (name, other)]
     first, second = (figure.value for figure in pair)
     if first is None or second is None:
         return Figure(None, "unknown", pair[0].note or pair[1].note)
     return Figure(round(first - second, 2), "derived", "difference of the printed means")
-
-
-def _why_not(setting: Setting | None, name: str, scale: int, dataset: str) -> str:
-    if setting is None:
-        return f"no run of {name} at x{scale} among the given runs"
-    return f"{name} x{scale} was not evaluated on {dataset}"
 
 
 def view(table: pd.DataFrame) -> View:
@@ -141,14 +127,10 @@ def _about_weights(table: pd.DataFrame) -> list[str]:
         return []
     names = list(dict.fromkeys(cells["row"]))
     unrounded = [name for name in names if (cells.loc[cells["row"] == name, "unrounded_lr"] == "yes").any()]
-    found = [
-        f"{', '.join(names)}: measured with published weights, not trained here"
-        + (
-            f"; {', '.join(unrounded)} from LR that was not rounded to 8 bits, as its authors test."
-            if unrounded
-            else "."
-        )
-    ]
+    origin = (
+        f"; {', '.join(unrounded)} from LR that was not rounded to 8 bits, as its authors test" if unrounded else ""
+    )
+    notes = [f"{', '.join(names)}: measured with published weights, not trained here{origin}."]
     apart = []
     for _, cell in cells.iterrows():
         printed = number(cell["published"])
@@ -159,12 +141,12 @@ def _about_weights(table: pd.DataFrame) -> list[str]:
             where = f"{cell['row']} on {cell['dataset']} x{int(cell['scale'])}"
             apart.append(f"{where} {text(deviation, 2, True)} dB")
     if apart:
-        found.append(
+        notes.append(
             f"More than {EXPLAINED} dB from the published value: {', '.join(apart)}. docs/checks.md measures what is "
             "known to make such differences (LR rounded to 8 bits or not, Y rounded or not, the greyscale image of "
             "Set14 as grey or as RGB), and says what they leave unexplained."
         )
-    return found
+    return notes
 
 
 def _label(name: str) -> str:
@@ -182,13 +164,13 @@ def _column(part: pd.DataFrame, names: list[str], dataset: str, source: str) -> 
     if source == "measured":
         unranked |= {name for name in names if cells[name, "psnr"]["state"] == "published weights"}
     ranked = [None if name in unranked else value for name, value in zip(names, psnr, strict=True)]
-    found = []
+    texts = []
     for name, value, mark in zip(names, psnr, marks(ranked, 2), strict=True):
         if value is None:
-            found.append(Text("–" if source == "published" and name in published.methods() else ""))
+            texts.append(Text("–" if source == "published" and name in published.methods() else ""))
             continue
         ssim = text(number(cells[name, "ssim"][source]), 4)
         cell = cells[name, "psnr"]
         detail = span(cell["low"], cell["high"], 2) if source == "measured" else ""
-        found.append(Text(f"{text(value, 2)} / {ssim}", detail, mark))
-    return found
+        texts.append(Text(f"{text(value, 2)} / {ssim}", detail, mark))
+    return texts
