@@ -1,4 +1,4 @@
-"""Where mechanisms differ most, seen: crops of the test images, chosen by a rule and not by hand.
+"""Crops of the test images where mechanisms differ most, chosen by a rule and not by hand.
 
 Of all test images those are taken whose PSNR differs most between some mechanism and the reference, in either
 direction, and of each the square in which the squared errors of these two on Y differ most. What is shown is the
@@ -52,7 +52,7 @@ class Picked:
 
 @dataclass(frozen=True)
 class Crop:
-    """One panel: the mechanism, HR or bicubic; figures of what is measured against itself are None."""
+    """One panel: the mechanism, HR or bicubic; HR has no values, as it would be measured against itself."""
 
     label: str
     file: str
@@ -88,20 +88,20 @@ def shown_runs(comparison: Comparison, results: Path) -> dict[str, Run]:
         label: str(comparison.cell(label, "psnr", comparison.datasets[0])["runs"]).split()[0]
         for label in comparison.labels
     }
-    found = {run.id: run for run in load(results, list(ids.values()))}
-    return {label: found[name] for label, name in ids.items()}
+    runs = {run.id: run for run in load(results, list(ids.values()))}
+    return {label: runs[name] for label, name in ids.items()}
 
 
 def pick(comparison: Comparison, runs: dict[str, Run], count: int = IMAGES) -> list[Picked]:
     """The images in which a mechanism differs most from the reference, most first."""
-    found = []
+    picked = []
     for dataset in comparison.datasets:
         psnr = {label: run.rows[dataset]["psnr"] for label, run in runs.items()}
         gains = pd.DataFrame({label: psnr[label] - psnr[comparison.reference] for label in comparison.others})
         for image, row in gains.replace([np.inf, -np.inf], np.nan).dropna(how="all").iterrows():
             label = str(row.abs().idxmax())
-            found.append(Picked(dataset, str(image), label, float(row[label])))
-    return sorted(found, key=lambda each: -abs(each.difference))[:count]
+            picked.append(Picked(dataset, str(image), label, float(row[label])))
+    return sorted(picked, key=lambda each: -abs(each.difference))[:count]
 
 
 def make(
@@ -129,8 +129,8 @@ def make(
         methods |= {label: _Remembering(network(run, dataset, device)) for label, run in runs.items()}
         places = [_place(each, comparison.reference, pairs[dataset], methods, comparison.scale, size) for each in mine]
         side = min(place_size for _, place_size in places)
-        found = collect(pairs[dataset], comparison.scale, methods, [place for place, _ in places], side)
-        rows += zip(mine, found, strict=True)
+        panels = collect(pairs[dataset], comparison.scale, methods, [place for place, _ in places], side)
+        rows += zip(mine, panels, strict=True)
     rows.sort(key=lambda item: picked.index(item[0]))
     return _write(rows, comparison, Results(results).crops)
 
@@ -224,7 +224,7 @@ def _why(picked: Picked, reference: str, crops: list[Crop]) -> str:
 
 
 def read(results: Path) -> list[Scene]:
-    """The crops that stand in a results folder. Raises SisrError where there are none."""
+    """The crops in a results folder. Raises SisrError where there are none."""
     path = Results(results).crops / "index.json"
     if not path.is_file():
         raise SisrError(f"there is no {path}; run python -m sisr compare crops --results {results} first.")

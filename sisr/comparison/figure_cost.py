@@ -27,14 +27,10 @@ def draw(comparison: Comparison, costs: pd.DataFrame) -> Figure:
         _panel(axes, comparison, costs, column, factor)
         axes.set_title(label)
         axes.set_xlabel("feature map (pixels)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=7)
+    style.legend(figure, 7)
     devices = ", ".join(dict.fromkeys(costs["device"].dropna()))
-    style.stamp(
-        figure,
-        comparison.table,
-        f"One mechanism alone on 64 channels, measured on {devices}; band: quartiles of repeated timings.",
-    )
+    note = f"One mechanism alone on 64 channels, measured on {devices}; band: quartiles of repeated timings."
+    style.stamp(figure, comparison.table, note)
     return figure
 
 

@@ -41,12 +41,10 @@ def draw(comparison: Comparison) -> Figure:
 
 def _lines(comparison: Comparison) -> list[tuple[str, str]]:
     """(data set, mechanism) from top to bottom; mechanism is blank in the line that names the set."""
-    found = []
-    places = list(comparison.places())
-    for dataset in comparison.datasets:
-        labels = [label for label, name in places if name == dataset]
-        found += [(dataset, label) for label in (["", *labels] if labels else [])]
-    return found
+    lines: list[tuple[str, str]] = []
+    for label, dataset in comparison.places():
+        lines += [(dataset, label)] if lines and lines[-1][0] == dataset else [(dataset, ""), (dataset, label)]
+    return lines
 
 
 def _panel(axes: Axes, comparison: Comparison, lines: list[tuple[str, str]], quantity: str, digits: int) -> None:
@@ -57,20 +55,20 @@ def _panel(axes: Axes, comparison: Comparison, lines: list[tuple[str, str]], qua
             if y:
                 axes.axhline(y - 0.5, color="#d1d5db", linewidth=0.8)
             continue
-        found = comparison.measured(label, f"{quantity}_difference", dataset)
-        if found is None:
+        gain = comparison.measured(label, f"{quantity}_difference", dataset)
+        if gain is None:
             continue
         word = verdict(comparison, label, dataset, quantity)
         shade = _COLOURS.get(word.split()[0] if word else "", style.GREY)
         colour, marker = look[label]
         axes.errorbar(
-            found.value, y, xerr=found.bars, fmt=marker, color=colour, markersize=6.5, capsize=3, elinewidth=1.5,
+            gain.value, y, xerr=gain.bars, fmt=marker, color=colour, markersize=6.5, capsize=3, elinewidth=1.5,
             markerfacecolor=colour if significant(word) else "white", markeredgewidth=1.4, zorder=3,
         )  # fmt: skip
         p = number(comparison.cell(label, f"{quantity}_difference", dataset)["p_corrected"])
         words = [word] + ([f"p {p_value(p)}"] if p is not None else [])
         for shift, aligned, written, ink in (
-            (47, "right", text(found.value, digits, sign=True), style.DARK),
+            (47, "right", text(gain.value, digits, sign=True), style.DARK),
             (54, "left", ", ".join(part for part in words if part), shade),
         ):
             axes.annotate(

@@ -18,7 +18,7 @@ _AXES = (("gflops", 1.0, "operations of one forward (GFLOPs)"), ("forward_second
 
 
 def draw(comparison: Comparison) -> Figure:
-    """One row of panels a data set; vertical: the paired difference to the reference, which itself stands at 0."""
+    """One row of panels a data set; vertical: the paired difference to the reference, itself at 0."""
     datasets = list(dict.fromkeys(dataset for _, dataset in comparison.places()))
     if not datasets:
         raise SisrError("the comparison holds no measured difference, so there is nothing to draw; compare again.")
@@ -30,10 +30,9 @@ def draw(comparison: Comparison) -> Figure:
         for axes, (cost, factor, label) in zip(line, _AXES, strict=True):
             pending.append((axes, *_panel(axes, comparison, dataset, cost, factor)))
             axes.set_xlabel(label)
-        own = comparison.measured(comparison.reference, "psnr", dataset)
-        line[0].set_title(
-            f"{dataset} x{comparison.scale}" + (f"; {comparison.reference}: {text(own.value, 2)} dB" if own else "")
-        )
+        mean = comparison.measured(comparison.reference, "psnr", dataset)
+        level = f"; {comparison.reference}: {text(mean.value, 2)} dB" if mean else ""
+        line[0].set_title(f"{dataset} x{comparison.scale}{level}")
         line[0].set_ylabel(f"PSNR minus {comparison.reference}'s (dB)")
     style.legend(figure)
     style.stamp(
@@ -53,7 +52,7 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
     points, ends, labels = [], [], []
     prices = {label: comparison.measured(label, cost) for label in comparison.labels}
     positive = [price.value * factor for price in prices.values() if price is not None and price.value > 0]
-    free = min(positive) / 4 if positive else 0.0  # where a mechanism without cost stands: no logarithm reaches 0
+    free = min(positive) / 4 if positive else 0.0  # position of a mechanism without cost: no logarithm reaches 0
     for label, price in prices.items():
         gain = comparison.measured(label, "psnr_difference", dataset)
         if label == comparison.reference:

@@ -33,11 +33,10 @@ def write_crops(results: Path) -> list[Path]:
     from sisr.report.tables.view import banner
 
     comparison = result.read(results)
-    said, comparable = banner(comparison.table)
     note = (
         f"Chosen by a rule: the images whose PSNR differs most from {comparison.reference}'s, and in each the square "
         "whose squared error differs most. First line: the whole image; second: the crop (PSNR on Y). First seed."
     )
     with style.settings():
-        figure = draw(crops.figure_rows(crops.read(results), results), said, comparable, note)
+        figure = draw(crops.figure_rows(crops.read(results), results), *banner(comparison.table), note)
     return save(figure, "compare_crops", results)

@@ -22,7 +22,7 @@ COST_COLUMNS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One measured figure and its 95 % interval; ends that there are none of are None."""
+    """One measured value and its 95 % interval; ends are None where there is no interval."""
 
     value: float
     low: float | None
@@ -49,7 +49,7 @@ class Comparison:
 
     @cached_property
     def controls(self) -> list[str]:
-        """Rows that were measured beside: bicubic, HR image."""
+        """Rows of the controls: bicubic, HR image."""
         return list(dict.fromkeys(self.table.loc[self.table["kind"] == "control", "row"]))
 
     @cached_property
@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def others(self) -> list[str]:
-        """The mechanisms but for the reference."""
+        """The mechanisms except the reference."""
         return [label for label in self.labels if label != self.reference]
 
     @cached_property
@@ -72,7 +72,6 @@ class Comparison:
 
     @cached_property
     def scale(self) -> int:
-        """Upscaling factor."""
         return int(self.table["scale"].dropna().iloc[0])
 
     @cached_property
@@ -103,7 +102,7 @@ class Comparison:
 
 
 def read(results: Path) -> Comparison:
-    """The comparison that stands in a results folder. Raises SisrError where there is none."""
+    """The comparison in a results folder. Raises SisrError where there is none."""
     comparison = Comparison(cells.read(Results(results).table("compare")))
     if len(comparison.labels) < 2:
         raise SisrError(f"{results}/tables/compare.csv holds fewer than two mechanisms; compare at least two.")

@@ -42,7 +42,7 @@ def compare_runs(
 def parse(words: Sequence[str]) -> dict[str, list[str]]:
     """`LABEL=RUN[,RUN…]` words as runs by label.
 
-    Raises UsageError for a word that is none, a label that stands there twice, and fewer than two labels.
+    Raises UsageError for any other word, a repeated label, and fewer than two labels.
     """
     found: dict[str, list[str]] = {}
     for word in words:
@@ -96,8 +96,10 @@ def named(results: Path, ids: Sequence[str] | None) -> dict[str, list[str]]:
             for key, value in setting.first.options.items()
             if any(other.options.get(key) != value for other in same)
         }
-        label = " ".join([name, *(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-                                  for key, value in options.items())])  # fmt: skip
+        chosen = [
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
+        ]
+        label = " ".join([name, *chosen])
         if label in found:
             one, other = found[label][0], setting.first.id
             raise UsageError(f"{one} and {other} would both be called {label!r}; name them with --method LABEL=RUN.")

@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences that are computed from its cells."""
+"""Sentences that are computed from the cells of a comparison."""
 
 from collections import Counter
 
@@ -30,8 +30,7 @@ def significant(verdict: str) -> bool:
 
 def summary(comparison: Comparison, label: str) -> list[tuple[str, str]]:
     """(verdict, words) on PSNR over all sets: `better on 2 of 3 sets`, `inconclusive on 1 of 3 sets`."""
-    found = [verdict(comparison, label, dataset) for dataset in comparison.datasets]
-    counts = Counter(word for word in found if word)
+    counts = Counter(word for dataset in comparison.datasets if (word := verdict(comparison, label, dataset)))
     sets = sum(counts.values())
     order = sorted(counts, key=lambda word: (VERDICTS.index(word.split()[0]), word))
     return [(word, word + (f" on {counts[word]} of {sets} sets" if sets > 1 else "")) for word in order]
@@ -39,25 +38,25 @@ def summary(comparison: Comparison, label: str) -> list[tuple[str, str]]:
 
 def sentence(comparison: Comparison, label: str, dataset: str) -> str:
     """The difference of PSNR on one set with its verdict; blank where there is no difference measured."""
-    found = comparison.measured(label, "psnr_difference", dataset)
-    if found is None:
+    gain = comparison.measured(label, "psnr_difference", dataset)
+    if gain is None:
         return ""
     cell, reference = comparison.cell(label, "psnr_difference", dataset), comparison.reference
     p, word = number(cell["p_corrected"]), verdict(comparison, label, dataset)
-    gain = f"{text(found.value, 3, sign=True)} dB {span(found.low, found.high, 3, sign=True)}".strip()
-    gain += f" over {int(cell['images'])} images"
-    gain += f", corrected p {p_value(p)}" if p is not None else ""
-    gain += f" ({cell['note']})" if cell["note"] else ""
+    details = f"{text(gain.value, 3, sign=True)} dB {span(gain.low, gain.high, 3, sign=True)}".strip()
+    details += f" over {int(cell['images'])} images"
+    details += f", corrected p {p_value(p)}" if p is not None else ""
+    details += f" ({cell['note']})" if cell["note"] else ""
     if significant(word):
         first, by, size = word.partition(" by ")
-        return f"On {dataset}, {label} is {first} than {reference}{by}{size}: {gain}."
+        return f"On {dataset}, {label} is {first} than {reference}{by}{size}: {details}."
     if word.startswith(EQUIVALENT):
-        return f"On {dataset}, {label} and {reference} are {word}: {gain}."
-    return f"On {dataset}, the difference of {label} to {reference} is {word}: {gain}."
+        return f"On {dataset}, {label} and {reference} are {word}: {details}."
+    return f"On {dataset}, the difference of {label} to {reference} is {word}: {details}."
 
 
 def cost(comparison: Comparison, label: str) -> str:
-    """What the mechanism takes beside the reference; blank where nothing of it was measured."""
+    """Cost of the mechanism relative to the reference; blank where none was measured."""
     parts = []
     for quantity, name in _COSTS:
         mine, other = comparison.measured(label, quantity), comparison.measured(comparison.reference, quantity)
@@ -72,20 +71,19 @@ def cost(comparison: Comparison, label: str) -> str:
 
 
 def describe_comparison(comparison: Comparison) -> list[str]:
-    """All sentences, mechanism by mechanism, and where bicubic upscaling stands."""
-    said = []
+    """All sentences, mechanism by mechanism, and the reference's distance to bicubic upscaling."""
+    reference, lines = comparison.reference, []
     for label in comparison.others:
-        said += [sentence(comparison, label, dataset) for dataset in comparison.datasets]
-        said.append(cost(comparison, label))
-    floor = CONTROLS["bicubic"]
+        lines += [sentence(comparison, label, dataset) for dataset in comparison.datasets]
+        lines.append(cost(comparison, label))
     for dataset in comparison.datasets:
-        own = comparison.measured(comparison.reference, "psnr", dataset)
-        low = comparison.measured(floor, "psnr", dataset)
-        if own and low:
-            gain = own.value - low.value
+        rows = (reference, CONTROLS["bicubic"])
+        network, bicubic = (comparison.measured(row, "psnr", dataset) for row in rows)
+        if network and bicubic:
+            gain = network.value - bicubic.value
             where = "above" if gain >= 0 else "below"
-            said.append(f"On {dataset}, {comparison.reference} is {text(abs(gain), 2)} dB {where} bicubic upscaling.")
-    return [line for line in said if line]
+            lines.append(f"On {dataset}, {reference} is {text(abs(gain), 2)} dB {where} bicubic upscaling.")
+    return [line for line in lines if line]
 
 
 def times(ratio: float) -> str:
