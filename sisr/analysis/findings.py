@@ -5,7 +5,8 @@ from math import sqrt
 
 import pandas as pd
 
-from sisr.analysis.summary import labels, mean, select
+from sisr.analysis.summary import labels, mean, percent, select
+from sisr.results.cells import span
 
 ENOUGH_DRAWS = 0.2
 """A measured variance is taken at its word where its expected spread is at most this share of it."""
@@ -36,11 +37,11 @@ def _kernel(kernel: pd.DataFrame) -> Iterator[str]:
         for kind in ("independent", "orthogonal")
     }
     if len(sure):
-        told = {kind: f"{ratio.min():.2f} to {ratio.max():.2f}" for kind, ratio in ratios.items()}
+        ranges = {kind: f"{ratio.min():.2f} to {ratio.max():.2f}" for kind, ratio in ratios.items()}
         yield (
             f"**The variance where it can be measured** (|Q + K|² up to {sure['squared'].max():g}) is "
-            f"{told['independent']} times the formula's for independent projections, and {told['orthogonal']} times "
-            "for orthogonal ones, for which it is not meant."
+            f"{ranges['independent']} times the formula's for independent projections, and {ranges['orthogonal']} "
+            "times for orthogonal ones, for which it is not meant."
         )
     small = kernel[kernel["k"] <= 1].drop_duplicates(["projection", "squared"])
     holds = (small["mean_low"] <= 1) & (small["mean_high"] >= 1)
@@ -50,15 +51,15 @@ def _kernel(kernel: pd.DataFrame) -> Iterator[str]:
             f"{small['mean'].max():.3f}; its 95 % interval holds 1 in {holds.sum()} of {len(small)} cases."
         )
     large = select(kernel, k=LARGE, projection="orthogonal")
-    told_large = [
+    deviations = [
         f"at cos = {row['cosine']:g} a relative deviation of {_figure(sqrt(row['predicted']))}, and half of the "
         f"estimates are below {row['median']:.2g} of the true value"
         for _, row in large[large["cosine"].isin([0, 1])].iterrows()
     ]
-    if told_large:
+    if deviations:
         yield (
             f"**At k = {LARGE:g} a single estimate says next to nothing**: by the formula (m = {M}, independent), "
-            f"{'; '.join(told_large)}. The mean is still right, but only through rare estimates that are far too "
+            f"{'; '.join(deviations)}. The mean is still right, but only through rare estimates that are far too "
             f"large: {int(large['estimates'].iloc[0]):,} of them are not enough to measure the variance."
         )
 
@@ -66,21 +67,22 @@ def _kernel(kernel: pd.DataFrame) -> Iterator[str]:
 def _random(error: pd.DataFrame) -> Iterator[str]:
     part = select(error, source="random", channels=64, projection="orthogonal")
     at = select(part, m=M)
-    told = [f"{_share(select(at, k=k), 'error')} at k = {k:g}" for k in (1.0, 2.0, 4.0, LARGE) if (at["k"] == k).any()]
-    if not told:
+    ks = [k for k in (1.0, 2.0, 4.0, LARGE) if (at["k"] == k).any()]
+    errors = [f"{_share(select(at, k=k), 'error')} at k = {k:g}" for k in ks]
+    if not errors:
         return
     yield (
         f"**Random unit features, 64 channels, {int(at['tokens'].iloc[0]):,} positions, m = {M}**: ENLA's output "
-        f"differs from that of exact softmax attention by {', '.join(told)}."
+        f"differs from that of exact softmax attention by {', '.join(errors)}."
     )
     large = select(at, k=LARGE)
-    pooled, own = mean(large, "error_of_mean").value, mean(large, "error").value
-    nearer = "nearer to exact attention than ENLA is" if pooled < own else "farther from exact attention than ENLA is"
+    pooled, enla_error = mean(large, "error_of_mean").value, mean(large, "error").value
+    nearer = f"{'nearer to' if pooled < enla_error else 'farther from'} exact attention than ENLA is"
     yield (
-        f"**At k = {LARGE:g} that is {'no' if own > 0.5 else 'a rough'} approximation of softmax attention**: single "
-        f"draws lie between {_percent(large['error'].min())} and {_percent(large['error'].max())}; plain mean pooling "
-        f"differs by {_percent(pooled)}, so it is {nearer}. The correlation of what differs from query to query is "
-        f"{mean(large, 'correlation_across').value:.2f}."
+        f"**At k = {LARGE:g} that is {'no' if enla_error > 0.5 else 'a rough'} approximation of softmax attention**: "
+        f"single draws lie between {percent(large['error'].min())} and {percent(large['error'].max())}; plain mean "
+        f"pooling differs by {percent(pooled)}, so it is {nearer}. The correlation of what differs from query to "
+        f"query is {mean(large, 'correlation_across').value:.2f}."
     )
     swept = select(part, k=LARGE)
     few, many = (select(swept, m=m) for m in (swept["m"].min(), swept["m"].max()))
@@ -93,18 +95,18 @@ def _random(error: pd.DataFrame) -> Iterator[str]:
 def _trained(error: pd.DataFrame) -> Iterator[str]:
     trained = error[(error["source"] == "trained") & error["as_trained"].astype(bool)]
     names = [name for name in ("ENLA, k = 1", "ENLA, k = 6", "ENLCA, k = 6") if (trained["label"] == name).any()]
-    told = []
+    distances = []
     for name in names:
         part = select(trained, label=name)
-        told.append(
-            f"{name}: {_share(part, 'error')} (mean pooling {_share(part, 'error_of_mean', False)}), "
-            f"{_share(part, 'error_beyond_mean', False)} of what exact attention adds to the mean"
+        distances.append(
+            f"{name}: {_share(part, 'error')} (mean pooling {percent(mean(part, 'error_of_mean').value)}), "
+            f"{percent(mean(part, 'error_beyond_mean').value)} of what exact attention adds to the mean"
         )
-    if told:
+    if distances:
         channels = " or ".join(str(c) for c in sorted(set(trained["channels"])))
         yield (
             f"**Features of trained networks, {channels} channels**, each at its own k and m, distance from exact "
-            f"attention: {'; '.join(told)}."
+            f"attention: {'; '.join(distances)}."
         )
 
 
@@ -116,37 +118,36 @@ def _operator(attended: pd.DataFrame) -> Iterator[str]:
         "landmarks, of rank at most m."
     )
     enla = select(attended, operator="ENLA", m=M)
-    told = []
+    numbers = []
     for name in [name for name in labels(attended) if name.startswith(("random, 64", "ENLCA"))]:
         part = select(enla, label=name)
         if len(part) and part["k"].isin([1, LARGE]).all():
-            told.append(
+            numbers.append(
                 f"{name}: {_figure(part['features'].mean())} carry a query's sum, and the {FEW} largest alone give the "
-                f"output to within {_percent(part['few_error'].mean())}"
+                f"output to within {percent(part['few_error'].mean())}"
             )
-    yield f"**Effective number of random features**, of {M}. {'; '.join(told)}."
+    yield f"**Effective number of random features**, of {M}. {'; '.join(numbers)}."
     trained = select(attended, source="trained", k=LARGE)
     trained = trained[(trained["m"] == M) | trained["m"].isna()]
     operators = {"ENLA": "ENLA", "exact attention on the same features": "exact"}
     parts = {name: select(trained, operator=operator) for name, operator in operators.items()}
     if all(len(part) for part in parts.values()):
-        told = [
+        ranks = [
             f"{name} has rank {part['rank'].mean():.2g} in {int(part['sampled'].max())} queries, and the variance of "
-            f"its output over queries is {_percent(part['detail'].mean())} of that of the values over positions"
+            f"its output over queries is {percent(part['detail'].mean())} of that of the values over positions"
             for name, part in parts.items()
         ]
-        own = parts["ENLA"]
-        same = own["buckets"].mean() < 2
+        kinds = parts["ENLA"]["buckets"].mean()
         yield (
-            f"**In the trained networks at k = {LARGE:g}** the queries fall into {own['buckets'].mean():.2g} kinds by "
+            f"**In the trained networks at k = {LARGE:g}** the queries fall into {kinds:.2g} kinds by "
             "the landmarks that they use"
             + (
                 ": nearly all use the same few, so ENLA is close to one pooling over the whole image along random "
                 "directions, shared by all queries"
-                if same
+                if kinds < 2
                 else ""
             )
-            + f". Effective numbers: {'; '.join(told)}."
+            + f". Effective numbers: {'; '.join(ranks)}."
         )
 
 
@@ -156,16 +157,15 @@ def _loss(attended: pd.DataFrame) -> Iterator[str]:
         return
     exact = [select(part, operator="exact") for part in (without, with_)]
     enla = [select(part, operator="ENLA") for part in (without, with_)]
-    gaps = [mean(part, "gap") for part in exact]
+    gaps = [f"{gap.value:.2f} {span(gap.low, gap.high, 2)}".strip() for gap in (mean(part, "gap") for part in exact)]
     tops = [[mean(part, "top_share").value for part in pair] for pair in (exact, enla)]
     spread = [part["cosine_99"].mean() - part["cosine_01"].mean() for part in exact]
     yield (
         f"**The contrastive loss** (k = {LARGE:g}, without → with): the gap that it pushes above 1 goes from "
-        f"{_interval(gaps[0].value, gaps[0].low, gaps[0].high)} to "
-        f"{_interval(gaps[1].value, gaps[1].low, gaps[1].high)}, and the span of the cosines (1 to 99 %) from "
+        f"{gaps[0]} to {gaps[1]}, and the span of the cosines (1 to 99 %) from "
         f"{spread[0]:.2f} to {spread[1]:.2f}. The weight that exact attention would put on the most similar 2 % goes "
-        f"from {_percent(tops[0][0])} to {_percent(tops[0][1])}; what ENLA really puts there from "
-        f"{_percent(tops[1][0])} to {_percent(tops[1][1])}."
+        f"from {percent(tops[0][0])} to {percent(tops[0][1])}; what ENLA really puts there from "
+        f"{percent(tops[1][0])} to {percent(tops[1][1])}."
     )
 
 
@@ -181,8 +181,8 @@ def _amplification(attended: pd.DataFrame) -> Iterator[str]:
         shares[operator] = [float((end["positions"] / end["tokens"]).mean()) for end in ends]
     yield (
         f"**Amplification**, ENLCA trained at k = {ks[0]:g} and at k = {ks[-1]:g}: the effective number of attended "
-        f"positions goes from {_percent(shares['exact'][0])} to {_percent(shares['exact'][1])} of the image for exact "
-        f"attention, and for ENLA from {_percent(shares['ENLA'][0])} to {_percent(shares['ENLA'][1])}."
+        f"positions goes from {percent(shares['exact'][0])} to {percent(shares['exact'][1])} of the image for exact "
+        f"attention, and for ENLA from {percent(shares['ENLA'][0])} to {percent(shares['ENLA'][1])}."
     )
 
 
@@ -197,21 +197,9 @@ def _limits(attended: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _share(part: pd.DataFrame, column: str, interval: bool = True) -> str:
-    found = mean(part, column)
-    digits = 0 if found.value >= 0.1 else 1
-    told = f"{100 * found.value:.{digits}f} %"
-    if interval and found.covers:
-        told += f" [{100 * found.low:.{digits}f}, {100 * found.high:.{digits}f}]"
-    return told
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.{0 if value >= 0.1 else 1}f} %"
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low == low else "")
+def _share(part: pd.DataFrame, column: str) -> str:
+    estimate = mean(part, column)
+    return percent(estimate.value, estimate.low, estimate.high)
 
 
 def _figure(value: float) -> str:

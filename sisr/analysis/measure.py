@@ -62,10 +62,8 @@ def ablation(run: Run) -> bool:
     """Whether a run is part of the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
     if run.attention is None or run.attention not in (declared.paper()["WITHOUT_LOSS"], declared.paper()["MECHANISM"]):
         return False
-    known = declared.mechanisms()[run.attention]
-    return int(known.option("m", run.options)) == M and (
-        not run.contrastive or float(known.option("k", run.options)) == K
-    )
+    k, m = (float(declared.mechanisms()[run.attention].option(option, run.options)) for option in ("k", "m"))
+    return m == M and (not run.contrastive or k == K)
 
 
 def random_features(seed: int, channels: int, tokens: int = TOKENS, rows: int = ROWS) -> Features:
@@ -138,23 +136,22 @@ def _features(captured: Captured, preset: str, seed: int) -> Features:
         "source": "trained", "label": label(captured.run), "run": captured.run.id, "image": captured.image,
         "slot": captured.slot, "tokens": tokens, "channels": channels, "sampled": len(sample),
     }  # fmt: skip
-    source = origin(Setting((captured.run,)), preset)
-    del source["runs"]
-    return Features({**place, **source}, captured.query[sample], captured.key, captured.value, captured.k)
+    source = {key: text for key, text in origin(Setting((captured.run,)), preset).items() if key != "runs"}
+    return Features(place | source, captured.query[sample], captured.key, captured.value, captured.k)
 
 
 def _sweep(
-    features: Features, generator: torch.Generator, own_k: float, own_m: int, epsilon: float = 0.0
+    features: Features, generator: torch.Generator, trained_k: float, trained_m: int, epsilon: float = 0.0
 ) -> list[ErrorRow]:
-    """All of `KS` with own_m random features, and all of `MS` at own_k, each with new orthogonal projections."""
+    """All of `KS` with trained_m features, and all of `MS` at trained_k, each with new orthogonal projections."""
     channels = features.key.shape[1]
     rows = []
-    for k in sorted({*KS, own_k}):
+    for k in sorted({*KS, trained_k}):
         at = features.at(k)
         exact = at.exact()
-        for m in sorted({*MS, own_m}) if k == own_k else [own_m]:
+        for m in sorted({*MS, trained_m}) if k == trained_k else [trained_m]:
             projection = draw_projection(m, channels, True, generator)
-            rows.append(_error(at, projection, epsilon, "orthogonal", exact, k == own_k and m == own_m))
+            rows.append(_error(at, projection, epsilon, "orthogonal", exact, (k, m) == (trained_k, trained_m)))
     return rows
 
 
@@ -180,16 +177,7 @@ def _attended(features: Features, projection: Tensor | None, epsilon: float) -> 
     rows = [AttendedRow(**features.place, k=features.k, m=None, operator="exact", **exact, **seen)]
     if projection is not None:
         steps = landmarks.landmarks(features.query, features.key, projection, epsilon)
-        spread = landmarks.spread(steps.weights(), nearest, features.value)
-        rows.append(
-            AttendedRow(
-                **features.place,
-                k=features.k,
-                m=len(projection),
-                operator="ENLA",
-                **spread,
-                **landmarks.carried(steps, features.value),
-                **seen,
-            )
-        )
+        columns = landmarks.spread(steps.weights(), nearest, features.value)
+        columns |= {**landmarks.carried(steps, features.value), **seen}
+        rows.append(AttendedRow(**features.place, k=features.k, m=len(projection), operator="ENLA", **columns))
     return rows

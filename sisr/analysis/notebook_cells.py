@@ -1,6 +1,7 @@
 """Cells of the analysis notebook: displays existing files, without computing results."""
 
 from html import escape
+from math import isnan, nan
 from pathlib import Path
 
 import pandas as pd
@@ -8,11 +9,11 @@ from IPython.display import HTML, Image, Markdown
 
 from sisr.analysis import rows
 from sisr.analysis.findings import describe_analysis as sentences
-from sisr.analysis.summary import labels, mean, select
+from sisr.analysis.summary import labels, mean, percent, select
 from sisr.config.layout import Results
 from sisr.report.notebook_cells import bullets, html_table, image
 from sisr.report.tables.view import banner
-from sisr.results.cells import span, text
+from sisr.results.cells import text
 
 NAME = "what_enla_computes"
 
@@ -21,12 +22,12 @@ def what_was_run(results: str) -> Markdown:
     """Training of the networks and data of the analysis."""
     attended = _tables(results)["attended"]
     trained = select(attended, source="trained")
-    said, _ = banner(trained)
     images = ", ".join(dict.fromkeys(trained["image"]))
     return Markdown(
-        f"**{said}**\n\n{trained['run'].nunique()} trained networks over {images}; {int(trained['sampled'].max())} "
-        f"queries of each image and slot against all of up to {int(trained['tokens'].max()):,} positions. Random "
-        "features: query and key uniform on the unit sphere, standard normal values."
+        f"**{banner(trained)[0]}**\n\n{trained['run'].nunique()} trained networks over {images}; "
+        f"{int(trained['sampled'].max())} queries of each image and slot against all of up to "
+        f"{int(trained['tokens'].max()):,} positions. "
+        "Random features: query and key uniform on the unit sphere, standard normal values."
     )
 
 
@@ -50,16 +51,14 @@ def errors(results: str) -> HTML:
     order = {name.split(", k")[0] if "random" in name else name: place for place, name in enumerate(labels(whole))}
     groups = sorted(part.groupby(["label", "k"]), key=lambda group: (order[str(group[0][0])], group[0][1]))
     for (label, k), cells in groups:
-        own, pooled = mean(cells, "error"), mean(cells, "error_of_mean")
-        lines.append(
-            [
-                f"{label}, k = {k:g}" if "random" in str(label) else str(label),
-                _percent(own.value, own.low, own.high),
-                _percent(pooled.value),
-                text(mean(cells, "error_beyond_mean").value, 2),
-                text(mean(cells, "correlation_across").value, 2),
-            ]
-        )
+        error_of_enla = mean(cells, "error")
+        name = f"{label}, k = {k:g}" if "random" in str(label) else str(label)
+        percents = [
+            _percent(error_of_enla.value, error_of_enla.low, error_of_enla.high),
+            _percent(mean(cells, "error_of_mean").value),
+        ]
+        ratios = [text(mean(cells, column).value, 2) for column in ("error_beyond_mean", "correlation_across")]
+        lines.append([name, *percents, *ratios])
     heads = ["features", "ENLA, % of |Y*|", "mean pooling, %", "ENLA / mean pooling", "correlation across queries"]
     return html_table(heads, lines, wrap=False)
 
@@ -71,23 +70,14 @@ def attended(results: str) -> HTML:
     for label in labels(table):
         for operator in ("exact", "ENLA"):
             cells = select(table, label=label, operator=operator)
-            if len(cells):
-                lines.append(
-                    [
-                        label,
-                        operator,
-                        _percent((cells["positions"] / cells["tokens"]).mean()),
-                        _percent((cells["participation"] / cells["tokens"]).mean()),
-                        _percent(cells["top_share"].mean()),
-                        f"{cells['rank'].mean():.2f}",
-                        *(
-                            "" if cells[name].isna().all() else f"{cells[name].mean():.1f}"
-                            for name in ("features", "buckets")
-                        ),
-                        "" if cells["few_error"].isna().all() else _percent(cells["few_error"].mean()),
-                        f"{cells['gap'].mean():.2f}",
-                    ]
-                )
+            if cells.empty:
+                continue
+            shares = [cells[column] / cells["tokens"] for column in ("positions", "participation")]
+            means = cells[["rank", "features", "buckets", "few_error", "gap"]].mean()  # NaN: exact attention has none
+            few_error = "" if isnan(means["few_error"]) else _percent(means["few_error"])
+            numbers = [text(means[name], digits) for name, digits in (("rank", 2), ("features", 1), ("buckets", 1))]
+            percents = [_percent(share.mean()) for share in (*shares, cells["top_share"])]
+            lines.append([label, operator, *percents, *numbers, few_error, text(means["gap"], 2)])
     heads = [
         "features", "weights", "positions, %", "participation, %", "on most similar 2 %", "rank", "effective features",
         "kinds of queries", "8 features alone, % off", "contrastive gap",
@@ -115,7 +105,5 @@ def _tables(results: str) -> dict[str, pd.DataFrame]:
     return {name: rows.read(name, Results(Path(results)).analysis) for name in rows.TABLES}
 
 
-def _percent(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
-    digits = 0 if value >= 0.1 else 1
-    interval = span(100 * low, 100 * high, digits)
-    return text(100 * value, digits) + (f" {interval}" if interval else "")
+def _percent(value: float, low: float = nan, high: float = nan) -> str:
+    return percent(value, low, high).replace(" %", "")

@@ -1,8 +1,11 @@
 """Means with intervals over what the rows of the analysis repeat: draws of random features, or images and slots."""
 
+from math import nan
+
 import pandas as pd
 
 from sisr.results import significance
+from sisr.results.cells import span
 from sisr.results.significance import Estimate
 
 
@@ -19,18 +22,11 @@ def mean(part: pd.DataFrame, column: str) -> Estimate:
 
 def labels(attended: pd.DataFrame) -> list[str]:
     """Labels in reading order: random features, exact attention, then each mechanism by k."""
-    first = attended.drop_duplicates("label")
     order = {"random": 0, "NLA": 1, "ENLA": 2, "ENLCA": 3}
-
-    def place(row: tuple[str, int, float, float]) -> tuple[int, int, float, float]:
-        name, channels, k, m = row
-        return order[name.split(",")[0].split()[0]], -channels, k if k == k else 0.0, m if m == m else 0.0
-
-    rows = {}
-    for _, cell in first.iterrows():
-        m = attended.loc[attended["label"] == cell["label"], "m"].max()
-        rows[str(cell["label"])] = (str(cell["label"]), int(cell["channels"]), float(cell["k"]), float(m))
-    return sorted(rows, key=lambda label: place(rows[label]))
+    rows = attended.groupby("label", sort=False).agg({"channels": "first", "k": "first", "m": "max"}).fillna(0)
+    rows["order"] = [order[str(label).split(",")[0].split()[0]] for label in rows.index]
+    rows["channels"] *= -1
+    return list(rows.sort_values(["order", "channels", "k", "m"], kind="stable").index)
 
 
 def select(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -38,3 +34,9 @@ def select(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     for column, value in wanted.items():
         table = table[table[column] == value]
     return table
+
+
+def percent(value: float, low: float = nan, high: float = nan) -> str:
+    """A share in per cent with its interval; one decimal below 10 %."""
+    digits = 0 if value >= 0.1 else 1
+    return f"{100 * value:.{digits}f} %" + (f" {interval}" if (interval := span(100 * low, 100 * high, digits)) else "")

@@ -1,6 +1,7 @@
 """Layout and captions of the maps in a figure."""
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 from sisr.analysis.attention_maps.figure import LEAST, Line, Panel
 from sisr.analysis.attention_maps.maps import RADIUS, Map
@@ -38,14 +39,12 @@ def over_k(maps: Sequence[Map]) -> list[Line]:
     several = len({each.slot for each in maps}) > 1
     lines: dict[str, dict[float, Map]] = {}
     for each in sorted(maps, key=lambda each: each.estimate):  # groups rows with and without the loss
-        title = without_k(each) + (f", slot {each.slot}" if several else "")
-        number = 1
-        while float(each.k or 0) in lines.setdefault(title + (f" ({number})" if number > 1 else ""), {}):
-            number += 1
-        lines[title + (f" ({number})" if number > 1 else "")][float(each.k or 0)] = each
+        title, k = without_k(each) + (f", slot {each.slot}" if several else ""), float(each.k or 0)
+        titles = (title if number == 1 else f"{title} ({number})" for number in count(1))
+        lines.setdefault(next(name for name in titles if k not in lines.get(name, {})), {})[k] = each
     return [
-        Line(title, [panel(found[k], f"k = {k:g}") if k in found else None for k in columns])
-        for title, found in lines.items()
+        Line(title, [panel(by_k[k], f"k = {k:g}") if k in by_k else None for k in columns])
+        for title, by_k in lines.items()
     ]
 
 
@@ -87,8 +86,7 @@ def note(picture: Picture, at: tuple[int, int], maps: Sequence[Map]) -> str:
     slots = list(dict.fromkeys(each.slot for each in maps))
     if len(slots) == 1:
         words.append(f"Attention in slot {slots[0]}, the number of residual blocks before it.")
-    random = any(each.source.random_features and not each.estimate for each in maps)
-    if random:
+    if any(each.source.random_features and not each.estimate for each in maps):
         words.append("ENLA and ENLCA: the row of exact softmax(Q Kᵀ), as in the paper's figures.")
     if any(each.estimate for each in maps):
         words.append("Estimate: the weights of the random features, from which ENLA's output is computed.")

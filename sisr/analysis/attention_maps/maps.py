@@ -42,7 +42,6 @@ class Source:
 
     @property
     def scale(self) -> int:
-        """Upscaling factor."""
         return int(self.model.scale)  # type: ignore[arg-type]
 
     @property
