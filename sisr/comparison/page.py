@@ -86,7 +86,7 @@ def context(results: Path) -> Data:
     """Everything that the page shows, as plain data."""
     comparison = result.read(results)
     warning, comparable = banner(comparison.table)
-    seeds = number(comparison.cell(comparison.reference, "psnr", comparison.datasets[0])["seeds"])
+    reference = {name: comparison.cell(comparison.reference, "psnr", name) for name in comparison.datasets}
     downloads = (Results(results).table("compare"), Results(results).cost_by_size)
     return {
         "title": f"{_listed(comparison.others)} compared with {comparison.reference}",
@@ -94,8 +94,8 @@ def context(results: Path) -> Data:
         "preset": comparison.preset,
         "reference": comparison.reference,
         "indices": {label: index for index, label in enumerate(comparison.labels)},
-        "seeds": int(seeds or 0),
-        "sets": _listed([f"{name} ({_images(comparison, name)} images)" for name in comparison.datasets]),
+        "seeds": int(number(reference[comparison.datasets[0]]["seeds"]) or 0),
+        "sets": _listed([f"{name} ({int(cell['images'])} images)" for name, cell in reference.items()]),
         "warning": warning,
         "comparable": comparable,
         "cards": _cards(comparison),
@@ -116,10 +116,6 @@ def _base64(content: bytes) -> str:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _images(comparison: Comparison, dataset: str) -> int:
-    return int(comparison.cell(comparison.reference, "psnr", dataset)["images"])
 
 
 def _cards(comparison: Comparison) -> list[Data]:

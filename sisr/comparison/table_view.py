@@ -64,21 +64,21 @@ def view(table: pd.DataFrame) -> View:
 def _notes(table: pd.DataFrame, reference: str) -> list[str]:
     differences = table[table["quantity"].str.endswith("_difference")]
     notes = [note for note in dict.fromkeys(differences["note"]) if note and note != ONE_SEED]  # `caveats` has that one
-    found = [f"The reference is {reference}. {rule(table)}", *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+    lines = [f"The reference is {reference}. {rule(table)}", *(f"{note[0].upper()}{note[1:]}." for note in notes)]
     apart = differences[differences["recipe_differences"] != ""].drop_duplicates("row")
-    found += [
+    lines += [
         f"{cell['row']} was trained with a different recipe than {reference}: {cell['recipe_differences']}."
         for _, cell in apart.iterrows()
     ]
     costs = table[(table["quantity"] == "forward_seconds") & (table["measured"] != "")]
     if not costs.empty:
         first = costs.iloc[0]
-        found.append(
+        lines.append(
             f"Cost of {first['note']}, median and quartiles, one after another on {first['hardware']}, torch "
             f"{first['torch']}; memory is the peak of a forward beyond weights and input. GFLOPs are two operations a "
             "multiply-add, by the paper's convention where it has one (attention core only), else the core as counted."
         )
-    return found
+    return lines
 
 
 def _difference(cell: Any, digits: int, reference: bool) -> list[Text]:

@@ -43,19 +43,15 @@ def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]], wrap: bool 
 def what_was_run(name: str, results: str) -> Markdown:
     """At which preset and with how much training the table was measured, and how many networks that are."""
     table = tables.read(name, Path(results))
-    said, _ = banner(table)
-    runs = sorted({run for cell in table["runs"] for run in str(cell).split()})
-    trained = sorted({run for cell in table.loc[table["comparable"] != "", "runs"] for run in str(cell).split()})
+    runs = {run for cell in table["runs"] for run in str(cell).split()}
+    trained = {run for cell in table.loc[table["comparable"] != "", "runs"] for run in str(cell).split()}
     sets = ", ".join(name for name in dict.fromkeys(table.loc[table["runs"] != "", "dataset"]) if name)
-    controls = ", ".join(run for run in runs if run not in trained)
-    return Markdown(
-        f"**{said}**\n\n{len(trained)} trained networks, evaluated on {sets}"
-        + (f"; controls: {controls}." if controls else ".")
-    )
+    controls = f"; controls: {', '.join(sorted(runs - trained))}" if runs - trained else ""
+    return Markdown(f"**{banner(table)[0]}**\n\n{len(trained)} trained networks, evaluated on {sets}{controls}.")
 
 
 def paper(name: str) -> Markdown:
-    """What the paper says about the table, computed from `results/published`."""
+    """The paper's statements on the table, computed from `results/published`."""
     return Markdown(" ".join(sentences.paper(name)))
 
 

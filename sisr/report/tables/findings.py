@@ -20,23 +20,23 @@ def describe_table(name: str, table: pd.DataFrame) -> list[str]:
 def reasons(table: pd.DataFrame) -> list[str]:
     """Why the measured figures and the paper's differ."""
     trained = table[table["comparable"] != ""]
-    found = []
+    sentences = []
     if (trained["comparable"] == "no").any():
         amounts = "; ".join(dict.fromkeys(trained["training"]))
-        found.append(
+        sentences.append(
             f"**Training.** Measured: {amounts}. The paper: 32 blocks of 256 channels, about 1,000,000 steps of "
             "batch 16 on the 800 images of DIV2K. At a toy scale, differences between mechanisms may be no larger than "
             "the noise of training, and their order says nothing about the paper's."
         )
     if (trained["seeds"] == 1).any():
-        found.append(
+        sentences.append(
             "**One seed.** Networks that were trained once have intervals over images only, so their differences are "
             "inconclusive."
         )
     others = [name for name in dict.fromkeys(trained["dataset"]) if name and name not in published.SETS]
     if others:
-        found.append(f"**Other images.** {', '.join(others)} is not among the paper's data sets.")
-    return found or ["The measured networks are of the paper's size and were trained as long, with several seeds."]
+        sentences.append(f"**Other images.** {', '.join(others)} is not among the paper's data sets.")
+    return sentences or ["The measured networks are of the paper's size and were trained as long, with several seeds."]
 
 
 def paper(name: str) -> list[str]:
@@ -44,13 +44,13 @@ def paper(name: str) -> list[str]:
     if name == "table1":
         return _paper_table1()
     if name == "table2":
-        known = [
+        gains = [
             f"{row} {text(figure.value, 2, True)} dB"
             for row in ROWS
             if (figure := published.figure(name, row, "psnr_difference")).status == "paper"
         ]
         return [
-            f"Over the baseline without attention: {', '.join(known)}.",
+            f"Over the baseline without attention: {', '.join(gains)}.",
             "The gain of the step between them, the absolute PSNR, the data set and the backbone of Table 2 "
             "are not known to this suite, so those cells are blank.",
         ]
@@ -84,15 +84,16 @@ def _paper_table1() -> list[str]:
 
 
 def _table1(table: pd.DataFrame) -> list[str]:
-    found = []
-    for quantity, other in (("psnr_over_bicubic", "bicubic"), ("psnr_over_edsr", "EDSR")):
-        for (scale, row), cells in _rows(select_measured(table, quantity)):
-            found.append(_differences(f"**{row} minus {other} at x{int(scale)}**", cells, "the paper's means"))
+    sentences = [
+        _differences(f"**{row} minus {other} at x{int(scale)}**", cells, "the paper's means")
+        for quantity, other in (("psnr_over_bicubic", "bicubic"), ("psnr_over_edsr", "EDSR"))
+        for (scale, row), cells in _rows(select_measured(table, quantity))
+    ]
     ceiling = select_measured(table, "psnr")
     ceiling = ceiling[ceiling["row"] == CONTROLS["hr"]]
     if len(ceiling) and all(number(value) == inf for value in ceiling["measured"]):
-        found.append("The HR images measured against themselves give an infinite PSNR, as they must.")
-    return found or ["Nothing was measured."]
+        sentences.append("The HR images measured against themselves give an infinite PSNR, as they must.")
+    return sentences or ["Nothing was measured."]
 
 
 def _table2(table: pd.DataFrame) -> list[str]:

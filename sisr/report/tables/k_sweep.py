@@ -66,7 +66,7 @@ def _scale(scale: int, swept: list[Setting], preset: str) -> Iterator[Cell]:
             cell = {**known, "dataset": dataset, "quantity": "psnr", "unit": "dB", **unknown}
             yield level(cell, setting, preset)
             if reference is not None and reference is not setting and dataset in reference.datasets:
-                cell = {**known, "dataset": dataset, "quantity": "psnr_difference", "unit": "dB", **unknown}
+                cell["quantity"] = "psnr_difference"
                 yield difference(cell, setting, (f"k = {best:g}", reference), swept, preset)
         for cosine in COSINES:
             yield Cell(

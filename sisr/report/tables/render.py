@@ -100,8 +100,8 @@ def terminal(view: View, width: int = 200) -> str:
 
     A table that is wider is continued below, with its first column again.
     """
-    said = f"!! {view.banner}" if not view.comparable else view.banner
-    lines = [view.title, "=" * len(view.title), *textwrap.wrap(said, width)]
+    banner = view.banner if view.comparable else f"!! {view.banner}"
+    lines = [view.title, "=" * len(view.title), *textwrap.wrap(banner, width)]
     for section in view.sections:
         lines += ["", section.title] if len(view.sections) > 1 else [""]
         lines += _aligned(view, section, width)
@@ -111,20 +111,19 @@ def terminal(view: View, width: int = 200) -> str:
 
 def _aligned(view: View, section: Section, width: int) -> list[str]:
     labels = ["", "", *(label for label, _ in section.rows)]
-    columns = []  # each: group, label, cells
+    blocks: list[list[list[str]]] = []  # columns that fit beside the labels, each: group, label, cells
+    used = width
     for index, column in enumerate(view.columns):
         cells = [_terminal_cell(cells[index]) for _, cells in section.rows]
-        if any(cells):
-            columns.append([column.group, column.label, *cells])
-    lines: list[str] = []
-    while columns:
-        block, used = [columns.pop(0)], max(map(len, labels))
-        used += 2 + max(map(len, block[0]))
-        while columns and used + 2 + max(map(len, columns[0])) <= width:
-            used += 2 + max(map(len, columns[0]))
-            block.append(columns.pop(0))
-        lines += ([""] if lines else []) + _block(labels, block)
-    return lines
+        if not any(cells):
+            continue
+        shown = [column.group, column.label, *cells]
+        used += 2 + max(map(len, shown))
+        if used > width:
+            blocks.append([])
+            used = max(map(len, labels)) + 2 + max(map(len, shown))
+        blocks[-1].append(shown)
+    return [line for index, block in enumerate(blocks) for line in [""] * (index > 0) + _block(labels, block)]
 
 
 def _block(labels: list[str], columns: list[list[str]]) -> list[str]:

@@ -54,12 +54,9 @@ def _scale(scale: int, settings: dict[tuple[str, int], Setting], preset: str) ->
         for name in ROWS:
             setting = settings.get((name, scale))
             for quantity, unit in (("psnr", "dB"), ("psnr_difference", "dB"), ("ssim", "")):
-                known: dict[str, Any] = {
-                    "table": "table2", "row": name, "kind": "network", "scale": scale, "dataset": dataset,
-                    "quantity": quantity, "unit": unit,
-                }  # fmt: skip
-                if quantity != "ssim":
-                    known |= paper(published.figure("table2", name, quantity))
+                place: dict[str, Any] = {"table": "table2", "row": name, "kind": "network", "scale": scale}
+                printed = {} if quantity == "ssim" else paper(published.figure("table2", name, quantity))
+                known = {**place, "dataset": dataset, "quantity": quantity, "unit": unit, **printed}
                 if setting is None or dataset not in setting.datasets:
                     yield Cell(**known, note=f"no run of this setting was evaluated on {dataset} at x{scale}")
                 elif quantity == "psnr_difference" and name == "baseline":

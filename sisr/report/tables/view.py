@@ -96,12 +96,12 @@ def marks(values: Sequence[float | None], digits: int) -> list[str]:
 
 def caveats(table: pd.DataFrame) -> list[str]:
     """How a table was measured, and what its intervals do not cover."""
-    found = []
+    notes = []
     if protocols := [how for how in dict.fromkeys(table["protocol"]) if how]:
-        found.append(f"Measured by protocol {'; '.join(protocols)}.")
+        notes.append(f"Measured by protocol {'; '.join(protocols)}.")
     if (table["seeds"] == 1).any():
-        found.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
-    return found
+        notes.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
+    return notes
 
 
 def interval(table: pd.DataFrame) -> str:
