@@ -81,6 +81,15 @@ def test_one_training_each_tells_nothing_and_says_why(tmp_path: Path) -> None:
     assert "not known, since no two networks were trained with the same two seeds" in said
 
 
+def test_tables_without_a_claim_are_refused(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    baseline = next(run for run in experiments((0,))["table2"] if run.network.attention is None)
+    add(results, baseline, 0.5, SETS)
+    tables.write("table2", tables.build("table2", results, [baseline.id]), results)
+    with pytest.raises(SisrError, match="no two settings that a claim of the paper compares"):
+        claims.judge(results)
+
+
 def test_the_verb_writes_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "results"
     for name, ids in make(results, seeds=(0, 1)).items():

@@ -1,7 +1,6 @@
 """Crops of an image for several methods side by side, as in the paper's Figure 5."""
 
 from collections.abc import Sequence
-from math import isinf
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from sisr.evaluation.crops import Panel, Row
 from sisr.report.figures import style
+from sisr.results.cells import text
 
 CELL = 1.2
 """Side of a crop in inches: 240 dots, so that 80 pixels are scaled by exactly three."""
@@ -81,22 +81,18 @@ def _show(axes: Axes, pixels: NDArray[np.uint8]) -> None:
 
 def _write(figure: Figure, panel: Panel, x: float, y: float, height: float) -> None:
     texts = [panel.label, *_figures(panel)]
-    for line, text in enumerate(texts):
+    for line, caption in enumerate(texts):
         figure.text(
-            x, y - (0.03 + 0.145 * line) / height, text, ha="center", va="top", color=style.DARK,
+            x, y - (0.03 + 0.145 * line) / height, caption, ha="center", va="top", color=style.DARK,
             fontsize=8 if line == 0 else 7, weight="bold" if line == 0 else "normal",
         )  # fmt: skip
 
 
 def _figures(panel: Panel) -> list[str]:
     """PSNR in dB and SSIM of the image and of the crop, if known."""
-    found = []
+    lines = []
     for name, psnr, ssim in (("", panel.psnr, panel.ssim), ("crop ", panel.crop_psnr, panel.crop_ssim)):
-        known = []
-        if psnr is not None:
-            known.append("∞ dB" if isinf(psnr) else f"{psnr:.2f} dB")
-        if ssim is not None:
-            known.append(f"{ssim:.4f}")
-        if known:
-            found.append(name + " / ".join(known))
-    return found
+        values = [f"{text(psnr, 2)} dB"] if psnr is not None else []
+        values += [f"{ssim:.4f}"] if ssim is not None else []
+        lines += [name + " / ".join(values)] if values else []
+    return lines
