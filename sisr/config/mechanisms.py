@@ -16,7 +16,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ def read_value(text: str) -> Any:
         raise UsageError("has no value.")
     if word.lower() in _WORDS:
         return _WORDS[word.lower()]
-    for reader in (_json, ast.literal_eval):  # version 0.1 wrote lists as Python does: (0, 0.02)
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for reader in readers:  # version 0.1 wrote lists as Python does: (0, 0.02)
         try:
             return json.loads(json.dumps(reader(word), allow_nan=False))
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
@@ -193,10 +194,6 @@ def source(name: str | None, root: Path = Path()) -> Path | None:
             if file.is_file():
                 return file.relative_to(root) if folder == root else file
     return None
-
-
-def _json(text: str) -> Any:
-    return json.loads(text)
 
 
 def _first_value(text: str) -> tuple[Any, str]:
