@@ -11,7 +11,6 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     parser.add_argument("source", type=Path, help="notebook to execute")
     parser.add_argument("output", type=Path, help="path of the executed notebook")
     parser.add_argument("--html", type=Path, help="path of the HTML export")

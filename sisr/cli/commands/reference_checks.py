@@ -9,7 +9,6 @@ EXAMPLE = "python -m sisr reference-checks --reference ~/reference --output docs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("--reference", type=Path, required=True, metavar="DIR", help="folder with benchmarks/, checks/ and weights/")
     add("--output", type=Path, metavar="FILE.md", help="page to write (default: none is written)")

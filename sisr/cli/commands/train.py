@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sisr.cli import arguments
 from sisr.config.mechanisms import read_option
 from sisr.config.run import Network, Run, Training, flag
-from sisr.utils import gpus
 from sisr.utils.errors import UsageError
 
 HELP = "train one network: one scale, one seed, one recipe"
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the prepared sets [data/prepared]",
     )
-    parser.add_argument("--device", default="auto", help=gpus.HELP)
+    arguments.add_device(parser)
     parser.add_argument("--threads", type=int, help="CPU threads [torch's choice]")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints [60]")
     parser.add_argument(
