@@ -49,17 +49,9 @@ def unpack(
     Other files are skipped. Nothing is written if any image is a link or device or has a name outside of the folder
     (absolute, "..", a drive letter).
 
-    Args:
-        archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz.
-        folder: target folder; must exist.
-        wanted: selects images by their path in the archive.
-        quiet: no progress bar.
-
-    Returns:
-        The files written, in the archive's order.
-
-    Raises:
-        SisrError: the archive is damaged, unsafe, not an archive, or larger than the free disk space.
+    archive: a file with one of the suffixes `ENDINGS`. wanted: selects images by their path in the archive.
+    Returns the files written, in the archive's order.
+    Raises SisrError where the archive is damaged, unsafe, not an archive, or larger than the free disk space.
     """
     archive, folder = Path(archive), Path(folder)
     written = []

@@ -19,10 +19,7 @@ from sisr.utils.errors import SisrError
 def hr_files(folder: str | Path) -> dict[str, Path]:
     """HR image files of a set's folder by name: those in its `HR` folder, or else in the folder itself.
 
-    A suffix of all files (baby_HR.png, bird_HR.png …) is not part of their names.
-
-    Raises:
-        SisrError: there are no images.
+    A suffix of all files (baby_HR.png, bird_HR.png …) is not part of their names. Raises SisrError without images.
     """
     folder = Path(folder)
     inner = folder / "HR" if (folder / "HR").is_dir() else folder
@@ -44,11 +41,7 @@ def lr_files(folder: str | Path, scale: int) -> dict[str, Path] | None:
 
 
 def crop(image: NDArray[Any], scale: int) -> NDArray[Any]:
-    """Crop an image at the right and the bottom to a multiple of the scale.
-
-    Raises:
-        SisrError: nothing would be left.
-    """
+    """Crop an image at the right and the bottom to a multiple of the scale. Raises SisrError if nothing is left."""
     height, width = (side - side % scale for side in image.shape[:2])
     if not height or not width:
         raise SisrError(f"an image of {image.shape[0]} x {image.shape[1]} is too small for scale {scale}.")
@@ -61,15 +54,9 @@ def reduce(hr: NDArray[np.uint8], scale: int, boundary: str = "symmetric") -> ND
 
 
 def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None = None) -> ImageStore:
-    """Decode a set's HR images into a store, one at a time.
+    """Decode a set's HR images (`hr_files`) into a store, one at a time, after comparing them with the catalogue's set.
 
-    Args:
-        folder: the set's folder, as `hr_files` reads it.
-        output: the store's folder.
-        dataset: the set of the catalogue to compare with, if any.
-
-    Raises:
-        SisrError: there are no images, one cannot be read, or they are not those of the set.
+    Raises SisrError where there are no images, one cannot be read, or they are not those of the set.
     """
     files = hr_files(folder)
     facts = {"source": str(folder), "kind": "hr", "verified": _verify(files, dataset)}
@@ -83,18 +70,10 @@ def prepare_lr(
     boundary: str = "symmetric",
     dataset: Dataset | None = None,
 ) -> ImageStore:
-    """Write a set's LR images to a store: the included ones, else reduced HR; one image at a time.
+    """Write a set's LR images to a store: the included ones (`lr_files`), else reduced HR; one image at a time.
 
-    Args:
-        folder: the set's folder, as `hr_files` and `lr_files` read it.
-        scale: 2, 3, 4 …
-        output: the store's folder.
-        boundary: border of `imresize`, if LR is made here.
-        dataset: as in `prepare_hr`.
-
-    Returns:
-        The store. The entry "lr" of its index states the origin of LR; for included LR also whether all of it equals HR
-        reduced by MATLAB, and with which border.
+    The entry "lr" of the store's index states the origin of LR; for included LR also whether all of it equals HR
+    reduced by MATLAB, and with which border. boundary: border of `imresize`, if LR is made here.
     """
     files, included = hr_files(folder), lr_files(folder, scale)
     if included is not None and (missing := [name for name in files if name not in included]):
