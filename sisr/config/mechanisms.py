@@ -151,17 +151,17 @@ def compared(listed: Sequence[Any], registered: Collection[str], root: Path = Pa
             f"a comparison needs at least two mechanisms, and attention names {len(listed)}; "
             "for example attention=[enlca, nlsa]."
         )
-    found: dict[str, Mechanism] = {}
+    by_label: dict[str, Mechanism] = {}
     for item in listed:
         mechanism, label = _entry(item)
         mechanism.check(registered, root)
-        if label in found:
+        if label in by_label:
             raise UsageError(
                 f"the comparison has two entries called {label!r}; "
                 "take one out, or give it a name of its own: {name: …, label: …}."
             )
-        found[label] = mechanism
-    return found
+        by_label[label] = mechanism
+    return by_label
 
 
 def reference(mechanisms: Mapping[str, Mechanism], label: str | None) -> str:
@@ -174,7 +174,8 @@ def reference(mechanisms: Mapping[str, Mechanism], label: str | None) -> str:
             raise UsageError(f"the reference {label!r} is not in the comparison; {nearest(label, list(mechanisms))}")
         return label
     return next(
-        (each for each, found in mechanisms.items() if found.name == paper()["MECHANISM"]), next(iter(mechanisms))
+        (each for each, entry in mechanisms.items() if entry.name == paper()["MECHANISM"]),
+        next(iter(mechanisms)),
     )
 
 

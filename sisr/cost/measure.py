@@ -169,7 +169,7 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def count(module: nn.Module, *inputs: Any) -> tuple[dict[str, float], dict[str, int]]:
     """fvcore's count of one forward, with the handles of this suite: {operator: count}, {uncounted operator: calls}.
 
-    A fused multiply-add is one; operators in `handles.OPERATIONS` are counted in operations of their own.
+    A fused multiply-add is one; operators in `op_counters.OPERATIONS` are counted in operations of their own.
     """
     with _quiet():
         from fvcore.nn import FlopCountAnalysis

@@ -66,16 +66,8 @@ def measure_images(
 ) -> Iterator[tuple[Row, str]]:
     """Evaluate image by image: the row, and the inference mode.
 
-    Args:
-        what: gives the SR images.
-        pairs: the set.
-        scale: also the width of the removed border.
-        protocol: see `sisr.evaluation.metrics`.
-        greyscale: see `same_channels`.
-        images_to: folder for the SR images as PNG.
-
-    Raises:
-        SisrError: the images do not match, or a value is NaN.
+    scale: also the width of the removed border. greyscale: see `same_channels`. images_to: for the SR images as PNG.
+    Raises SisrError where the images do not match, or a value is NaN.
     """
     if greyscale not in GREYSCALE:
         raise UsageError(f"greyscale must be {' or '.join(GREYSCALE)}, not {greyscale!r}.")
@@ -121,11 +113,10 @@ def evaluate(
     images_to: Path | None = None,
     progress: Callable[[Iterator[tuple[Row, str]]], Iterable[tuple[Row, str]]] = iter,
 ) -> tuple[list[Row], dict[str, Any]]:
-    """Evaluate a set; arguments as in `measure`, `progress` wraps the rows like tqdm.
+    """Evaluate a set; arguments as in `measure_images`, `progress` wraps the rows like tqdm.
 
-    Returns:
-        The rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and the
-        images with another inference mode than requested.
+    Returns the rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and the images
+    with another inference mode than requested.
     """
     rows, ways = [], {}
     for row, how in progress(measure_images(what, pairs, scale, protocol, greyscale, images_to)):

@@ -52,8 +52,7 @@ class Mode:
 def device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is a GPU that no other run uses (`sisr.utils.gpus`), or the CPU.
 
-    Raises:
-        UsageError: there is no such device.
+    Raises UsageError where there is no such device.
     """
     if torch.version.cuda:  # NVIDIA only; must precede the start of CUDA
         gpus.claim(name)
@@ -71,13 +70,11 @@ def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = N
     """Upscale an image with a network, on the device of its weights.
 
     Args:
-        model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW). lr: uint8 (H, W) or (H,
-        W, 3). A greyscale image is repeated to three channels; the result is its luma (`grey_of`),
-            so that it can be compared with a greyscale HR.
-        mode: whole by default.
+        model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW).
+        lr: uint8 (H, W) or (H, W, 3). A greyscale image is repeated to three channels; the result is its luma
+            (`grey_of`), so that it can be compared with a greyscale HR.
 
-    Returns:
-        uint8 (sH, sW[, 3]): clamped to [0, 1] and rounded.
+    Returns uint8 (sH, sW[, 3]): clamped to [0, 1] and rounded.
     """
     return upscale_and_tell(model, lr, mode)[0]
 

@@ -17,17 +17,9 @@ from sisr.utils.errors import SisrError, UsageError
 def upscale_photo(
     model: nn.Module | None, photo: Photo, scale: int, mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[Photo, str]:
-    """Upscale a photograph.
+    """Upscale a photograph with a network, or by MATLAB's bicubic interpolation if it is None.
 
-    Args:
-        model: the network; None for MATLAB's bicubic interpolation.
-        photo: 8 or 16 bits, greyscale or RGB, with or without alpha.
-        scale: of the network.
-        mode: inference mode.
-        progress: wraps the tiles, like tqdm.
-
-    Returns:
-        The photograph with the same depth, profile and EXIF, and the inference mode.
+    Returns the photograph with the same depth, profile and EXIF, and the inference mode.
     """
     alpha = None if photo.alpha is None else imresize(photo.alpha, scale)
     if model is None:

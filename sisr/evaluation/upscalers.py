@@ -74,8 +74,6 @@ class Network(Method):
     Args:
         weights: a safetensors file of this suite or a published checkpoint, as for `models.load`.
         scale: for weights that serve all scales.
-        device: "auto", "cpu", "cuda", "cuda:1" …
-        mode: whole images, tiles, chop, self-ensemble.
         precision: "float32" (without TF32) or "bfloat16" (autocast).
         unrounded_lr: use HR reduced in floating point instead of the set's LR, as SRMD's authors do.
         boundary: border of that reduction.
@@ -192,8 +190,7 @@ class Folder(Method):
 def load(weights: Path, scale: int | None = None) -> Any:
     """A network with its weights, in evaluation mode; `scale` is for weights that serve all scales (VDSR's).
 
-    Raises:
-        SisrError: the file is missing, damaged, or of an unknown network.
+    Raises SisrError where the file is missing, damaged, or of an unknown network.
     """
     import models
 
@@ -225,8 +222,7 @@ def method(
 ) -> Method:
     """The method for the argument WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
 
-    Raises:
-        SisrError: the argument is none of these.
+    Raises SisrError where it is none of these.
     """
     if what == "bicubic":
         return Bicubic(protocol, boundary)

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "error": rows.frame([*more, *errors]),
         "attended": rows.frame([*further, *attended]),
     }
-    # the tables come last: where they stand, the figure does
+    # the tables come last: where they exist, the figure does
     paths = figure.write(tables, args.results) + [rows.write(name, table, output) for name, table in tables.items()]
     sentences = findings.describe_analysis(tables)
     if not args.json:

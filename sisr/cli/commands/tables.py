@@ -52,7 +52,7 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     if args.complexity and args.name != "table4":
         raise UsageError(f"--complexity is for table4 and compare only, not for {args.name}.")
     table = tables.build(args.name, args.results, args.runs, args.complexity)
-    # the CSV comes last: where it stands, the others do
+    # the CSV comes last: where it exists, the others do
     drawn = figures.write(args.name, table, args.results)
     paths = [str(path) for path in [*tables.write(args.name, table, args.results), *drawn]]
     if not args.json:
