@@ -48,10 +48,8 @@ class FolderPairs:
 
     def __init__(self, folder: str | Path, scale: int, boundary: str = "symmetric") -> None:
         self.name, self.scale, self.boundary = set_name(folder), scale, boundary
-        files, self._lr = hr_files(folder), lr_files(folder, scale)
-        self.names, self._hr = list(files), list(files.values())
-        if self._lr is not None and (missing := [name for name in self.names if name not in self._lr]):
-            raise SisrError(f"{folder} has LR images for x{scale}, but none for {', '.join(missing[:5])}.")
+        files = hr_files(folder)
+        self.names, self._hr, self._lr = list(files), list(files.values()), lr_files(folder, scale, files)
         self._read = lru_cache(maxsize=1)(read_image)
 
     @property

@@ -1,6 +1,6 @@
 """From image files to image stores: decodes images once and creates LR images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,21 @@ def hr_files(folder: str | Path) -> dict[str, Path]:
     return dict(zip(names, files, strict=True))
 
 
-def lr_files(folder: str | Path, scale: int) -> dict[str, Path] | None:
-    """The included LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None."""
+def lr_files(folder: str | Path, scale: int, names: Iterable[str]) -> dict[str, Path] | None:
+    """The included LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None.
+
+    Raises SisrError where only some of the images with these names have one.
+    """
     inner = Path(folder) / "LR_bicubic" / f"X{scale}"
-    return {plain_name(path.stem, scale): path for path in list_images(inner)} if inner.is_dir() else None
+    if not inner.is_dir():
+        return None
+    files = {plain_name(path.stem, scale): path for path in list_images(inner)}
+    if missing := [name for name in names if name not in files]:
+        raise SisrError(
+            f"{folder} includes LR images for x{scale}, but not for {', '.join(missing[:5])}; "
+            f"complete or remove LR_bicubic/X{scale}."
+        )
+    return files
 
 
 def crop(image: NDArray[Any], scale: int) -> NDArray[Any]:
@@ -75,12 +86,8 @@ def prepare_lr(
     The entry "lr" of the store's index states the origin of LR; for included LR also whether all of it equals HR
     reduced by MATLAB, and with which border. boundary: border of `imresize`, if LR is made here.
     """
-    files, included = hr_files(folder), lr_files(folder, scale)
-    if included is not None and (missing := [name for name in files if name not in included]):
-        raise SisrError(
-            f"{folder} includes LR images for x{scale}, but not for {', '.join(missing[:5])}; "
-            f"complete or remove LR_bicubic/X{scale}."
-        )
+    files = hr_files(folder)
+    included = lr_files(folder, scale, files)
     verified = _verify(files, dataset)
     origin = LrOrigin()
 

@@ -10,7 +10,7 @@ from torch import nn
 from sisr.data.image_files import list_images
 from sisr.data.imresize import imresize
 from sisr.data.photo_files import Photo, read_photo, write_photo
-from sisr.evaluation.inference import Mode, Progress, grey_of, upscale_and_tell, upscale_float
+from sisr.evaluation.inference import Mode, Progress, grey_of, upscale_float, upscale_with_mode
 from sisr.utils.errors import SisrError, UsageError
 
 
@@ -25,7 +25,7 @@ def upscale_photo(
     if model is None:
         return Photo(imresize(photo.pixels, scale), alpha, photo.profile, photo.exif), "bicubic"
     if photo.pixels.dtype == np.uint8:
-        pixels, used = upscale_and_tell(model, photo.pixels, mode, progress)
+        pixels, used = upscale_with_mode(model, photo.pixels, mode, progress)
     else:
         pixels, used = _deep(model, photo.pixels, mode, progress)
     return Photo(pixels, alpha, photo.profile, photo.exif), str(used)

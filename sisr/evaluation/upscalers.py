@@ -131,7 +131,7 @@ class Network(Method):
         inference.synchronise(self.device)
         started = time.perf_counter()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            upscale = inference.upscale_luma if self.luma_only else inference.upscale_and_tell
+            upscale = inference.upscale_luma if self.luma_only else inference.upscale_with_mode
             sr, mode = upscale(self.model, lr, self.mode)
         return sr, time.perf_counter() - started, str(mode)
 

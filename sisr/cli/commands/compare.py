@@ -79,7 +79,6 @@ def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _crops(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the networks on a few images, write the crops, and draw the figure."""
     if args.images < 1 or args.size < 8:
         raise UsageError("at least one image is shown (--images), and a crop has at least 8 pixels a side (--size).")
     from sisr.comparison import crops, figures, result
@@ -94,7 +93,6 @@ def _crops(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figures(args: argparse.Namespace) -> dict[str, Any]:
-    """Draw the figures from the table and the costs."""
     from sisr.comparison import figures
 
     paths = [str(path) for path in figures.write(args.results)]
@@ -104,7 +102,6 @@ def _figures(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _page(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the page from the table, the figures and the crops that are there."""
     from sisr.comparison import page
 
     path = page.write(args.results)

@@ -63,7 +63,6 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _series(args: argparse.Namespace, where: Any) -> list[dict[str, Any]]:
-    """Labelled mechanisms at several sizes."""
     from sisr.cost import by_size as series
     from sisr.utils.errors import UsageError
 

@@ -38,7 +38,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> list[dict]:
-    """Measure on every set, then write and print."""
     from functools import partial
 
     from tqdm import tqdm
@@ -76,7 +75,7 @@ def run(args: argparse.Namespace) -> list[dict]:
             args.protocol,
             args.greyscale,
             args.output_dir / f"{name}_x{args.scale}" if args.save_images else None,
-            partial(tqdm, total=len(pairs.names), desc=name, unit="image", leave=False, disable=None),
+            partial(tqdm, desc=name, unit="image", leave=False, disable=None),
         )
         path = args.output_dir / f"{name}_x{args.scale}.csv"
         write_rows(rows, path, {"set": name, **facts})
@@ -102,7 +101,6 @@ def _summary(rows: list) -> dict:
 
 
 def _print(name: str, scale: int, protocol: str, facts: dict, summary: dict) -> None:
-    """One line a set."""
     words = []
     for key, digits, unit in (("psnr", 3, " dB"), ("ssim", 4, "")):
         value, interval = summary[key], summary[f"{key}_interval"]

@@ -26,7 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> list[dict]:
-    """Fetch the sets one after another."""
     from sisr.data import catalog
     from sisr.data.fetch import fetch
     from sisr.utils.errors import UsageError

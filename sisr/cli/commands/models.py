@@ -12,7 +12,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, dict[str, dict[str, Any]]]:
-    """Everything that can be created, and the options with their defaults."""
     from models import attention, registry
     from models.attention._registry import resolve
 

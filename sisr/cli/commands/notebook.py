@@ -18,7 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, str | None]:
-    """Execute one notebook."""
     from sisr.report.notebooks import execute
 
     execute(args.source, args.output, {"results": args.results}, args.html)
