@@ -162,17 +162,11 @@ def _notes(report: Report, unknown: list[tuple[Path, tuple[int, ...]]]) -> list[
             f"{number} images are cropped to a multiple of {' or '.join(map(str, crops))}: results differ from "
             "those of whole images at scales that need less cropping"
         )
-    halves = 0
-    for path, shape in unknown:
-        expected = dataset.fingerprints.get(_called(path, dataset))
-        if (
-            expected
-            and (shape[0] + 1) // 2 * 2
-            and all(
-                abs(2 * side - full) <= 2 for side, full in zip(shape, (expected.height, expected.width), strict=False)
-            )
-        ):
-            halves += 1
+    halves = sum(
+        abs(2 * shape[0] - expected.height) <= 2 and abs(2 * shape[1] - expected.width) <= 2
+        for path, shape in unknown
+        if (expected := dataset.fingerprints.get(_called(path, dataset)))
+    )
     if halves > len(unknown) // 2:
         notes.append(
             f"{halves} images have half the expected size, as in the x2 folder of the original release of "
