@@ -99,16 +99,8 @@ def write(
                 if image.dtype != np.uint8 or image.ndim not in (2, 3):
                     raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
                 data = np.ascontiguousarray(image)
-                channels = 1 if data.ndim == 2 else data.shape[2]
-                entries.append(
-                    {
-                        "name": name,
-                        "height": data.shape[0],
-                        "width": data.shape[1],
-                        "channels": channels,
-                        "offset": offset,
-                    }
-                )
+                size = dict(zip(("height", "width", "channels"), (*data.shape, 1), strict=False))
+                entries.append({"name": name, **size, "offset": offset})
                 file.write(data.data)
                 digest.update(data.data)
                 offset += data.nbytes
