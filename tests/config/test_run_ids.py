@@ -9,7 +9,8 @@ from sisr.config.presets import plan
 
 ROOT = Path(__file__).parents[2]
 IDS = json.loads((ROOT / "tests" / "fixtures" / "run_ids.json").read_text())
-"""As version 0.1 made them: of each preset, and of a comparison of all registered mechanisms at the preset quick."""
+"""Of each preset, and of a comparison of all registered mechanisms at the preset quick; made by version 0.1, those of
+presets that are newer by the version that added them."""
 MECHANISMS = [
     "none", "enla", "enlca:k=4", "nlsa:rounds=2", "nla", "convolution:kernel=5", "channel", "shifted_window:window=8",
     "top_k:keys=16", "mean_pooling",
