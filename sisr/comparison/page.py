@@ -241,7 +241,7 @@ def _figures(comparison: Comparison, results: Path) -> list[Data]:
     for name, (title, caption) in FIGURES.items():
         path = Results(results).figure(name)
         if path.is_file():
-            findings = sentences.findings(comparison) if name == "compare_differences" else []
+            findings = sentences.describe_comparison(comparison) if name == "compare_differences" else []
             image = _image(path, " ".join([f"{title}.", *findings]))
             figures.append({"title": title, "caption": caption.format(reference=comparison.reference), "image": image})
     return figures

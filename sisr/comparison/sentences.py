@@ -71,7 +71,7 @@ def cost(comparison: Comparison, label: str) -> str:
     return f"Beside {comparison.reference} it takes {most + ' and ' if most else ''}{parts[-1]}."
 
 
-def findings(comparison: Comparison) -> list[str]:
+def describe_comparison(comparison: Comparison) -> list[str]:
     """All sentences, mechanism by mechanism, and where bicubic upscaling stands."""
     said = []
     for label in comparison.others:

@@ -88,9 +88,9 @@ class Mechanism:
         name = self.name
         if name == "none" or name in registered:
             return
+        if name.endswith(".py"):
+            raise UsageError(f"{name} names no class; write {name}:Class.")
         if ":" not in name:
-            if name.endswith(".py"):
-                raise UsageError(f"{name} names no class; write {name}:Class.")
             hint = f"{nearest(name, list(registered))} Your own is given as package.module:Class or file.py:Class."
             raise UsageError(f"there is no attention {name!r}; {hint}")
         file, class_name = source(name, root), name.rpartition(":")[2]

@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, get_type_hints
 
 from sisr.config.declared import network_of, networks, paper
 from sisr.config.mechanisms import write_options
@@ -52,6 +52,7 @@ class Network:
     )
 
     def __post_init__(self) -> None:
+        _plain_numbers(self)
         _positive(self, "scale", "blocks", "channels", "residual_scale")
         _one_of(self, "initialisation", INITIALISATIONS)
         for slot in self.slots or ():
@@ -130,6 +131,7 @@ class Training:
     )
 
     def __post_init__(self) -> None:
+        _plain_numbers(self)
         _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon", "inserted_rate")
         _not_negative(self, "contrastive_weight", "contrastive_start", "redraw_every")
         _one_of(self, "precision", PRECISIONS)
@@ -251,6 +253,18 @@ def _words(flag_: str, value: Any) -> list[str]:
     if isinstance(value, tuple):
         return [flag_, *map(str, value)]
     return [flag_, str(value)]
+
+
+def _plain_numbers(part: Any) -> None:
+    """Make 10 of a float setting 10.0, and 4.0 of a whole one 4: one value is one run, however it is written."""
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        if hint is float and type(value) is int:
+            object.__setattr__(part, name, float(value))
+        elif hint is int and type(value) is not int:
+            if type(value) is not float or not value.is_integer():
+                raise UsageError(f"{name} is {value!r}; it must be a whole number.")
+            object.__setattr__(part, name, int(value))
 
 
 def _positive(part: Any, *names: str) -> None:

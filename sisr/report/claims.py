@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.config.layout import Results
 from sisr.report.tables import NAMES, k_sweep, table1, table2, table4
 from sisr.results import cells, power, published, runs, significance
 from sisr.results.cells import span, text
@@ -84,7 +85,7 @@ def judge(results: Path) -> pd.DataFrame:
     results: folder of a preset, with its tables; the runs that they name are judged.
     Raises SisrError where there is no table.
     """
-    there = [name for name in NAMES if (results / "tables" / f"{name}.csv").is_file()]
+    there = [name for name in NAMES if Results(results).table(name).is_file()]
     if not there:
         raise SisrError(f"there are no tables in {results}/tables; make one with python -m sisr tables table2.")
     tests = [test for name in there for test in _tests(name, results)]
@@ -108,9 +109,9 @@ def judge(results: Path) -> pd.DataFrame:
 
 def _tests(table: str, results: Path) -> Iterator[_Test]:
     # of a table only the names of its runs are read, so that one of an earlier version serves as well
-    listed = pd.read_csv(results / "tables" / f"{table}.csv", usecols=["runs"], dtype=str)["runs"].dropna()
+    listed = pd.read_csv(Results(results).table(table), usecols=["runs"], dtype=str)["runs"].dropna()
     ids = " ".join(listed).split()
-    found = runs.load(results, [name for name in dict.fromkeys(ids) if (results / "runs" / name).is_dir()] or None)
+    found = runs.load(results, [name for name in dict.fromkeys(ids) if Results(results).run(name).is_dir()] or None)
     settings = runs.by_row(runs.group(found), _ROWS[table])
     for claim in (claim for claim in CLAIMS if claim.table == table):
         for scale in sorted({scale for _, scale in settings}):
@@ -210,7 +211,7 @@ def _paper(test: _Test) -> float | None:
 
 def write(table: pd.DataFrame, results: Path) -> list[Path]:
     """Write `tables/claims.csv` and `.md`."""
-    paths = [results / "tables" / f"claims.{ending}" for ending in ("csv", "md")]
+    paths = [Results(results).table("claims", ending) for ending in ("csv", "md")]
     cells.write(table, paths[0])
     with atomic_write(paths[1]) as temporary:
         temporary.write_text("\n".join(lines(table, results)) + "\n")
@@ -246,7 +247,7 @@ def sentence(row: Any) -> str:
 
 def _costs(results: Path) -> list[str]:
     """What ENLCA costs beside the others, where that was measured."""
-    file = results / "complexity" / "table4.csv"
+    file = Results(results).complexity()
     if not file.is_file():
         return []
     measured = table4.read_complexity(file)

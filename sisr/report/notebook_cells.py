@@ -71,7 +71,7 @@ def figure(name: str, results: str) -> Image:
 
 def findings(name: str, results: str) -> Markdown:
     """What the table shows, as sentences."""
-    return bullets(sentences.findings(name, tables.read(name, Path(results))))
+    return bullets(sentences.describe_table(name, tables.read(name, Path(results))))
 
 
 def reasons(name: str, results: str) -> Markdown:

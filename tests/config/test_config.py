@@ -306,3 +306,16 @@ def test_backbone_that_cannot_work_is_refused(tmp_path: Path) -> None:
     config["training"]["start_from"] = "nothing.safetensors"
     with pytest.raises(UsageError, match="which is not a weights file"):
         plan(config, tmp_path)
+
+
+def test_a_number_is_the_same_run_however_it_is_written() -> None:
+    written = [{"steps": 100, "learning_rate": 1.0}, {"steps": 100.0, "learning_rate": 1}]
+    ids = {Run(network=Network(residual_scale=one), training=Training(**two)).id for one in (1, 1.0) for two in written}
+    assert len(ids) == 1
+    for wrong in (1.5, "100", True, float("nan")):
+        with pytest.raises(UsageError, match=r"steps is .*; it must be a whole number"):
+            Training(steps=wrong)
+    config = preset("laptop")
+    config["training"]["inserted_rate"] = 10
+    run = plan(config, ROOT).experiments["table2"][1]
+    assert run.id in plan(preset("laptop"), ROOT).runs

@@ -1,4 +1,4 @@
-"""Ids of committed and finished runs stay what they are: those of the three presets, as version 0.1 made them."""
+"""Ids of finished runs stay what they are: those of three presets and of a comparison, as version 0.1 made them."""
 
 from pathlib import Path
 
@@ -15,3 +15,12 @@ def test_run_ids_of_a_preset_do_not_change(root: Path, preset: str) -> None:
     expected = yaml.safe_load(FIXTURE.read_text())[preset]
     planned = plan(yaml.safe_load((root / "config" / f"{preset}.yaml").read_text()), root)
     assert {name: [run.id for run in runs] for name, runs in planned.experiments.items()} == expected
+
+
+def test_run_ids_of_a_comparison_do_not_change(root: Path) -> None:
+    """All mechanisms that version 0.1 registered, with options."""
+    expected = yaml.safe_load(FIXTURE.read_text())["comparison"]
+    config = yaml.safe_load((root / "config" / "quick.yaml").read_text())
+    comparison = plan(config | {"attention": list(expected)}, root).comparison
+    assert comparison is not None
+    assert [run.id for runs in comparison.runs.values() for run in runs] == list(expected.values())

@@ -31,8 +31,8 @@ def attended(visual: Visual) -> list[tuple[str | None, float | None]]:
     return options
 
 
-def test_quick_shows_the_bundled_photograph() -> None:
-    planned_ = plan(preset())
+def test_quick_shows_the_bundled_photograph(tmp_path: Path) -> None:
+    planned_ = plan(preset(), tmp_path)  # no test set lies there
     shown = figures(planned_)
     assert list(shown) == ["figure1", "figure5", "figure7"]
     assert attended(shown["figure1"]) == [("nla", None), ("nlsa", None), ("enlca", 6.0)]

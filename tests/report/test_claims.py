@@ -134,7 +134,7 @@ def test_tables_comparison_and_claims_agree(tmp_path: Path) -> None:
     words = "\n".join(
         [
             *claims.lines(claims.judge(results), results),
-            *findings.findings("table2", tables.read("table2", results)),
+            *findings.describe_table("table2", tables.read("table2", results)),
             render.markdown(tables.view("table2", tables.read("table2", results))),
             render.markdown(table_view.view(comparison)),
         ]

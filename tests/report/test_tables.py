@@ -284,7 +284,7 @@ def test_findings_follow_the_rows(tmp_path: Path) -> None:
     plain, whole = results_folder.run("edsr"), results_folder.run("enlcn", 4, "enlca", k=6.0)
     for each, gain in ((plain, 0.5), (whole, 0.8)):
         results_folder.add(folder, each, gain, {"Set14": 14})
-    (sentence,) = findings.findings("table2", tables.build("table2", folder))
+    (sentence,) = findings.describe_table("table2", tables.build("table2", folder))
     assert "Set14 +0.3" in sentence
     assert "Inconclusive on Set14" in sentence
     assert "+0.27" in sentence
@@ -295,7 +295,7 @@ def test_findings_follow_the_rows(tmp_path: Path) -> None:
         for seed in (1, 2):
             results_folder.add(folder, replace(each, seed=seed), gain, {"Set14": 14})
     table = tables.build("table2", folder)
-    (sentence,) = findings.findings("table2", table)
+    (sentence,) = findings.describe_table("table2", table)
     assert "Better on Set14" in sentence
     assert "better" in render.markdown(tables.view("table2", table))
     assert "One seed" not in " ".join(findings.reasons(table))

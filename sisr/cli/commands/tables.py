@@ -68,7 +68,7 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(args: argparse.Namespace) -> dict[str, Any]:
-    """The comparison; its figures are drawn by the verb compare figures."""
+    """The comparison; its figures are drawn by `compare figures`."""
     from sisr.comparison import select_runs, table_view
     from sisr.report import tables
 

@@ -12,7 +12,7 @@ from sisr.results.cells import number, span, text
 from sisr.results.runs import CONTROLS
 
 
-def findings(name: str, table: pd.DataFrame) -> list[str]:
+def describe_table(name: str, table: pd.DataFrame) -> list[str]:
     """Sentences about one of the tables, most important first."""
     return {"table1": _table1, "table2": _table2, "table4": _table4, "k_sweep": _k_sweep}[name](table)
 
