@@ -9,8 +9,6 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # torch.compile would start processes to compile in, each of which imports torch
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-# the many processes of a pipeline would each compile all source files
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent.parent
 REFERENCE_DATA = Path(os.environ.get("SISR_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
