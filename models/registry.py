@@ -2,10 +2,12 @@
 
 import difflib
 import functools
+import sys
 from collections.abc import Callable, Mapping
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
-from timm.models import register_model
 from torch import Tensor, nn
 
 from models.attention._registry import build
@@ -19,6 +21,15 @@ def register(constructor: Network) -> Network:
 
     The module it returns has `scale: int` and `config: dict` ({"name", "scale", **options}).
     """
+    _NETWORKS[constructor.__name__] = constructor
+    if "timm.models" in sys.modules:
+        _register_in_timm(constructor)
+    return constructor
+
+
+def _register_in_timm(constructor: Network) -> None:
+    from timm.models import register_model
+
     name = constructor.__name__
 
     @functools.wraps(constructor)
@@ -29,8 +40,31 @@ def register(constructor: Network) -> Network:
         return create(name, **ours)
 
     register_model(for_timm)
-    _NETWORKS[name] = constructor
-    return constructor
+
+
+class _TimmImport(MetaPathFinder):
+    """Registers the networks in timm when timm is imported. Importing it here would more than double the time that
+    `import models` takes."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname != "timm.models":
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path)
+        if spec and spec.loader:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                for constructor in _NETWORKS.values():
+                    _register_in_timm(constructor)
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "timm.models" not in sys.modules:
+    sys.meta_path.insert(0, _TimmImport())
 
 
 def available() -> list[str]:

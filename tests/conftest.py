@@ -7,6 +7,8 @@ import pytest
 
 # two processes of one thread test faster than one whose threads wait for each other; read when torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# torch.compile would start processes to compile in, each of which imports torch
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
 REFERENCE_DATA = Path(os.environ.get("SISR_REFERENCE_DATA", ROOT.parent / "shared" / "data"))

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import RelPosBias
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -59,6 +58,8 @@ class ShiftedWindow(Attention):
         self.window = window
         self.shift = window // 2 if shift is None else shift
         self.heads = heads
+        from timm.layers import RelPosBias  # here, as importing timm takes longer than importing torch
+
         self.position: Any = RelPosBias((window, window), heads)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import Field, asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, get_type_hints
 
 from sisr.config.declared import network_of, networks, paper
@@ -166,7 +167,7 @@ class Run:
     train: tuple[str, ...] = _setting("training sets", paper="DIV2K 0001-0800", default=("photographs",))
     seed: int = _setting("seed of initialisation, crops and projections", paper="1 (released code)", default=0)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Readable and unique: names first, then a short hash of the whole resolved configuration."""
         network = self.network
@@ -181,7 +182,7 @@ class Run:
         parts += [f"s{self.seed}", self.digest]
         return "-".join(parts)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """First eight hexadecimal digits of the SHA-256 of the configuration."""
         plain = self.as_dict()

@@ -12,6 +12,7 @@ import yaml
 
 from sisr.config.layout import REPOSITORY
 from sisr.utils.errors import UsageError
+from sisr.utils.imports import without
 
 if TYPE_CHECKING:
     import jsonschema
@@ -75,7 +76,9 @@ def _errors(config: dict[str, Any], schema_file: Path) -> "list[jsonschema.Valid
     """Violations of the schema; none if jsonschema is missing."""
     if not can_check():
         return []
-    import jsonschema
+    # an optional parser of international addresses, which takes a second to load and which no schema here uses
+    with without("rfc3987_syntax"):
+        import jsonschema
 
     return list(jsonschema.Draft202012Validator(yaml.safe_load(schema_file.read_text())).iter_errors(config))
 

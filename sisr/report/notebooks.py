@@ -4,13 +4,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
-
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
+from sisr.utils.imports import without
+
+with without("rfc3987_syntax"):  # as in sisr/config/schema.py
+    import nbformat
+    import papermill
+    from nbconvert import HTMLExporter
+    from papermill.exceptions import PapermillExecutionError
 
 
 def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path | None = None) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 
@@ -137,7 +136,11 @@ def _train(
         eps=settings.epsilon,
         fused=device.type in ("cpu", "cuda"),
     )
-    ema = ModelEmaV3(model, settings.ema_decay, use_warmup=True, exclude_buffers=True) if settings.ema_decay else None
+    ema = None
+    if settings.ema_decay:
+        from timm.utils import ModelEmaV3  # importing timm takes longer than importing torch
+
+        ema = ModelEmaV3(model, settings.ema_decay, use_warmup=True, exclude_buffers=True)
 
     observer = Observer(
         run,

@@ -209,7 +209,7 @@ def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     words += ["data.validate=[]", "--experiments", "table2"]
     assert main(words) == 1
     said = capsys.readouterr()
-    assert f"FAILED: fetch Set5 (sisr fetch: there is no {tmp_path / 'nowhere'})" in said.out
+    assert f"FAILED: fetch Set5 (sisr fetch: {tmp_path / 'nowhere'} does not exist)" in said.out
     assert "fetch T91, " in said.err
     assert "the same call tries them again" in said.err
     status = json.loads((tmp_path / "launch.json").read_text())

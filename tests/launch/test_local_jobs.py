@@ -12,19 +12,19 @@ import yaml
 
 from tests.helpers import checkout
 
-STEPS = 1500  # long enough to be hit
+STEPS = 1000  # long enough to be hit
 PRESET = "config/preempted.yaml"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout on a machine with two GPUs, as far as its driver tells, whose runs compute on the CPU."""
-    copied = checkout.copy(tmp_path / "checkout")
+    copied = checkout.copy(tmp_path_factory.mktemp("checkout"))
     preset = yaml.safe_load((copied / "config" / "tiny.yaml").read_text())
     changes = {"preset": "preempted", "gpus_per_run": 1, "runs_per_gpu": 2}
     changes |= {"training": preset["training"] | {"steps": STEPS}}
     (copied / PRESET).write_text(yaml.safe_dump(preset | changes))
-    driver = tmp_path / "bin" / "nvidia-smi"
+    driver = copied / "bin" / "nvidia-smi"
     driver.parent.mkdir()
     driver.write_text("#!/bin/sh\nprintf 'GPU 0: one (UUID: GPU-1)\\nGPU 1: two (UUID: GPU-2)\\n'\n")
     driver.chmod(0o755)
@@ -50,12 +50,12 @@ def training(folder: Path, snakemake: int) -> tuple[psutil.Process, Path]:
 
 
 @pytest.mark.slow
-def test_stopped_training_is_started_again_and_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_stopped_training_is_started_again_and_goes_on(folder: Path) -> None:
     words = ("--cores", "2", "--configfile", PRESET, "--until", "train", "--", "results/preempted/tables/k_sweep.csv")
     process = subprocess.Popen(
         [checkout.SNAKEMAKE, *words],
         cwd=folder,
-        env=os.environ | {"PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{folder}/bin{os.pathsep}{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

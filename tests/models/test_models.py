@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import timm
@@ -73,6 +75,12 @@ def test_timm_knows_the_networks():
     assert {"edsr", "enlcn", "nlsn"} <= set(timm.list_models()) & set(models.available())
     with pytest.raises(ValueError, match="no pretrained weights"):
         timm.create_model("enlcn", pretrained=True)
+
+
+def test_timm_is_loaded_by_who_uses_it_and_knows_the_networks_then(root):
+    code = "import sys, models; print('timm' in sys.modules); import timm; print(*timm.list_models(module='edsr'))"
+    told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["False", "edsr enlcn nlsn"]
 
 
 def test_attention_can_be_exchanged_and_left_out():

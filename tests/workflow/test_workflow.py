@@ -1,6 +1,7 @@
 """The pipeline itself: what it plans, makes, leaves alone, refuses, and how it goes on after being killed."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,33 +26,26 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("preset", "runs", "scales"), [("quick", 23, 2), ("mini", 28, 1), ("paper", 23, 2)])
 def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, scales: int) -> None:
-    told = snakemake(checkout, "-n", "--configfile", f"config/{preset}.yaml")
+    # the workflow profile would hide the commands
+    told = snakemake(checkout, "-n", "-p", "--workflow-profile", "none", "--configfile", f"config/{preset}.yaml")
     assert told.returncode == 0, told.stderr
-    plan = planned(told.stdout + told.stderr)
+    said = told.stdout + told.stderr
+    plan = planned(said)
     assert plan["train"] == plan["evaluate"] == runs
     assert plan["evaluate_control"] == 2 * scales  # bicubic and HR
     assert plan["table"] == plan["notebook"] == 4
     assert plan["complexity"] == 1
     assert (plan["attention_figure"], plan["crops_figure"]) == (2, 1)
-
-
-def test_presets_do_not_leak_into_each_other(checkout: Path) -> None:
-    """The default preset is not merged into the one that was asked for."""
-    told = snakemake(checkout, "-n", "-p", "--workflow-profile", "none", "--configfile", "config/paper.yaml")
-    said = told.stdout + told.stderr
-    assert "results/paper" in said
-    assert "results/quick" not in said
-    assert "photographs" not in said
-    assert "--initialisation" not in said
+    # the default preset is not merged into the one that was asked for
+    assert f"results/{preset}" in said
+    assert preset == "quick" or "results/quick" not in said
+    assert preset != "paper" or not re.search("photographs|--initialisation", said)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ("k_sweep={k: [0, 6]}", "k_sweep.k.0 is 0; it must be above 0."),
-        ("table4={m: [0]}", "table4.m.0 is 0; it must be at least 1."),
-        ("table4={attention: [nal]}", "there is no attention 'nal'; did you mean 'nla'?"),
-        ("table1={scales: [7]}", "photographs is available at x2, x3, x4, not at x7; choose one of these scales."),
         ("trainings={steps: 1}", "the configuration has an unknown key 'trainings'; did you mean 'training'?"),
         ("data={folders: {mine: workflow}}", "data.folders.mine is workflow, which contains no images"),
     ],
