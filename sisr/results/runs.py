@@ -275,17 +275,18 @@ def datasets(settings: Iterable[Setting]) -> list[str]:
 def training(run: Run) -> str:
     """How much training a run is, in words: `300 steps, batch 8, 24x24 LR patches, 4 blocks of 32 channels, …`.
 
-    A run that started from trained weights is `continued from trained weights`: its steps are not all that its weights have seen.
+    A run with `start_from` is called continued: its weights have seen more steps than its own.
     """
     if not run.config:
         return ""
     setting, network = run.config["training"], run.config["network"]
     patch = setting["patch"]
+    how = "continued from trained weights" if setting.get("start_from") else "trained"
     percent = 100 * float(setting["steps"] * setting["batch"] * patch**2) / PAPER_PIXELS
     return (
         f"{setting['steps']:,} steps, batch {setting['batch']}, {patch}x{patch} LR patches, "
         f"{network['blocks']} blocks of {network['channels']} channels, "
-        f"{'continued from trained weights' if setting.get('start_from') else 'trained'} on {' and '.join(run.config['data']['train'])}, "
+        f"{how} on {' and '.join(run.config['data']['train'])}, "
         f"{percent:{'.0f' if percent >= 10 else '.2g'}} % of the paper's training pixels"
     )
 
