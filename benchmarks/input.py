@@ -20,7 +20,9 @@ import argparse
 import os
 import statistics
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,16 +126,6 @@ def lay_out(images: list[NDArray[np.uint8]], folder: Path) -> None:
                 Image.fromarray(image).save(folder / kind / part / f"{name}.png")
 
 
-def through(loader: DataLoader[tuple[Tensor, Tensor]]) -> Call:
-    """One pass over a data set; worker processes are kept between passes."""
-
-    def call() -> None:
-        for _ in loader:
-            pass
-
-    return call
-
-
 def calls(folder: Path, patch: int, batch: int, batches: int, workers: int) -> dict[str, tuple[int, Call]]:
     """For each method: the number of batches of a call, and the call."""
     sampler = PatchSampler([PairedStore(folder / "store", SCALE)], patch=patch, batch=batch, seed=0)
@@ -147,7 +139,8 @@ def calls(folder: Path, patch: int, batch: int, batches: int, workers: int) -> d
 
     def files(kind: str, processes: int, steps: int) -> Call:
         data = Files(folder / kind, patch, steps * batch)
-        return through(DataLoader(data, batch, num_workers=processes, persistent_workers=processes > 0))
+        loader = DataLoader(data, batch, num_workers=processes, persistent_workers=processes > 0)
+        return partial(deque, loader, maxlen=0)  # one pass
 
     few, many = max(1, batches // 4), batches * 25
     return {

@@ -34,17 +34,6 @@ FORMS = {
 ON_CPU = ("eager", "compiled")
 
 
-def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Options of the benchmark and of its workers."""
-    Size.add_arguments(parser, blocks=16, channels=64)
-    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=10.0, help="measured training time (default 10)")
-    parser.add_argument("--warm-up", type=int, default=20, help="steps before the measurement (default 20)")
-    parser.add_argument("--worker", choices=list(FORMS), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    return parser
-
-
 def work(args: argparse.Namespace) -> None:
     """One process: warm up, wait for a line, train, print the steps a second."""
     size, at_once = Size.of(args), 10 if args.device.type == "cuda" else 1
@@ -103,7 +92,13 @@ def main() -> None:
     )
     parser.add_argument("--forms", nargs="+", choices=list(FORMS), help="(default: all that the device supports)")
     parser.add_argument("--output", type=Path, help="folder for small_networks.csv")
-    args = options(parser).parse_args()
+    Size.add_arguments(parser, blocks=16, channels=64)
+    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured training time (default 10)")
+    parser.add_argument("--warm-up", type=int, default=20, help="steps before the measurement (default 20)")
+    parser.add_argument("--worker", choices=list(FORMS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
     if args.worker:
         work(args)
         return

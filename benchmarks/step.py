@@ -9,6 +9,7 @@ import gc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -177,11 +178,8 @@ def use_reference(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, ENLCA):
             module.attend = module.reference  # type: ignore[method-assign]
-            module.auxiliary_loss = _reference_loss(module)  # type: ignore[method-assign]
-
-
-def _reference_loss(module: ENLCA) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda query, key: reference_loss(query, key, module.relevant, module.irrelevant, module.margin)
+            options = {"relevant": module.relevant, "irrelevant": module.irrelevant, "margin": module.margin}
+            module.auxiliary_loss = partial(reference_loss, **options)  # type: ignore[method-assign,arg-type]
 
 
 def free(device: torch.device) -> None:

@@ -4,8 +4,10 @@ Super-Resolution", CVPRW 2017), and the networks that are configurations of it: 
 A slot lies before a residual block, or after the last: slot 8 means "after eight blocks".
 """
 
+import functools
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +44,7 @@ class EDSR(nn.Module):
         attention_options: its options; it has `channels` channels.
         slots: numbers of residual blocks before each attention; None: at the start and after every eighth block.
         initialisation: "pytorch", or "interpolation": see `models.initialisation`.
-        gated: each attention stands behind a learned gate: see `models.warm_start`.
+        gated: each attention is followed by a learned gate: see `models.warm_start`.
     """
 
     config: dict[str, Any]
@@ -50,14 +52,15 @@ class EDSR(nn.Module):
 
     def __init__(
         self,
-        scale: int,
-        blocks: int,
-        channels: int,
-        residual_scale: float,
-        attention: str | None,
-        attention_options: dict[str, Any] | None,
-        slots: Sequence[int] | None,
-        initialisation: str,
+        scale: int = 4,
+        *,
+        blocks: int = 32,
+        channels: int = 256,
+        residual_scale: float = 0.1,
+        attention: str | None = None,
+        attention_options: dict[str, Any] | None = None,
+        slots: Sequence[int] | None = None,
+        initialisation: str = "pytorch",
         gated: bool = False,
     ) -> None:
         super().__init__()
@@ -68,16 +71,30 @@ class EDSR(nn.Module):
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(channels, residual_scale) for _ in range(blocks))
         self.attention = nn.ModuleDict()
+        resolved = dict(attention_options or {})
         if attention is not None:
             mechanisms._registry.find(attention)  # raises for an unknown name, even without slots
             for slot in chosen:
                 module = mechanisms.create(attention, channels, **(attention_options or {}))
+                resolved = getattr(module, "options", {})
                 self.attention[str(slot)] = Gated(module) if gated else module
         self.body_end = nn.Conv2d(channels, channels, 3, padding=1)
         self.upsampler = _upsampler(scale, channels)
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
         if initialisation == "interpolation":
             start_as_interpolation(self.head, self.body_end, self.upsampler, self.tail)
+        config = {
+            "name": "edsr",
+            "scale": scale,
+            "blocks": blocks,
+            "channels": channels,
+            "residual_scale": residual_scale,
+            "attention": attention,
+            "attention_options": resolved,
+            "slots": chosen,
+            "initialisation": initialisation,
+        } | ({"gated": True} if gated else {})
+        self.config = json.loads(json.dumps(config))  # lists instead of tuples, as after a round trip through a file
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x - self.mean)
@@ -116,88 +133,37 @@ def _check(scale: int, blocks: int, channels: int, slots: tuple[int, ...], initi
         raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, not {initialisation!r}")
 
 
-def _build(
-    name: str,
-    scale: int,
-    blocks: int,
-    channels: int,
-    residual_scale: float,
-    attention: str | None,
-    attention_options: dict[str, Any] | None,
-    slots: Sequence[int] | None,
-    initialisation: str,
-    gated: bool,
-) -> EDSR:
-    network = EDSR(scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated)
-    modules = [module.module if gated else module for module in network.attention.values()]
-    resolved = getattr(modules[0], "options", {}) if modules else dict(attention_options or {})
-    config = {
-        "name": name,
-        "scale": scale,
-        "blocks": blocks,
-        "channels": channels,
-        "residual_scale": residual_scale,
-        "attention": attention,
-        "attention_options": resolved,
-        "slots": list(default_slots(blocks) if slots is None else slots),
-        "initialisation": initialisation,
-    } | ({"gated": True} if gated else {})
-    network.config = json.loads(json.dumps(config))  # lists instead of tuples, as after a round trip through a file
-    return network
+def _configuration(network: Callable[..., EDSR]) -> Callable[..., EDSR]:
+    """Decorator: `**options` of the function are the options of `EDSR`, in its signature too; it names the network."""
+    signature, changed = inspect.signature(EDSR), inspect.signature(network).parameters
+    parameters = [changed.get(name, parameter) for name, parameter in signature.parameters.items()]
+
+    @functools.wraps(network)
+    def create(*args: Any, **options: Any) -> EDSR:
+        model = network(*args, **options)
+        model.config["name"] = network.__name__
+        return model
+
+    create.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return create
 
 
 @register
-def edsr(
-    scale: int = 4,
-    *,
-    blocks: int = 32,
-    channels: int = 256,
-    residual_scale: float = 0.1,
-    attention: str | None = None,
-    attention_options: dict[str, Any] | None = None,
-    slots: Sequence[int] | None = None,
-    initialisation: str = "pytorch",
-    gated: bool = False,
-) -> EDSR:
+@_configuration
+def edsr(scale: int = 4, *, attention: str | None = None, **options: Any) -> EDSR:
     """EDSR without attention: the baseline. Options as in `EDSR`."""
-    return _build(
-        "edsr", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated
-    )
+    return EDSR(scale, attention=attention, **options)
 
 
 @register
-def enlcn(
-    scale: int = 4,
-    *,
-    blocks: int = 32,
-    channels: int = 256,
-    residual_scale: float = 0.1,
-    attention: str | None = "enlca",
-    attention_options: dict[str, Any] | None = None,
-    slots: Sequence[int] | None = None,
-    initialisation: str = "pytorch",
-    gated: bool = False,
-) -> EDSR:
+@_configuration
+def enlcn(scale: int = 4, *, attention: str | None = "enlca", **options: Any) -> EDSR:
     """ENLCN (arXiv 2201.03794): EDSR with ENLCA before the first and after every eighth block. Options as in `EDSR`."""
-    return _build(
-        "enlcn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated
-    )
+    return EDSR(scale, attention=attention, **options)
 
 
 @register
-def nlsn(
-    scale: int = 4,
-    *,
-    blocks: int = 32,
-    channels: int = 256,
-    residual_scale: float = 0.1,
-    attention: str | None = "nlsa",
-    attention_options: dict[str, Any] | None = None,
-    slots: Sequence[int] | None = None,
-    initialisation: str = "pytorch",
-    gated: bool = False,
-) -> EDSR:
+@_configuration
+def nlsn(scale: int = 4, *, attention: str | None = "nlsa", **options: Any) -> EDSR:
     """NLSN (Mei et al., CVPR 2021): EDSR with non-local sparse attention in the same slots. Options as in `EDSR`."""
-    return _build(
-        "nlsn", scale, blocks, channels, residual_scale, attention, attention_options, slots, initialisation, gated
-    )
+    return EDSR(scale, attention=attention, **options)

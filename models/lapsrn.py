@@ -108,7 +108,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
 def _from_matconvnet(key: str, tensor: Tensor) -> Tensor:
     """(height, width, in, out) → (out, in, height, width), or for upscaling layers (…, out, in) → (in, out, …).
 
-    MATLAB drops trailing axes of size 1, and leading ones of the first and last layer are gone here, too.
+    MATLAB drops trailing axes of size 1, and here also leading ones of the first and last layer.
     """
     tensor = tensor.float()
     if key.endswith("_b"):

@@ -33,13 +33,8 @@ class SRMDNF(nn.Module):
         if layers < 2:
             raise ValueError(f"layers must be at least 2, not {layers}")
         self.scale = scale
-        self.config = {
-            "name": "srmdnf",
-            "scale": scale,
-            "layers": layers,
-            "channels": channels,
-            "degradation": degradation,
-        }
+        options = {"layers": layers, "channels": channels, "degradation": degradation}
+        self.config = {"name": "srmdnf", "scale": scale, **options}
         widths = [3 + degradation, *[channels] * (layers - 1), 3 * scale**2]
         pairs = pairwise(widths)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)

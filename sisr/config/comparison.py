@@ -36,7 +36,7 @@ class Comparison:
 def plan(
     config: dict[str, Any], known: Sequence[str], run: Callable[..., Run], root: Path = Path()
 ) -> Comparison | None:
-    """The comparison that a configuration asks for, None where it names no mechanisms.
+    """The comparison in a configuration, None without mechanisms.
 
     config: with `attention` at the top or under `compare`; the top wins. known: registered names.
     run: makes a run of a seed, a scale, a network, an attention and its options. root: folder of the checkout.
@@ -46,11 +46,11 @@ def plan(
     listed = config.get("attention", settings.get("attention"))
     if listed is None:
         return None
-    found = mechanisms.compared(listed, known, root)
+    by_label = mechanisms.compared(listed, known, root)
     scale = settings.get("scale", config["table4"]["scale"])
     height, width = config["table4"].get("size", (100, 100))
     runs = {}
-    for label, mechanism in found.items():
+    for label, mechanism in by_label.items():
         network = declared.network_of(mechanism.attention)
         runs[label] = tuple(
             run(seed, scale, network, mechanism.attention, **mechanism.options)
@@ -58,7 +58,7 @@ def plan(
         )
     return Comparison(
         runs=runs,
-        reference=mechanisms.reference(found, settings.get("reference")),
+        reference=mechanisms.reference(by_label, settings.get("reference")),
         scale=scale,
         # a contrastive loss needs some fifty pixels
         sizes=tuple(settings.get("sizes", [max(8, min(height, width) // part) for part in (4, 2)])),

@@ -53,11 +53,11 @@ def mechanisms(folder: Path = MODELS / "attention") -> dict[str, Declared]:
     """The registered mechanisms by name."""
     nodes = list(_top_level(folder))
     classes = {node.name: node for _, node in nodes if isinstance(node, ast.ClassDef)}
-    found = {}
+    by_name = {}
     for file, node in nodes:
         if isinstance(node, ast.ClassDef) and (name := _registered(node)):
-            found[name] = Declared(name, node.name, file, _attributes(node, classes))
-    return found
+            by_name[name] = Declared(name, node.name, file, _attributes(node, classes))
+    return by_name
 
 
 @cache
@@ -65,14 +65,14 @@ def networks(folder: Path = MODELS) -> dict[str, Declared]:
     """The registered networks by name; `attention` is declared by those that have slots for it."""
     nodes = list(_top_level(folder))
     classes = {node.name: node for _, node in nodes if isinstance(node, ast.ClassDef)}
-    found = {}
+    by_name = {}
     for file, node in nodes:
         if isinstance(node, ast.FunctionDef) and any(_name(part) == "register" for part in node.decorator_list):
             defaults = zip((word.arg for word in node.args.kwonlyargs), node.args.kw_defaults, strict=True)
             attention = {name: ast.literal_eval(value) for name, value in defaults if value and name == "attention"}
             attributes = {**_attributes(classes[_name(node.returns)], classes), **attention}
-            found[node.name] = Declared(node.name, _name(node.returns), file, attributes)
-    return found
+            by_name[node.name] = Declared(node.name, _name(node.returns), file, attributes)
+    return by_name
 
 
 @cache
@@ -120,11 +120,11 @@ def _attributes(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict
 
 
 def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:
-    found = {}
+    values = {}
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
+                values[node.targets[0].id] = ast.literal_eval(node.value)
             except ValueError:
                 continue
-    return found
+    return values

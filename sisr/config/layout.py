@@ -17,20 +17,60 @@ RUN_FILES = ("config.json", "weights.safetensors", "train.csv", "provenance.json
 
 
 @dataclass(frozen=True)
+class _Below:
+    """An attribute of `Results`: a path below its root."""
+
+    path: str
+
+    def __get__(self, results: "Results", owner: object) -> Path:
+        return results.root / self.path
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything of one preset: `results/<preset>/`."""
 
     root: Path
 
+    runs = _Below("runs")
+    """One folder for each trained run."""
+    evaluations = _Below("evaluation")
+    """One folder for each run, control or published network that was measured."""
+    tables = _Below("tables")
+    """The tables."""
+    figures = _Below("figures")
+    """The figures."""
+    notebooks = _Below("notebooks")
+    """The executed notebooks."""
+    analysis = _Below("analysis")
+    """The tables of what ENLA computes."""
+    comparison = _Below("comparison")
+    """What a comparison of mechanisms is made from."""
+    comparison_page = _Below("comparison.html")
+    """The page of a comparison."""
+    cost = _Below("comparison/cost.csv")
+    """Cost of the compared mechanisms at one size."""
+    cost_by_size = _Below("comparison/cost_by_size.csv")
+    """Time and memory of the compared mechanisms over image size."""
+    crops = _Below("comparison/crops")
+    """Crops of a comparison, with `index.json`."""
+    tried = _Below("comparison/tried.json")
+    """Which versions of custom mechanisms passed the smoke test."""
+    comparison_summary = _Below("comparison/summary.txt")
+    """A comparison as text."""
+    summary = _Below("summary.txt")
+    """The paper's tables as text."""
+    preset = _Below("preset.yaml")
+    """The preset that `launch` made, with all changes."""
+    launch_status = _Below("launch.json")
+    """What `launch` has finished so far."""
+    launch_lock = _Below("launch.lock")
+    """Held while `launch` runs."""
+
     @classmethod
     def of(cls, path: Path) -> "Results":
         """The results that a folder of a run or of its evaluation is in: `<root>/runs/<id>`."""
         return cls(path.parent.parent)
-
-    @property
-    def runs(self) -> Path:
-        """One folder for each trained run."""
-        return self.root / "runs"
 
     def run(self, name: str) -> Path:
         """Folder of a trained run."""
@@ -44,11 +84,6 @@ class Results:
         """Weights of a trained run."""
         return self.run(name) / "weights.safetensors"
 
-    @property
-    def evaluations(self) -> Path:
-        """One folder for each run, control or published network that was measured."""
-        return self.root / "evaluation"
-
     def evaluation(self, name: str) -> Path:
         """Folder of the per-image rows of a run, a control or a published network."""
         return self.evaluations / name
@@ -57,96 +92,21 @@ class Results:
         """Per-image rows on one test set."""
         return self.evaluation(name) / f"{dataset}_x{scale}.csv"
 
-    @property
-    def tables(self) -> Path:
-        """The tables."""
-        return self.root / "tables"
-
     def table(self, name: str, ending: str = "csv") -> Path:
         """One table as csv, md or html."""
         return self.tables / f"{name}.{ending}"
-
-    @property
-    def figures(self) -> Path:
-        """The figures."""
-        return self.root / "figures"
 
     def figure(self, name: str, ending: str = "png") -> Path:
         """One figure as png or svg; the maps of an attention figure as npy."""
         return self.figures / f"{name}.{ending}"
 
-    @property
-    def notebooks(self) -> Path:
-        """The executed notebooks."""
-        return self.root / "notebooks"
-
     def notebook(self, name: str, ending: str = "html") -> Path:
         """One executed notebook as ipynb or html."""
         return self.notebooks / f"{name}.{ending}"
 
-    @property
-    def analysis(self) -> Path:
-        """The tables of what ENLA computes."""
-        return self.root / "analysis"
-
     def complexity(self, name: str = "table4") -> Path:
         """Cost of the mechanisms of a table."""
         return self.root / "complexity" / f"{name}.csv"
-
-    @property
-    def comparison(self) -> Path:
-        """What a comparison of mechanisms is made from."""
-        return self.root / "comparison"
-
-    @property
-    def comparison_page(self) -> Path:
-        """The page of a comparison."""
-        return self.root / "comparison.html"
-
-    @property
-    def cost(self) -> Path:
-        """Cost of the compared mechanisms at one size."""
-        return self.comparison / "cost.csv"
-
-    @property
-    def cost_by_size(self) -> Path:
-        """Time and memory of the compared mechanisms over image size."""
-        return self.comparison / "cost_by_size.csv"
-
-    @property
-    def crops(self) -> Path:
-        """Crops of a comparison, with `index.json`."""
-        return self.comparison / "crops"
-
-    @property
-    def tried(self) -> Path:
-        """Which versions of custom mechanisms passed the smoke test."""
-        return self.comparison / "tried.json"
-
-    @property
-    def comparison_summary(self) -> Path:
-        """A comparison as text."""
-        return self.comparison / "summary.txt"
-
-    @property
-    def summary(self) -> Path:
-        """The paper's tables as text."""
-        return self.root / "summary.txt"
-
-    @property
-    def preset(self) -> Path:
-        """The preset that `launch` made, with all changes."""
-        return self.root / "preset.yaml"
-
-    @property
-    def launch_status(self) -> Path:
-        """What `launch` has finished so far."""
-        return self.root / "launch.json"
-
-    @property
-    def launch_lock(self) -> Path:
-        """Held while `launch` runs."""
-        return self.root / "launch.lock"
 
     def log(self, *names: str) -> Path:
         """Log of one job: its stage, and what it makes."""

@@ -16,7 +16,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ def read_value(text: str) -> Any:
         raise UsageError("has no value.")
     if word.lower() in _WORDS:
         return _WORDS[word.lower()]
-    for reader in (_json, ast.literal_eval):  # version 0.1 wrote lists as Python does: (0, 0.02)
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for reader in readers:  # version 0.1 wrote lists as Python does: (0, 0.02)
         try:
             return json.loads(json.dumps(reader(word), allow_nan=False))
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
@@ -150,17 +151,17 @@ def compared(listed: Sequence[Any], registered: Collection[str], root: Path = Pa
             f"a comparison needs at least two mechanisms, and attention names {len(listed)}; "
             "for example attention=[enlca, nlsa]."
         )
-    found: dict[str, Mechanism] = {}
+    by_label: dict[str, Mechanism] = {}
     for item in listed:
         mechanism, label = _entry(item)
         mechanism.check(registered, root)
-        if label in found:
+        if label in by_label:
             raise UsageError(
                 f"the comparison has two entries called {label!r}; "
                 "take one out, or give it a name of its own: {name: …, label: …}."
             )
-        found[label] = mechanism
-    return found
+        by_label[label] = mechanism
+    return by_label
 
 
 def reference(mechanisms: Mapping[str, Mechanism], label: str | None) -> str:
@@ -173,7 +174,8 @@ def reference(mechanisms: Mapping[str, Mechanism], label: str | None) -> str:
             raise UsageError(f"the reference {label!r} is not in the comparison; {nearest(label, list(mechanisms))}")
         return label
     return next(
-        (each for each, found in mechanisms.items() if found.name == paper()["MECHANISM"]), next(iter(mechanisms))
+        (each for each, entry in mechanisms.items() if entry.name == paper()["MECHANISM"]),
+        next(iter(mechanisms)),
     )
 
 
@@ -193,10 +195,6 @@ def source(name: str | None, root: Path = Path()) -> Path | None:
             if file.is_file():
                 return file.relative_to(root) if folder == root else file
     return None
-
-
-def _json(text: str) -> Any:
-    return json.loads(text)
 
 
 def _first_value(text: str) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""Custom mechanisms are tried once a version, when the workflow is planned: what cannot work is told before any job."""
+"""Custom mechanisms are tried once a version, when the workflow is planned: errors are reported before any job."""
 
 import json
 import subprocess
@@ -16,15 +16,15 @@ from sisr.utils.files import atomic_write, sha256
 def try_own(runs: Iterable[Run], registered: Mapping[str, Path], record: Path) -> None:
     """Try the mechanisms of runs that are not the paper's, in a process of their own (`sisr.training.smoke_test`).
 
-    registered: files of the registered mechanisms. record: file that keeps which versions have been tried; what stands
-    there is not tried again. Where this Python has no torch (the jobs have an environment of their own), nothing is
-    tried, and the first job that needs the mechanism tells.
+    registered: files of the registered mechanisms. record: file of the versions that passed; they are not tried again.
+    Where this Python has no torch (the jobs have an environment of their own), nothing is tried here, and the first job
+    that needs the mechanism fails.
     Raises SisrError with one sentence on the first mechanism that does not work.
     """
     files = {comparison.network_spec(run): comparison.code(run, registered) for run in comparison.own(runs)}
     wanted = {spec: sha256(file) for spec, file in files.items() if file and file.suffix == ".py"}
-    known = json.loads(record.read_text()) if record.is_file() else {}
-    new = [spec for spec, digest in wanted.items() if known.get(spec) != digest]
+    passed = json.loads(record.read_text()) if record.is_file() else {}
+    new = [spec for spec, digest in wanted.items() if passed.get(spec) != digest]
     if not new or find_spec("torch") is None:
         return
     done = subprocess.run(
@@ -34,4 +34,4 @@ def try_own(runs: Iterable[Run], registered: Mapping[str, Path], record: Path) -
         lines = done.stderr.strip().splitlines() or ["it could not be tried."]
         raise SisrError(lines[-1].removeprefix("sisr compare check: "))
     with atomic_write(record) as temporary:
-        temporary.write_text(json.dumps(known | {spec: wanted[spec] for spec in new}, indent=1) + "\n")
+        temporary.write_text(json.dumps(passed | {spec: wanted[spec] for spec in new}, indent=1) + "\n")

@@ -60,14 +60,9 @@ class Plan:
 
 
 def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
-    """Check a preset and resolve it.
+    """Check a preset and resolve it. Raises UsageError where it is invalid.
 
-    Args:
-        config: the merged configuration, as in `config/quick.yaml`.
-        root: folder that contains `data/`.
-
-    Raises:
-        UsageError: the configuration is invalid.
+    config: the merged configuration, as in `config/quick.yaml`. root: folder that contains `data/`.
     """
     config = from_command_line(copy.deepcopy(config))
     check_schema(config)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 
+_LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most", "exclusiveMaximum": "below"}
+
 
 def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
     """Raise UsageError for the first violation of the schema."""
@@ -98,14 +100,8 @@ def _sentence(error: "jsonschema.ValidationError") -> str:
             return f"the configuration lacks the key {name!r}; config/README.md explains it."
         case "enum":
             return f"{where} is {value!r}; {nearest(str(value), [str(item) for item in bound])}"
-        case "exclusiveMinimum":
-            return f"{where} is {value}; it must be above {bound}."
-        case "minimum":
-            return f"{where} is {value}; it must be at least {bound}."
-        case "maximum":
-            return f"{where} is {value}; it must be at most {bound}."
-        case "exclusiveMaximum":
-            return f"{where} is {value}; it must be below {bound}."
+        case "exclusiveMinimum" | "minimum" | "maximum" | "exclusiveMaximum" as limit:
+            return f"{where} is {value}; it must be {_LIMITS[limit]} {bound}."
         case "type":
             return f"{where or 'the configuration'} is {value!r}; it must be of type {bound}."
         case "minItems":

@@ -14,24 +14,13 @@ from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
 
 COLUMNS = ("label", *measure.COLUMNS, *measure.TRAINING, "gflops", "gflops_convention")
-BY_SIZE = {
-    "label": "label",
-    "height": "height",
-    "width": "width",
-    "forward_seconds": "seconds_median",
-    "forward_low": "seconds_low",
-    "forward_high": "seconds_high",
-    "training_seconds": "training_seconds",
-    "peak_memory_bytes": "peak_memory_bytes",
-    "gflops": "gflops",
-    "device": "device",
-    "training_low": "training_low",
-    "training_high": "training_high",
-    "training_memory_bytes": "training_memory_bytes",
-    "threads": "threads",
-    "torch": "torch",
-}
-"""Columns of the file by size, and their source columns."""
+BY_SIZE = (
+    "label", "height", "width", "forward_seconds", "forward_low", "forward_high", "training_seconds",
+    "peak_memory_bytes", "gflops", "device", "training_low", "training_high", "training_memory_bytes", "threads",
+    "torch",
+)  # fmt: skip
+"""Columns of the file by size."""
+_FORWARD = {"seconds_median": "forward_seconds", "seconds_low": "forward_low", "seconds_high": "forward_high"}
 
 
 def rows(
@@ -80,7 +69,7 @@ def write(measured: Sequence[dict[str, Any]], output: Path | None, by_size: Path
     """Write all rows, and the mechanisms' time and memory over size (`BY_SIZE`)."""
     if by_size:
         part = [row for row in measured if row["kind"] == "mechanism"]
-        frame = pd.DataFrame([{name: row[source] for name, source in BY_SIZE.items()} for row in part])
+        frame = pd.DataFrame(part, columns=list(COLUMNS)).rename(columns=_FORWARD)[list(BY_SIZE)]
         with atomic_write(by_size) as temporary:
             frame.to_csv(temporary, index=False)
     if output:

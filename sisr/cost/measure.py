@@ -169,7 +169,7 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def count(module: nn.Module, *inputs: Any) -> tuple[dict[str, float], dict[str, int]]:
     """fvcore's count of one forward, with the handles of this suite: {operator: count}, {uncounted operator: calls}.
 
-    A fused multiply-add is one; operators in `handles.OPERATIONS` are counted in operations of their own.
+    A fused multiply-add is one; operators in `op_counters.OPERATIONS` are counted in operations of their own.
     """
     with _quiet():
         from fvcore.nn import FlopCountAnalysis
@@ -225,14 +225,11 @@ def _sorted(counts: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the tracer's warnings about Python values that become constants: the input's size is one, by intent."""
-    loggers = [logging.getLogger(name) for name in ("fvcore", "fvcore.nn.jit_analysis")]
-    levels = [logger.level for logger in loggers]
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(disabled)

@@ -20,7 +20,7 @@ def scaled_dot_product_attention(inputs: list[Any], outputs: list[Any]) -> float
 
 
 def elementwise(inputs: list[Any], outputs: list[Any]) -> float:
-    """One operation an element of the output (exp and its like, however many instructions that takes)."""
+    """One operation an element of the output: exp and its like, however many instructions that takes, or a read."""
     return float(prod(_shape(outputs[0])))
 
 
@@ -29,18 +29,13 @@ def softmax(inputs: list[Any], outputs: list[Any]) -> float:
     return 3 * elementwise(inputs, outputs)
 
 
-def logsumexp(inputs: list[Any], outputs: list[Any]) -> float:
-    """Two an element of the input: exp, sum."""
-    return 2 * reduction(inputs, outputs)
-
-
 def reduction(inputs: list[Any], outputs: list[Any]) -> float:
     """One an element of the input: an addition, or a comparison."""
     return float(prod(_shape(inputs[0])))
 
 
-def norm(inputs: list[Any], outputs: list[Any]) -> float:
-    """Two an element of the input: square, sum."""
+def mapped_reduction(inputs: list[Any], outputs: list[Any]) -> float:
+    """Two an element of the input: square or exp, and sum."""
     return 2 * reduction(inputs, outputs)
 
 
@@ -54,11 +49,6 @@ def topk(inputs: list[Any], outputs: list[Any]) -> float:
     """One comparison an element to select; then k·⌈log₂ k⌉ for each row of k, to sort it."""
     chosen = _shape(outputs[0])
     return float(prod(_shape(inputs[0])) + prod(chosen) * _depth(chosen[_dimension(inputs[2:])]))
-
-
-def reads(inputs: list[Any], outputs: list[Any]) -> float:
-    """One read an element of the output, from an indexed position."""
-    return float(prod(_shape(outputs[0])))
 
 
 def _shape(value: Any) -> list[int]:
@@ -78,15 +68,14 @@ def _dimension(inputs: list[Any]) -> int:
 
 MULTIPLY_ADDS: dict[str, Handle] = {"aten::scaled_dot_product_attention": scaled_dot_product_attention}
 
+_READS = ("gather", "index", "index_select", "embedding", "scatter", "scatter_")
 _ELEMENTWISE = ("exp", "exp_", "log", "sigmoid", "sigmoid_", "tanh", "gelu", "silu", "reciprocal", "sqrt")
 
 OPERATIONS: dict[str, Handle] = {
-    **{f"aten::{name}": elementwise for name in _ELEMENTWISE},
+    **{f"aten::{name}": elementwise for name in (*_ELEMENTWISE, *_READS)},
     **{f"aten::{name}": softmax for name in ("softmax", "_softmax", "log_softmax")},
     **{f"aten::{name}": reduction for name in ("sum", "mean", "amax", "max", "argmax", "cumsum")},
-    **{f"aten::{name}": norm for name in ("linalg_vector_norm", "norm")},
+    **{f"aten::{name}": mapped_reduction for name in ("linalg_vector_norm", "norm", "logsumexp")},
     **{f"aten::{name}": sort for name in ("sort", "argsort")},
-    **{f"aten::{name}": reads for name in ("gather", "index", "index_select", "embedding", "scatter", "scatter_")},
-    "aten::logsumexp": logsumexp,
     "aten::topk": topk,
 }

@@ -6,9 +6,11 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -28,7 +30,7 @@ class _Member:
     size: int
     link: bool
     folder: bool
-    handle: Any
+    open: Callable[[], Any]
 
 
 def is_archive(path: Path) -> bool:
@@ -47,22 +49,14 @@ def unpack(
     Other files are skipped. Nothing is written if any image is a link or device or has a name outside of the folder
     (absolute, "..", a drive letter).
 
-    Args:
-        archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz.
-        folder: target folder; must exist.
-        wanted: selects images by their path in the archive.
-        quiet: no progress bar.
-
-    Returns:
-        The files written, in the archive's order.
-
-    Raises:
-        SisrError: the archive is damaged, unsafe, not an archive, or larger than the free disk space.
+    archive: a file with one of the suffixes `ENDINGS`. wanted: selects images by their path in the archive.
+    Returns the files written, in the archive's order.
+    Raises SisrError where the archive is damaged, unsafe, not an archive, or larger than the free disk space.
     """
     archive, folder = Path(archive), Path(folder)
     written = []
     try:
-        with _open(archive) as (members, read):
+        with _members(archive) as members:
             chosen: list[tuple[PurePosixPath, _Member]] = []
             for member in members:
                 path = PurePosixPath(member.name)
@@ -76,7 +70,7 @@ def unpack(
             for path, member in bar:
                 target = folder.joinpath(*path.parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with read(member) as source, target.open("wb") as file:
+                with member.open() as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
                 if target.stat().st_size != member.size:
                     raise SisrError(f"{archive} is damaged: {member.name} is truncated.")
@@ -100,39 +94,33 @@ def check_space(folder: Path, size: int, purpose: str) -> None:
         )
 
 
-class _open:  # noqa: N801 - used as a function
-    """Context: the members of an archive, and a function that opens one for reading."""
-
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-
-    def __enter__(self) -> tuple[Iterator[_Member], Callable[[_Member], IO[bytes]]]:
-        if self.archive.name.lower().endswith(".zip"):
-            self.zip = zipfile.ZipFile(self.archive)
-            self.close = self.zip.close
-            return self._zip_members(), lambda member: self.zip.open(member.handle)
-        self.tar = tarfile.open(self.archive)
-        self.close = self.tar.close
-        return self._tar_members(), self._read_tar
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _zip_members(self) -> Iterator[_Member]:
-        for entry in self.zip.infolist():
-            link = stat.S_ISLNK(entry.external_attr >> 16)
+@contextmanager
+def _members(archive: Path) -> Iterator[list[_Member]]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as file:
             # check the stored name: ZipFile replaces backslashes and null bytes in `filename`
-            yield _Member(entry.orig_filename, entry.file_size, link, entry.is_dir(), entry)
-
-    def _tar_members(self) -> Iterator[_Member]:
-        for entry in self.tar.getmembers():
-            yield _Member(entry.name, entry.size, not (entry.isreg() or entry.isdir()), entry.isdir(), entry)
-
-    def _read_tar(self, member: _Member) -> IO[bytes]:
-        file = self.tar.extractfile(member.handle)
-        if file is None:
-            raise tarfile.TarError(f"{member.name} is not a file")
-        return file
+            yield [
+                _Member(
+                    entry.orig_filename,
+                    entry.file_size,
+                    stat.S_ISLNK(entry.external_attr >> 16),
+                    entry.is_dir(),
+                    partial(file.open, entry),
+                )
+                for entry in file.infolist()
+            ]
+    else:
+        with tarfile.open(archive) as tar:
+            yield [
+                _Member(
+                    entry.name,
+                    entry.size,
+                    not (entry.isreg() or entry.isdir()),
+                    entry.isdir(),
+                    partial(tar.extractfile, entry),
+                )
+                for entry in tar.getmembers()
+            ]
 
 
 def _is_clutter(path: PurePosixPath) -> bool:

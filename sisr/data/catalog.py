@@ -95,11 +95,7 @@ class Dataset:
 
 @lru_cache(maxsize=8)
 def known(catalogue: Path = CATALOGUE) -> dict[str, Dataset]:
-    """All sets of a catalogue by name, in its order.
-
-    Raises:
-        SisrError: the catalogue is missing or does not have the expected form.
-    """
+    """All sets of a catalogue by name, in its order. Raises SisrError where it is missing or malformed."""
     try:
         document = yaml.safe_load(catalogue.read_text())
         if document["schema"] != SCHEMA:
@@ -157,11 +153,7 @@ def _hashes(path: Path) -> tuple[tuple[str, ...], dict[str, Fingerprint]]:
 
 
 def find(name: str, catalogue: Path = CATALOGUE) -> Dataset:
-    """The set of this name.
-
-    Raises:
-        UsageError: the name is unknown; the closest name is suggested.
-    """
+    """The set of this name. Raises UsageError, with the closest name, where it is unknown."""
     sets = known(catalogue)
     if name in sets:
         return sets[name]

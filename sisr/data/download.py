@@ -50,14 +50,10 @@ def download(
 
     Args:
         addresses: http(s) addresses of the same file, best first.
-        target: final path.
         md5: checksum of the whole file, if known.
-        quiet: no progress bar.
-        attempts: for each address; the waiting time doubles from one second.
-        sleep: how to wait (tests).
+        attempts: for each address; the waiting time, spent in `sleep`, doubles from one second.
 
-    Raises:
-        SisrError: no address gave the file, with the reason for each; or the disk is full.
+    Raises SisrError where no address gave the file, with the reason for each, or the disk is full.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)

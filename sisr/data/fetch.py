@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -52,23 +51,18 @@ def fetch(
     lr: Iterable[int] = (),
     again: bool = False,
     quiet: bool = False,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:
     """Store a set below the data folder, as `<set>/HR/*.png` and `<set>/LR_bicubic/X4/*x4.png`.
 
     An existing set is verified and not changed.
 
     Args:
-        dataset: from the catalogue.
         data: folder of all sets; archives are kept in its `.downloads`.
         origin: a folder or archive in any common layout, instead of a download.
         lr: scales whose published LR images are downloaded as well, if the set has such archives.
         again: replace an existing set.
-        quiet: no progress bars.
-        sleep: how to wait between attempts (tests).
 
-    Raises:
-        SisrError: the set is not available, or the images are not those of the set; nothing is stored then.
+    Raises SisrError where the set is not available, or the images are not those of the set; nothing is stored then.
     """
     data = Path(data)
     target = dataset.folder(data)
@@ -78,13 +72,13 @@ def fetch(
         _from_origin(Path(origin), dataset, target, quiet)
         came_from = str(origin)
     elif again or not here.is_dir() or not list_images(here):
-        came_from = _get(dataset, data, target, quiet, sleep)
+        came_from = _get(dataset, data, target, quiet)
     report = check(list_images(here), dataset)
     if not report.complete:
         raise SisrError(f"{report} in {here}; `python -m sisr fetch {dataset.name} --again` replaces it.")
     for scale in lr:
         if not (target / "LR_bicubic" / f"X{scale}").is_dir():
-            _get_lr(dataset, scale, data, target, quiet, sleep)
+            _get_lr(dataset, scale, data, target, quiet)
     return Fetched(dataset, target, report, came_from, lr_origins(target))
 
 
@@ -116,7 +110,7 @@ def _workspace(data: Path) -> Iterator[Path]:
         raise SisrError(f"{data} cannot be written to ({error.strerror or error}).") from error
 
 
-def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callable[[float], None]) -> str:
+def _get(dataset: Dataset, data: Path, target: Path, quiet: bool) -> str:
     """Get a set from scikit-image or from the first working source; return the source."""
     if dataset.bundled:
         _bundled(dataset, target)
@@ -127,9 +121,7 @@ def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callabl
     for source in dataset.sources:
         path = data / ".downloads" / source.archive
         try:
-            _from_archive(
-                download(source.addresses, path, source.md5, quiet=quiet, sleep=sleep), dataset, target, quiet
-            )
+            _from_archive(download(source.addresses, path, source.md5, quiet=quiet), dataset, target, quiet)
             return source.archive
         except SisrError as error:
             reasons.append(str(error).rstrip("."))
@@ -141,16 +133,14 @@ def _get(dataset: Dataset, data: Path, target: Path, quiet: bool, sleep: Callabl
     )
 
 
-def _get_lr(
-    dataset: Dataset, scale: int, data: Path, target: Path, quiet: bool, sleep: Callable[[float], None]
-) -> None:
+def _get_lr(dataset: Dataset, scale: int, data: Path, target: Path, quiet: bool) -> None:
     source: Source | None = dataset.lr_sources.get(scale)
     if source is None:
         raise SisrError(
             f"there is no archive of LR images of {dataset.name} at x{scale}; "
             f"`python -m sisr prepare {dataset.name} --scale {scale}` creates them from HR."
         )
-    archive = download(source.addresses, data / ".downloads" / source.archive, source.md5, quiet=quiet, sleep=sleep)
+    archive = download(source.addresses, data / ".downloads" / source.archive, source.md5, quiet=quiet)
     with _workspace(data) as work:
         unpack(archive, work, quiet=quiet)
         hr = {path.stem: path for path in list_images(target / "HR")}
@@ -193,8 +183,8 @@ def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) ->
 
 def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
     """Find the set below a folder, verify it, and store it under the catalogue's names."""
-    found = groups(root, dataset)
-    whole = [group.files for group in found if group.scale is None]
+    all_groups = groups(root, dataset)
+    whole = [group.files for group in all_groups if group.scale is None]
     if not whole:
         raise SisrError(f"there are no HR images of {dataset.name} in {root}.")
     reports = [check(files, dataset) for files in whole]
@@ -204,12 +194,12 @@ def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
     best = max(reports, key=lambda report: (report.complete, _whole(report), len(report.found), -len(report.extra)))
     if not best.complete:
         raise SisrError(f"these images are not {dataset.name}: {best}.")
-    names = {key(found_.path): name for name, found_ in best.found.items()}
-    hr = {name: found_.path for name, found_ in best.found.items()}
+    names = {key(image.path): name for name, image in best.found.items()}
+    hr = {name: image.path for name, image in best.found.items()}
     with _workspace(target.parent) as work:
         new = work / dataset.name
-        grey = {name for name, found_ in best.found.items() if found_.grey_as_rgb}
-        for group in found:
+        grey = {name for name, image in best.found.items() if image.grey_as_rgb}
+        for group in all_groups:
             if group.scale is not None and not (folder := new / "LR_bicubic" / f"X{group.scale}").exists():
                 files = _lr_of(group, names, hr)
                 if files is not None:
@@ -219,7 +209,7 @@ def _ingest(root: Path, dataset: Dataset, target: Path, move: bool) -> None:
 
 
 def _whole(report: Report) -> int:
-    return sum(found.crop == 1 for found in report.found.values())
+    return sum(image.crop == 1 for image in report.found.values())
 
 
 def _lr_of(group: Group, names: dict[str, str], hr: dict[str, Path]) -> dict[str, Path] | None:

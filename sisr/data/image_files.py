@@ -15,11 +15,7 @@ from sisr.utils.files import IMAGE_SUFFIXES
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name, without hidden files.
-
-    Raises:
-        SisrError: the folder does not exist.
-    """
+    """Image files directly in a folder, sorted by name, without hidden files. Raises SisrError without the folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise SisrError(f"there is no folder {folder}.")
@@ -66,9 +62,7 @@ def pixel_hash(image: NDArray[Any]) -> str:
 def plain_name(stem: str, scale: int | None = None) -> str:
     """An image's name without the suffixes of LR and SR files: "babyx4", "baby_x4_SR", "baby_RCAN_x4" give "baby".
 
-    Args:
-        stem: file name without extension.
-        scale: if given, only suffixes of this scale are removed.
+    scale: if given, only suffixes of this scale are removed.
     """
     number = r"\d" if scale is None else str(scale)
     mark = rf"(?:[_-]?x{number}|[_-](?:SR|HR|LR|GT|out|bicubic|SRF_{number})|_x{number}[_-]\w+)$"

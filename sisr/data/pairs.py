@@ -33,7 +33,7 @@ class Pairs(Protocol):
         """Result of the comparison with the catalogue; None: not compared."""
 
     def hr(self, i: int) -> NDArray[np.uint8]:
-        """HR image i, cropped to the size of LR times the scale."""
+        """HR image i, cropped at the right and the bottom to the size of LR times the scale."""
 
     def lr(self, i: int) -> NDArray[np.uint8]:
         """LR image i."""
@@ -42,24 +42,18 @@ class Pairs(Protocol):
 class FolderPairs:
     """Pairs from image files: the included LR images, or else HR reduced as in MATLAB.
 
-    Args:
-        folder: a set's folder (`HR/*.png`, and `LR_bicubic/X4/*x4.png` if there are any), or HR images.
-        scale: 2, 3, 4 …
-        boundary: border of the reduction, if LR is made here.
+    folder: a set's folder (`HR/*.png`, and `LR_bicubic/X4/*x4.png` if there are any), or HR images.
+    boundary: border of the reduction, if LR is made here.
     """
 
     def __init__(self, folder: str | Path, scale: int, boundary: str = "symmetric") -> None:
         self.name, self.scale, self.boundary = set_name(folder), scale, boundary
-        files, self._lr = hr_files(folder), lr_files(folder, scale)
-        self.names, self._hr = list(files), list(files.values())
-        """The images' names without suffix."""
-        if self._lr is not None and (missing := [name for name in self.names if name not in self._lr]):
-            raise SisrError(f"{folder} has LR images for x{scale}, but none for {', '.join(missing[:5])}.")
+        files = hr_files(folder)
+        self.names, self._hr, self._lr = list(files), list(files.values()), lr_files(folder, scale, files)
         self._read = lru_cache(maxsize=1)(read_image)
 
     @property
     def made(self) -> dict[str, Any]:
-        """How LR is made."""
         if self._lr is None:
             return {"from": "imresize", "boundary": self.boundary}
         return {"from": "the set's own LR_bicubic"}
@@ -70,7 +64,6 @@ class FolderPairs:
         return None
 
     def hr(self, i: int) -> NDArray[np.uint8]:
-        """HR image i, cropped to the size of LR times the scale."""
         hr = self._read(self._hr[i])
         height, width = (side // self.scale for side in hr.shape[:2]) if self._lr is None else self.lr(i).shape[:2]
         if hr.shape[0] < height * self.scale or hr.shape[1] < width * self.scale:
@@ -81,7 +74,6 @@ class FolderPairs:
         return hr[: height * self.scale, : width * self.scale]
 
     def lr(self, i: int) -> NDArray[np.uint8]:
-        """LR image i."""
         if self._lr is None:
             return reduce(self._read(self._hr[i]), self.scale, self.boundary)
         return read_image(self._lr[self.names[i]])
@@ -90,8 +82,7 @@ class FolderPairs:
 def open_pairs(path: str | Path, scale: int, boundary: str = "symmetric") -> Pairs:
     """Pairs of a prepared set (`hr/` and `x4/` of image stores), or of a folder of images.
 
-    Raises:
-        SisrError: the path does not exist, or contains no image or no LR at this scale.
+    Raises SisrError where the path does not exist, or contains no image or no LR at this scale.
     """
     path = Path(path)
     if (path / "hr" / INDEX).is_file():

@@ -92,14 +92,10 @@ class PatchSampler:
         sets: prepared sets of one scale; every image of every set is equally likely. Images smaller than a patch are
             excluded, and their number is printed.
         patch: side of the LR patch in pixels; the HR patch is `patch * scale`.
-        batch: pairs a step.
-        seed: seed of the selection.
-        device: device of the patches. On a GPU the images are kept there if they need at most half of its free
-            memory.
+        device: of the patches. On a GPU the images are kept there if they need at most half of its free memory.
         quiet: do not print the number of excluded images.
 
-    Raises:
-        SisrError: all images of a set are smaller than a patch.
+    Raises SisrError where all images of a set are smaller than a patch.
     """
 
     left_out: dict[str, int]

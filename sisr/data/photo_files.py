@@ -38,8 +38,7 @@ class Photo:
 def read_photo(path: str | Path) -> Photo:
     """Decode a photograph in full depth.
 
-    Raises:
-        SisrError: missing, damaged, not an image, animated, or of an unsupported depth.
+    Raises SisrError where the file is missing, damaged, not an image, animated, or of an unsupported depth.
     """
     path = Path(path)
     try:
@@ -71,8 +70,7 @@ def read_photo(path: str | Path) -> Photo:
 def write_photo(photo: Photo, path: str | Path) -> None:
     """Write a photograph, with profile and EXIF; 16 bits if the format is PNG or TIFF, else reduced to 8.
 
-    Raises:
-        SisrError: the format is unknown or does not support the content.
+    Raises SisrError where the format is unknown or does not support the content.
     """
     path = Path(path)
     suffix = path.suffix.lower()

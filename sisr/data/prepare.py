@@ -1,6 +1,6 @@
 """From image files to image stores: decodes images once and creates LR images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,7 @@ from sisr.utils.errors import SisrError
 def hr_files(folder: str | Path) -> dict[str, Path]:
     """HR image files of a set's folder by name: those in its `HR` folder, or else in the folder itself.
 
-    A suffix of all files (baby_HR.png, bird_HR.png …) is not part of their names.
-
-    Raises:
-        SisrError: there are no images.
+    A suffix of all files (baby_HR.png, bird_HR.png …) is not part of their names. Raises SisrError without images.
     """
     folder = Path(folder)
     inner = folder / "HR" if (folder / "HR").is_dir() else folder
@@ -37,18 +34,25 @@ def hr_files(folder: str | Path) -> dict[str, Path]:
     return dict(zip(names, files, strict=True))
 
 
-def lr_files(folder: str | Path, scale: int) -> dict[str, Path] | None:
-    """The included LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None."""
+def lr_files(folder: str | Path, scale: int, names: Iterable[str]) -> dict[str, Path] | None:
+    """The included LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None.
+
+    Raises SisrError where only some of the images with these names have one.
+    """
     inner = Path(folder) / "LR_bicubic" / f"X{scale}"
-    return {plain_name(path.stem, scale): path for path in list_images(inner)} if inner.is_dir() else None
+    if not inner.is_dir():
+        return None
+    files = {plain_name(path.stem, scale): path for path in list_images(inner)}
+    if missing := [name for name in names if name not in files]:
+        raise SisrError(
+            f"{folder} includes LR images for x{scale}, but not for {', '.join(missing[:5])}; "
+            f"complete or remove LR_bicubic/X{scale}."
+        )
+    return files
 
 
 def crop(image: NDArray[Any], scale: int) -> NDArray[Any]:
-    """Crop an image at the right and the bottom to a multiple of the scale.
-
-    Raises:
-        SisrError: nothing would be left.
-    """
+    """Crop an image at the right and the bottom to a multiple of the scale. Raises SisrError if nothing is left."""
     height, width = (side - side % scale for side in image.shape[:2])
     if not height or not width:
         raise SisrError(f"an image of {image.shape[0]} x {image.shape[1]} is too small for scale {scale}.")
@@ -61,15 +65,9 @@ def reduce(hr: NDArray[np.uint8], scale: int, boundary: str = "symmetric") -> ND
 
 
 def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None = None) -> ImageStore:
-    """Decode a set's HR images into a store, one at a time.
+    """Decode a set's HR images (`hr_files`) into a store, one at a time, after comparing them with the catalogue's set.
 
-    Args:
-        folder: the set's folder, as `hr_files` reads it.
-        output: the store's folder.
-        dataset: the set of the catalogue to compare with, if any.
-
-    Raises:
-        SisrError: there are no images, one cannot be read, or they are not those of the set.
+    Raises SisrError where there are no images, one cannot be read, or they are not those of the set.
     """
     files = hr_files(folder)
     facts = {"source": str(folder), "kind": "hr", "verified": _verify(files, dataset)}
@@ -83,25 +81,13 @@ def prepare_lr(
     boundary: str = "symmetric",
     dataset: Dataset | None = None,
 ) -> ImageStore:
-    """Write a set's LR images to a store: the included ones, else reduced HR; one image at a time.
+    """Write a set's LR images to a store: the included ones (`lr_files`), else reduced HR; one image at a time.
 
-    Args:
-        folder: the set's folder, as `hr_files` and `lr_files` read it.
-        scale: 2, 3, 4 …
-        output: the store's folder.
-        boundary: border of `imresize`, if LR is made here.
-        dataset: as in `prepare_hr`.
-
-    Returns:
-        The store. The entry "lr" of its index states the origin of LR; for included LR also whether all of it equals HR
-        reduced by MATLAB, and with which border.
+    The entry "lr" of the store's index states the origin of LR; for included LR also whether all of it equals HR
+    reduced by MATLAB, and with which border. boundary: border of `imresize`, if LR is made here.
     """
-    files, included = hr_files(folder), lr_files(folder, scale)
-    if included is not None and (missing := [name for name in files if name not in included]):
-        raise SisrError(
-            f"{folder} includes LR images for x{scale}, but not for {', '.join(missing[:5])}; "
-            f"complete or remove LR_bicubic/X{scale}."
-        )
+    files = hr_files(folder)
+    included = lr_files(folder, scale, files)
     verified = _verify(files, dataset)
     origin = LrOrigin()
 

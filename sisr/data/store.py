@@ -26,11 +26,7 @@ PIXELS, INDEX = "pixels.bin", "index.json"
 class ImageStore:
     """Images of one set at one size, read without decoding; cheap to pickle (worker processes map the file again).
 
-    Args:
-        path: folder with `pixels.bin` and `index.json`, written by `write`.
-
-    Raises:
-        SisrError: the folder is not a store, or a part of it is missing or truncated.
+    Raises SisrError where the folder was not written by `write`, or a part of it is missing or truncated.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -73,11 +69,7 @@ class ImageStore:
         return view.reshape((height, width) if channels == 1 else (height, width, channels))
 
     def verify(self) -> None:
-        """Compare the pixels' SHA-256 with the index.
-
-        Raises:
-            SisrError: they differ.
-        """
+        """Raise SisrError where the pixels' SHA-256 is not that of the index."""
         with (self.path / PIXELS).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != self.index["sha256"]:
@@ -92,12 +84,10 @@ def write(
     """Write images to a new store, with one image in memory at a time; an existing store is replaced at the end.
 
     Args:
-        path: the store's folder.
         images: (name, uint8 (H, W) or (H, W, 3)), in the order of the store.
         facts: other entries of the index (source, how LR was made); a function is called after the last image.
 
-    Raises:
-        SisrError: there is no image, an image is not uint8, or the disk is full; nothing is stored then.
+    Raises SisrError where there is no image, an image is not uint8, or the disk is full; nothing is stored then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,16 +99,8 @@ def write(
                 if image.dtype != np.uint8 or image.ndim not in (2, 3):
                     raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
                 data = np.ascontiguousarray(image)
-                channels = 1 if data.ndim == 2 else data.shape[2]
-                entries.append(
-                    {
-                        "name": name,
-                        "height": data.shape[0],
-                        "width": data.shape[1],
-                        "channels": channels,
-                        "offset": offset,
-                    }
-                )
+                size = dict(zip(("height", "width", "channels"), (*data.shape, 1), strict=False))
+                entries.append({"name": name, **size, "offset": offset})
                 file.write(data.data)
                 digest.update(data.data)
                 offset += data.nbytes
@@ -152,14 +134,9 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 class PairedStore:
-    """HR and LR images of one prepared set: `root/hr` and `root/x<scale>`.
+    """HR and LR images of one prepared set, such as data/prepared/Set5: `root/hr` and `root/x<scale>`.
 
-    Args:
-        root: e.g. data/prepared/Set5.
-        scale: 2, 3, 4 …
-
-    Raises:
-        SisrError: a store is missing, or the two do not match.
+    Raises SisrError where a store is missing, or the two do not match.
     """
 
     def __init__(self, root: str | Path, scale: int) -> None:
@@ -197,10 +174,8 @@ class PairedStore:
         return self._hr.index.get("verified")
 
     def hr(self, i: int) -> NDArray[np.uint8]:
-        """HR image i, cropped at the right and the bottom to LR's size times the scale."""
         height, width, _ = self._lr.shapes[i]
         return self._hr.read(i)[: height * self.scale, : width * self.scale]
 
     def lr(self, i: int) -> NDArray[np.uint8]:
-        """LR image i."""
         return self._lr.read(i)

@@ -53,7 +53,7 @@ class Report:
     @property
     def checked(self) -> int:
         """Number of images identified by their pixels."""
-        return sum(not found.by_name for found in self.found.values())
+        return sum(not image.by_name for image in self.found.values())
 
     def __str__(self) -> str:
         name, total = self.dataset.name, self.dataset.images
@@ -78,12 +78,8 @@ class Report:
 def check(files: Mapping[str, Path] | Iterable[Path], dataset: Dataset) -> Report:
     """Compare image files with a set of the catalogue.
 
-    Args:
-        files: the files, or a mapping with the files as values. Names are used only if there are no hashes.
-        dataset: the set.
-
-    Raises:
-        SisrError: a file cannot be read as an image.
+    files: the files, or a mapping with the files as values. Names are used only if there are no hashes.
+    Raises SisrError where a file cannot be read as an image.
     """
     paths = list(files.values() if isinstance(files, Mapping) else files)
     report = Report(dataset)
@@ -156,27 +152,21 @@ def _difference(shape: tuple[int, ...], dataset: Dataset, name: str) -> str:
 def _notes(report: Report, unknown: list[tuple[Path, tuple[int, ...]]]) -> list[str]:
     """Describe known problems."""
     dataset, notes = report.dataset, []
-    grey = sorted(name for name, found in report.found.items() if found.grey_as_rgb)
+    grey = sorted(name for name, image in report.found.items() if image.grey_as_rgb)
     if grey:
         notes.append(f"{_some(grey)} is greyscale but stored as RGB here; it is treated as greyscale")
-    crops = sorted({found.crop for found in report.found.values()} - {1})
+    crops = sorted({image.crop for image in report.found.values()} - {1})
     if crops:
-        number = sum(found.crop > 1 for found in report.found.values())
+        number = sum(image.crop > 1 for image in report.found.values())
         notes.append(
             f"{number} images are cropped to a multiple of {' or '.join(map(str, crops))}: results differ from "
             "those of whole images at scales that need less cropping"
         )
-    halves = 0
-    for path, shape in unknown:
-        expected = dataset.fingerprints.get(_called(path, dataset))
-        if (
-            expected
-            and (shape[0] + 1) // 2 * 2
-            and all(
-                abs(2 * side - full) <= 2 for side, full in zip(shape, (expected.height, expected.width), strict=False)
-            )
-        ):
-            halves += 1
+    halves = sum(
+        abs(2 * shape[0] - expected.height) <= 2 and abs(2 * shape[1] - expected.width) <= 2
+        for path, shape in unknown
+        if (expected := dataset.fingerprints.get(_called(path, dataset)))
+    )
     if halves > len(unknown) // 2:
         notes.append(
             f"{halves} images have half the expected size, as in the x2 folder of the original release of "

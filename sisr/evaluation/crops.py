@@ -71,9 +71,7 @@ def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, 
     """The square with the largest sum of `values` (H, W): x and y of its top-left corner.
 
     Squares keep a distance of `border` pixels from the edge; the first of several equal squares is taken, row by row.
-
-    Raises:
-        SisrError: the image is smaller than a square.
+    Raises SisrError where the image is smaller than a square.
     """
     height, width = (side - 2 * border for side in values.shape)
     if min(height, width) < size:
@@ -92,8 +90,7 @@ def best_window(values: NDArray[Any], size: int, border: int = 0) -> tuple[int, 
 def fitting(pairs: Pairs, scale: int) -> int:
     """Side of a crop in HR pixels: the paper's, or the largest that fits within the border of the largest image.
 
-    Raises:
-        SisrError: nothing fits.
+    Raises SisrError where nothing fits.
     """
     most = max(min(pairs.hr(index).shape[:2]) for index in range(len(pairs.names))) - 2 * scale
     if most < 1:
@@ -104,10 +101,7 @@ def fitting(pairs: Pairs, scale: int) -> int:
 def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Place]:
     """The crops with the largest error of bicubic interpolation, one an image: at most `count`, in the set's order.
 
-    Images that are too small for a crop are skipped.
-
-    Raises:
-        SisrError: all images are too small.
+    Images that are too small for a crop are skipped. Raises SisrError where all are.
     """
     candidates = []
     bicubic = Bicubic()
@@ -129,8 +123,7 @@ def hardest(pairs: Pairs, scale: int, count: int, size: int = SIZE) -> list[Plac
 def chosen(pairs: Pairs, words: Sequence[str], size: int = SIZE) -> list[Place]:
     """Places given as `image:x,y`, the top-left corner of the crop in HR pixels.
 
-    Raises:
-        UsageError: invalid notation, an unknown image, or a crop that is not inside its image.
+    Raises UsageError for invalid notation, an unknown image, or a crop that is not inside its image.
     """
     places = []
     for word in words:
@@ -168,10 +161,7 @@ def open_methods(words: Sequence[str], scale: int, device: str = "auto") -> tupl
     """Methods of the command line by label, bicubic first; and their runs.
 
     Networks that declare `unrounded_lr` get unrounded LR, as in their authors' evaluation.
-
-    Raises:
-        SisrError: a method does not exist.
-        UsageError: two have the same label.
+    Raises SisrError where a method does not exist, UsageError where two have the same label.
     """
     by_label: dict[str, Method] = {"bicubic": Bicubic()}
     opened = [sources.labelled(word) for word in words if word != "bicubic"]
@@ -196,9 +186,7 @@ def collect(
     """HR and the crop of every method at every place, with PSNR and SSIM (P1) of the whole image and of the crop.
 
     Metrics of a crop use the whole square, without a border.
-
-    Raises:
-        SisrError: a method does not support these images.
+    Raises SisrError where a method does not support these images.
     """
     some = Chosen(pairs, [place.index for place in places])
     for each in methods.values():
@@ -240,9 +228,7 @@ class Chosen:
         self.names = [pairs.names[index] for index in self._indices]
 
     def hr(self, i: int) -> NDArray[np.uint8]:
-        """HR image i."""
         return self._pairs.hr(self._indices[i])
 
     def lr(self, i: int) -> NDArray[np.uint8]:
-        """LR image i."""
         return self._pairs.lr(self._indices[i])

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,26 +56,26 @@ def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tu
     return sr, hr
 
 
-def measure_images(
+def evaluate(
     what: Method,
     pairs: Pairs,
     scale: int,
     protocol: str = "P1",
     greyscale: str = "as-is",
     images_to: Path | None = None,
-) -> Iterator[tuple[Row, str]]:
-    """Evaluate image by image: the row, and the inference mode.
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+) -> tuple[list[Row], dict[str, Any]]:
+    """Evaluate a set image by image.
 
     Args:
-        what: gives the SR images.
-        pairs: the set.
         scale: also the width of the removed border.
-        protocol: see `sisr.evaluation.metrics`.
         greyscale: see `same_channels`.
         images_to: folder for the SR images as PNG.
+        progress: wraps the images' names, like tqdm.
 
-    Raises:
-        SisrError: the images do not match, or a value is NaN.
+    Returns the rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and the images
+    with another inference mode than requested.
+    Raises SisrError where the images do not match, or a value is NaN.
     """
     if greyscale not in GREYSCALE:
         raise UsageError(f"greyscale must be {' or '.join(GREYSCALE)}, not {greyscale!r}.")
@@ -84,53 +84,20 @@ def measure_images(
     what.check(pairs, scale)
     if not pairs.names:
         raise SisrError("there is no image to evaluate.")
-    for i, name in enumerate(pairs.names):
-        sr, seconds, how = what.upscale(pairs, i, scale)
+    rows, ways = [], {}
+    for i, name in enumerate(progress(pairs.names)):
+        sr, seconds, ways[name] = what.upscale(pairs, i, scale)
         hr = pairs.hr(i)
         a, b = same_channels(sr, hr, greyscale)
         try:
-            row = Row(name, psnr(a, b, scale, protocol), ssim(a, b, scale, protocol), hr.shape[0], hr.shape[1], seconds)
+            values = psnr(a, b, scale, protocol), ssim(a, b, scale, protocol)
         except SisrError as error:
             raise SisrError(f"{name}: {error}") from error
+        rows.append(Row(name, *values, hr.shape[0], hr.shape[1], seconds))
         if images_to is not None:
             whole = sr if sr.dtype == np.uint8 else np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
             with atomic_write(images_to / f"{name}.png") as path:
                 Image.fromarray(whole).save(path)
-        yield row, how
-
-
-def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
-    """Write the table as CSV, and the protocol as `.json`. An infinite PSNR is written as `inf`."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for row in rows:
-            table.writerow(
-                [row.image, f"{row.psnr:.6f}", f"{row.ssim:.8f}", row.height, row.width, f"{row.seconds:.6f}"]
-            )
-    with atomic_write(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def evaluate(
-    what: Method,
-    pairs: Pairs,
-    scale: int,
-    protocol: str = "P1",
-    greyscale: str = "as-is",
-    images_to: Path | None = None,
-    progress: Callable[[Iterator[tuple[Row, str]]], Iterable[tuple[Row, str]]] = iter,
-) -> tuple[list[Row], dict[str, Any]]:
-    """Evaluate a set; arguments as in `measure`, `progress` wraps the rows like tqdm.
-
-    Returns:
-        The rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and the
-        images with another inference mode than requested.
-    """
-    rows, ways = [], {}
-    for row, how in progress(measure_images(what, pairs, scale, protocol, greyscale, images_to)):
-        rows.append(row)
-        ways[row.image] = how
     usual = max(set(ways.values()), key=list(ways.values()).count)
     facts = {
         "method": what.label,
@@ -146,3 +113,16 @@ def evaluate(
         **what.facts(),
     }
     return rows, facts
+
+
+def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
+    """Write the table as CSV, and the protocol as `.json`. An infinite PSNR is written as `inf`."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for row in rows:
+            table.writerow(
+                [row.image, f"{row.psnr:.6f}", f"{row.ssim:.8f}", row.height, row.width, f"{row.seconds:.6f}"]
+            )
+    with atomic_write(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")

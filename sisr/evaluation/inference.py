@@ -52,8 +52,7 @@ class Mode:
 def device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is a GPU that no other run uses (`sisr.utils.gpus`), or the CPU.
 
-    Raises:
-        UsageError: there is no such device.
+    Raises UsageError where there is no such device.
     """
     if torch.version.cuda:  # NVIDIA only; must precede the start of CUDA
         gpus.claim(name)
@@ -71,18 +70,16 @@ def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = N
     """Upscale an image with a network, on the device of its weights.
 
     Args:
-        model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW). lr: uint8 (H, W) or (H,
-        W, 3). A greyscale image is repeated to three channels; the result is its luma (`grey_of`),
-            so that it can be compared with a greyscale HR.
-        mode: whole by default.
+        model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW).
+        lr: uint8 (H, W) or (H, W, 3). A greyscale image is repeated to three channels; the result is its luma
+            (`grey_of`), so that it can be compared with a greyscale HR.
 
-    Returns:
-        uint8 (sH, sW[, 3]): clamped to [0, 1] and rounded.
+    Returns uint8 (sH, sW[, 3]): clamped to [0, 1] and rounded.
     """
-    return upscale_and_tell(model, lr, mode)[0]
+    return upscale_with_mode(model, lr, mode)[0]
 
 
-def upscale_and_tell(
+def upscale_with_mode(
     model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.uint8], Mode]:
     """`upscale_array`, and the mode that was used: tiles if the whole image is not expected to fit into memory.
@@ -92,7 +89,6 @@ def upscale_and_tell(
     Raises:
         SisrError: not enough memory for the smallest tile, a wrong output size, or NaN or infinite values.
     """
-    mode = mode or Mode()
     sr, mode = _upscale(model, to_tensor(lr), mode, progress)
     image = to_image(sr)
     return (grey_of(image) if lr.ndim == 2 else image), mode
@@ -102,7 +98,7 @@ def upscale_float(
     model: nn.Module, lr: NDArray[Any], mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[NDArray[np.float32], Mode]:
     """Upscale an RGB image given as floating point in [0, 1], unrounded: (H, W, 3) to (sH, sW, 3) in [0, 1]."""
-    sr, mode = _upscale(model, to_tensor(lr), mode or Mode(), progress)
+    sr, mode = _upscale(model, to_tensor(lr), mode, progress)
     return sr[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy(), mode
 
 
@@ -115,7 +111,7 @@ def upscale_luma(
         model: has `luma`: (1, 1, H, W) to (1, 1, sH, sW), Y of studio range divided by 255; and `luma_rounded`: whether
             its authors round Y first.
         lr: (H, W) or (H, W, 3), uint8 or floating point in [0, 1]. Greyscale is treated as RGB with equal channels.
-        mode, progress: as in `upscale_and_tell`.
+        mode, progress: as in `upscale_with_mode`.
 
     Returns:
         (sH, sW), not rounded, clamped to 0 to 255; full range for greyscale.
@@ -124,7 +120,7 @@ def upscale_luma(
     y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(Y_WEIGHTS), y)[:, None] / 255.0
     if model.luma_rounded:
         y = y.add(0.5).floor()
-    sr, mode = _upscale(model, (y / 255.0).float(), mode or Mode(), progress)
+    sr, mode = _upscale(model, (y / 255.0).float(), mode, progress)
     plane = sr[0, 0].double().cpu().numpy() * 255.0
     return np.clip((plane - 16.0) * 255.0 / 219.0 if lr.ndim == 2 else plane, 0.0, 255.0), mode
 
@@ -160,7 +156,8 @@ def synchronise(where: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _upscale(model: nn.Module, lr: Tensor, mode: Mode, progress: Progress) -> tuple[Tensor, Mode]:
+def _upscale(model: nn.Module, lr: Tensor, mode: Mode | None, progress: Progress) -> tuple[Tensor, Mode]:
+    mode = mode or Mode()
     where = _device_of(model)
     height, width = lr.shape[2:]
     if mode.tile is None and not mode.chop:

@@ -10,30 +10,22 @@ from torch import nn
 from sisr.data.image_files import list_images
 from sisr.data.imresize import imresize
 from sisr.data.photo_files import Photo, read_photo, write_photo
-from sisr.evaluation.inference import Mode, Progress, grey_of, upscale_and_tell, upscale_float
+from sisr.evaluation.inference import Mode, Progress, grey_of, upscale_float, upscale_with_mode
 from sisr.utils.errors import SisrError, UsageError
 
 
 def upscale_photo(
     model: nn.Module | None, photo: Photo, scale: int, mode: Mode | None = None, progress: Progress = iter
 ) -> tuple[Photo, str]:
-    """Upscale a photograph.
+    """Upscale a photograph with a network, or by MATLAB's bicubic interpolation if it is None.
 
-    Args:
-        model: the network; None for MATLAB's bicubic interpolation.
-        photo: 8 or 16 bits, greyscale or RGB, with or without alpha.
-        scale: of the network.
-        mode: inference mode.
-        progress: wraps the tiles, like tqdm.
-
-    Returns:
-        The photograph with the same depth, profile and EXIF, and the inference mode.
+    Returns the photograph with the same depth, profile and EXIF, and the inference mode.
     """
     alpha = None if photo.alpha is None else imresize(photo.alpha, scale)
     if model is None:
         return Photo(imresize(photo.pixels, scale), alpha, photo.profile, photo.exif), "bicubic"
     if photo.pixels.dtype == np.uint8:
-        pixels, used = upscale_and_tell(model, photo.pixels, mode, progress)
+        pixels, used = upscale_with_mode(model, photo.pixels, mode, progress)
     else:
         pixels, used = _deep(model, photo.pixels, mode, progress)
     return Photo(pixels, alpha, photo.profile, photo.exif), str(used)

@@ -28,15 +28,18 @@ class Method(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Entries for the result file."""
+        return {}
 
     def check(self, pairs: Pairs, scale: int) -> None:
         """Raise SisrError early if it does not support these images."""
+        return
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
         """SR of image i, its time in seconds, and the inference mode."""
+        ...
 
 
-class Bicubic:
+class Bicubic(Method):
     """Lower bound: MATLAB's bicubic upscaling. With P3, on Y of HR in double precision."""
 
     label = "bicubic"
@@ -45,50 +48,32 @@ class Bicubic:
         self.protocol, self.boundary = protocol, boundary
 
     def facts(self) -> dict[str, Any]:
-        """Its border."""
         return {"boundary": self.boundary}
 
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """Any images are supported."""
-
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """Upscaled LR."""
+        lr = None if self.protocol == "P3" else pairs.lr(i)
         started = time.perf_counter()
-        if self.protocol == "P3":
-            plane = luminance(pairs.hr(i), "P3")
-            lr: NDArray[Any] = imresize(plane, 1 / scale, self.boundary)
-        else:
-            lr = pairs.lr(i)
-            started = time.perf_counter()
+        if lr is None:
+            lr = imresize(luminance(pairs.hr(i), "P3"), 1 / scale, self.boundary)
         sr = imresize(lr, scale, self.boundary)
         return sr, time.perf_counter() - started, "whole"
 
 
-class HighResolution:
+class HighResolution(Method):
     """Upper bound: HR itself. A correct evaluation gives PSNR inf and SSIM 1."""
 
     label = "hr"
 
-    def facts(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def check(self, pairs: Pairs, scale: int) -> None:
-        """Any images are supported."""
-
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """HR."""
         return pairs.hr(i).copy(), 0.0, "whole"
 
 
-class Network:
+class Network(Method):
     """A network with its weights.
 
     Args:
         weights: a safetensors file of this suite or a published checkpoint, as for `models.load`.
         scale: for weights that serve all scales.
-        device: "auto", "cpu", "cuda", "cuda:1" …
-        mode: whole images, tiles, chop, self-ensemble.
         precision: "float32" (without TF32) or "bfloat16" (autocast).
         unrounded_lr: use HR reduced in floating point instead of the set's LR, as SRMD's authors do.
         boundary: border of that reduction.
@@ -117,7 +102,6 @@ class Network:
             inference.upscale_array(self.model, np.zeros((32, 32, 3), dtype=np.uint8))
 
     def facts(self) -> dict[str, Any]:
-        """Weights, device and mode."""
         import torch
 
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -139,7 +123,6 @@ class Network:
             raise UsageError(f"{self.weights} upscales x{self.scale}, not x{scale}; use --scale {self.scale}.")
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """Output of the network for LR."""
         import torch
 
         from sisr.evaluation import inference
@@ -148,12 +131,12 @@ class Network:
         inference.synchronise(self.device)
         started = time.perf_counter()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            upscale = inference.upscale_luma if self.luma_only else inference.upscale_and_tell
+            upscale = inference.upscale_luma if self.luma_only else inference.upscale_with_mode
             sr, mode = upscale(self.model, lr, self.mode)
         return sr, time.perf_counter() - started, str(mode)
 
 
-class Folder:
+class Folder(Method):
     """SR images from another program, found by name: baby.png, babyx4.png, baby_x4_SR.png, baby_RCAN_x4.png.
 
     Args:
@@ -165,7 +148,6 @@ class Folder:
         self._files: dict[str, Path] = {}
 
     def facts(self) -> dict[str, Any]:
-        """The folder."""
         return {"folder": self.label}
 
     def check(self, pairs: Pairs, scale: int) -> None:
@@ -193,7 +175,6 @@ class Folder:
             )
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        """The file's pixels."""
         path, hr = self._files[pairs.names[i]], pairs.hr(i)
         sr = read_image(path)
         if sr.shape[:2] != hr.shape[:2]:
@@ -209,8 +190,7 @@ class Folder:
 def load(weights: Path, scale: int | None = None) -> Any:
     """A network with its weights, in evaluation mode; `scale` is for weights that serve all scales (VDSR's).
 
-    Raises:
-        SisrError: the file is missing, damaged, or of an unknown network.
+    Raises SisrError where the file is missing, damaged, or of an unknown network.
     """
     import models
 
@@ -242,8 +222,7 @@ def method(
 ) -> Method:
     """The method for the argument WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
 
-    Raises:
-        SisrError: the argument is none of these.
+    Raises SisrError where it is none of these.
     """
     if what == "bicubic":
         return Bicubic(protocol, boundary)

@@ -42,11 +42,7 @@ def sha256(path: str | Path) -> str:
 
 
 def read_run_json(file: Path) -> dict[str, Any]:
-    """A JSON file of a run's folder: its configuration or provenance.
-
-    Raises:
-        SisrError: it is missing or not JSON.
-    """
+    """A run's configuration or provenance. Raises SisrError where the file is missing or not JSON."""
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError as error:

@@ -33,12 +33,12 @@ def visible() -> list[tuple[str, str]]:
     """
     try:
         command = ["nvidia-smi", "--list-gpus"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     whole: list[str] = []
     parts: dict[str, list[str]] = {}
-    for uuid in re.findall(r"UUID: ([\w-]+)", told):
+    for uuid in re.findall(r"UUID: ([\w-]+)", listing):
         if uuid.startswith("MIG") and whole:
             parts[whole[-1]].append(uuid)
         else:
@@ -51,17 +51,17 @@ def visible() -> list[tuple[str, str]]:
     allowed = []
     for name in filter(None, asked.replace(" ", "").split(",")):
         if name.isdecimal():
-            found = whole[int(name) : int(name) + 1]
+            matching = whole[int(name) : int(name) + 1]
         else:
-            found = [uuid for uuid in known if uuid.startswith(name)][:1]  # CUDA takes the beginning of a UUID, too
-        if not found:
+            matching = [uuid for uuid in known if uuid.startswith(name)][:1]  # CUDA takes the beginning of a UUID, too
+        if not matching:
             break  # as CUDA does: what follows an unknown name is not seen
-        allowed.append((name, found[0]))
+        allowed.append((name, matching[0]))
     return allowed
 
 
 def slots() -> int:
-    """How many runs this machine's GPUs take at once: one a GPU, or as many as `SISR_RUNS_PER_GPU` says."""
+    """How many runs this machine's GPUs take at once: one a GPU, or as many as `SISR_RUNS_PER_GPU` sets."""
     return len(visible()) * _runs_per_gpu()
 
 
@@ -70,14 +70,11 @@ def claim(device: str) -> None:
 
     Does nothing for another device than "auto" and "cuda", without GPU, in a process of torchrun (which counts them
     itself), and if this process or the one that started it has claimed one before. If all are in use, a process waits
-    where `SISR_RUNS_PER_GPU` is set, as it is in jobs of the pipeline, and says so in one line; otherwise it shares
-    the first one and says that.
+    where `SISR_RUNS_PER_GPU` is set, as it is in jobs of the pipeline; otherwise it shares the first one. Both are
+    reported in one line.
 
-    Args:
-        device: as on the command line: `auto`, `cpu`, `cuda`, `cuda:1` …
-
-    Raises:
-        UsageError: `SISR_RUNS_PER_GPU` is not a number above 0, or the lock files' folder cannot be written.
+    device: as on the command line: `auto`, `cpu`, `cuda`, `cuda:1` …
+    Raises UsageError where `SISR_RUNS_PER_GPU` is not a number above 0, or the lock files' folder cannot be written.
     """
     if device not in ("auto", "cuda") or "LOCAL_RANK" in os.environ or CLAIMED in os.environ:
         return
@@ -85,7 +82,7 @@ def claim(device: str) -> None:
     if not gpus:
         return
     runs = _runs_per_gpu()
-    told = False
+    waiting = False
     while True:
         for run in range(runs):
             for name, uuid in gpus:
@@ -97,9 +94,9 @@ def claim(device: str) -> None:
             print(f"{which} in use by other runs; sharing the first.", file=sys.stderr, flush=True)
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus[0][0]
             return
-        if not told:
+        if not waiting:
             print(f"waiting for a GPU: {len(gpus)} of {len(gpus)} in use by other runs.", file=sys.stderr, flush=True)
-            told = True
+            waiting = True
         time.sleep(1)
 
 

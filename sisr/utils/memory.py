@@ -126,7 +126,7 @@ def fitting_tile(model: nn.Module, height: int, width: int, overlap: int, device
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
+    """Whether an error is a lack of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "not enough memory" in str(error)
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "timm": _version("timm"),
+        "timm": version("timm"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": shlex.join(["python", "-m", "sisr", *sys.argv[1:]]),
@@ -65,10 +65,3 @@ def _git() -> tuple[str | None, bool | None]:
         return git("rev-parse", "HEAD"), not git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return None, None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

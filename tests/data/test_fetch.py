@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -270,9 +271,12 @@ def source(server: Server, name: str, *kinds: str, md5: bool = True) -> Source:
     return Source(name, tuple(server.address(f"/{kind}/{name}") for kind in kinds), "HR", checksum)
 
 
-def test_a_set_is_downloaded_verified_and_put_in_place(server: Server, tmp_path: Path, photographs: Dataset) -> None:
+def test_a_set_is_downloaded_verified_and_put_in_place(
+    server: Server, tmp_path: Path, photographs: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sisr.data.fetch.download", partial(get, sleep=lambda _: None))
     dataset = replace(photographs, sources=(source(server, "photos.zip", "404", "break"),))
-    got = fetch(dataset, tmp_path / "data", quiet=True, sleep=lambda _: None)
+    got = fetch(dataset, tmp_path / "data", quiet=True)
     assert got.report.complete
     assert got.came_from == "photos.zip"
     assert names(tmp_path / "data") == [".downloads", "photographs-test"]

@@ -15,7 +15,15 @@ import models
 from sisr.data.imresize import imresize
 from sisr.data.pairs import FolderPairs
 from sisr.evaluation import inference
-from sisr.evaluation.inference import Mode, grey_of, to_image, to_tensor, upscale_and_tell, upscale_array, upscale_float
+from sisr.evaluation.inference import (
+    Mode,
+    grey_of,
+    to_image,
+    to_tensor,
+    upscale_array,
+    upscale_float,
+    upscale_with_mode,
+)
 from sisr.evaluation.metrics import psnr, ssim
 from sisr.utils import memory
 from sisr.utils.errors import SisrError, UsageError
@@ -73,7 +81,7 @@ def test_tiles_with_enough_overlap_equal_the_whole_image(
 ) -> None:
     model, lr = Convolutions(scale), pictures.coffee()[50 : 50 + height, 80 : 80 + width]
     expected = whole(model, lr).astype(int)
-    got, mode = upscale_and_tell(model, lr, Mode(tile=tile, overlap=overlap))
+    got, mode = upscale_with_mode(model, lr, Mode(tile=tile, overlap=overlap))
     assert got.shape == (height * scale, width * scale, 3)
     assert str(mode) == f"tile {tile} overlap {overlap}"
     difference = np.abs(got - expected)
@@ -99,7 +107,7 @@ def test_chop_is_the_released_codes() -> None:
     """Four quadrants, each 10 pixels over the middle; cut again while they have 120,000 pixels."""
     model, lr = Convolutions(), pictures.coffee()[:101, :121]
     model.seen.clear()
-    got, mode = upscale_and_tell(model, lr, Mode(chop=True))
+    got, mode = upscale_with_mode(model, lr, Mode(chop=True))
     assert str(mode) == "chop"
     assert model.seen == [(60, 70)] * 4
     assert np.abs(got - whole(model, lr).astype(int)).max() <= 1  # sees 4 pixels: 10 are enough
@@ -190,7 +198,7 @@ def test_what_would_not_fit_is_tiled_and_the_result_says_so(monkeypatch: pytest.
     model, lr = GlobalAttention(), pictures.coffee()[:80, :100]
     needed = memory.needed(model, 50 * 50, torch.device("cpu"))
     monkeypatch.setattr(memory, "available", lambda _: needed)
-    got, mode = upscale_and_tell(model, lr, Mode(overlap=8))
+    got, mode = upscale_with_mode(model, lr, Mode(overlap=8))
     assert got.shape == (160, 200, 3)
     assert str(mode) == "tile 32 overlap 8"  # 32 and twice 8 are 48 of the 50 that fit
 
@@ -204,7 +212,7 @@ def test_where_memory_runs_out_all_the_same_smaller_tiles_are_tried(error: Excep
             return super().forward(x)
 
     lr = pictures.coffee()[:100, :120]
-    got, mode = upscale_and_tell(Limited(), lr, Mode(overlap=8))
+    got, mode = upscale_with_mode(Limited(), lr, Mode(overlap=8))
     assert mode.tile == 30
     assert np.abs(got.astype(int) - whole(Convolutions(), lr)).max() <= 1
 

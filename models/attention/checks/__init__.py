@@ -10,15 +10,12 @@ A check takes a function that builds the module (the same each time, except for 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from torch import nn
-
 from models.attention._errors import CRASHES, sentence
 from models.attention.checks import module, tracing, training
-from models.attention.checks.tools import Failure, Skipped
+from models.attention.checks.tools import Build, Failure, Skipped
 
 __all__ = ["CHECKS", "SLOW", "Failure", "Result", "Skipped", "about", "run"]
 
-Build = Callable[[], nn.Module]
 Check = Callable[[Build, int], None]
 
 CHECKS: dict[str, Check] = {

@@ -1,16 +1,13 @@
 """Checks of what a mechanism computes: shape, gradients, precision, independence of batch and memory format."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.attention._maps import attention_map, why_not
-from models.attention.checks.tools import SIZES, Failure, Skipped, close, finite, generator, images, same_form
-
-Build = Callable[[], nn.Module]
+from models.attention.checks.tools import SIZES, Build, Failure, Skipped, close, finite, generator, images, same_form
 
 
 def shapes(build: Build, channels: int) -> None:

@@ -1,8 +1,11 @@
 """Tools of the checks: images, comparisons, and the exceptions for failed and skipped checks."""
 
-import torch
-from torch import Tensor
+from collections.abc import Callable
 
+import torch
+from torch import Tensor, nn
+
+Build = Callable[[], nn.Module]
 SIZES = ((12, 10), (7, 11), (13, 13), (1, 5), (1, 1))  # pixels: even, odd, prime, a line, a point
 
 

@@ -5,16 +5,14 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._dynamo.exc import Unsupported
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.attention._errors import place
-from models.attention.checks.tools import Failure, Skipped, close, images
-
-Build = Callable[[], nn.Module]
+from models.attention.checks.tools import Build, Failure, Skipped, close, images
 
 
 def flops(build: Build, channels: int) -> None:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,9 +10,8 @@ from torch.nn import functional as F
 
 from models.attention._switches import auxiliary_loss as loss_of
 from models.attention._switches import redraw, set_auxiliary_loss
-from models.attention.checks.tools import Failure, Skipped, finite, generator, images
+from models.attention.checks.tools import Build, Failure, Skipped, finite, generator, images
 
-Build = Callable[[], nn.Module]
 STEPS = 10
 WEIGHT = 1e-3  # of the auxiliary loss, as in ENLCA's released code
 

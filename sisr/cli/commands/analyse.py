@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sisr.cli import arguments
 from sisr.config.layout import Results
 
 HELP = "measure what ENLA computes: kernel noise, distance from exact attention, attended positions"
@@ -14,20 +15,14 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
-    add(
-        "--results",
-        type=Path,
-        default=Path("results/quick"),
-        help="results folder of a preset (default: results/quick)",
-    )
+    arguments.add_results(parser)
     add(
         "--runs",
         nargs="+",
         required=True,
         metavar="ID",
-        help="trained runs; those without enla, enlca, nla are skipped",
+        help="trained runs; skipped without enla, enlca or nla",
     )
     add("--data", type=Path, required=True, metavar="FOLDER", help="prepared set, or folder of images, as input")
     add("--scale", type=int, default=4, help="upscaling factor of the runs (default: 4)")
@@ -55,9 +50,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "error": rows.frame([*more, *errors]),
         "attended": rows.frame([*further, *attended]),
     }
-    # the tables come last: where they stand, the figure does
+    # the tables come last: where they exist, the figure does
     paths = figure.write(tables, args.results) + [rows.write(name, table, output) for name, table in tables.items()]
-    said = findings.describe_analysis(tables)
+    sentences = findings.describe_analysis(tables)
     if not args.json:
-        print("\n".join([*(f"- {sentence}" for sentence in said), *map(str, paths)]))
-    return {"runs": [found.id for found in runs], "files": [str(path) for path in paths], "findings": said}
+        print("\n".join([*(f"- {sentence}" for sentence in sentences), *map(str, paths)]))
+    return {"runs": [each.id for each in runs], "files": list(map(str, paths)), "findings": sentences}

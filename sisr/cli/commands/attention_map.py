@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sisr.utils import gpus
+from sisr.cli import arguments
 
 HELP = "plot what a position of an image attends to, for one or several trained networks"
 EXAMPLE = (
@@ -15,7 +15,6 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add(
         "image",
@@ -53,11 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--skip", action="store_true", help="skip networks whose mechanism provides no attention map")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <image>_attention.png)")
     add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W) or .csv")
-    add("--device", default="auto", help=gpus.HELP)
+    arguments.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look, draw, write and tell."""
     from sisr.analysis.attention_maps import figure, layout, picture, raw_file
     from sisr.analysis.attention_maps import maps as look
     from sisr.evaluation import inference

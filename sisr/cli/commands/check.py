@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> list[dict[str, str]]:
         if not args.json:
             print(f"{name}, {args.channels} channels:")
         for result in checks.run(build, args.channels, wanted):
-            said = result.message or checks.about(result.check)
-            rows.append({"mechanism": name, "check": result.check, "status": result.status, "message": said})
+            message = result.message or checks.about(result.check)
+            rows.append({"mechanism": name, "check": result.check, "status": result.status, "message": message})
             if not args.json:
                 status = result.status.upper() if result.status == "failed" else result.status
-                print(f"  {status:<8}{result.check:<{width + 2}}{said}", flush=True)
+                print(f"  {status:<8}{result.check:<{width + 2}}{message}", flush=True)
     count = {status: sum(row["status"] == status for row in rows) for status in ("passed", "skipped", "failed")}
     if not args.json:
         print(", ".join(f"{number} {status}" for status, number in count.items() if number) + ".")
@@ -63,7 +63,7 @@ def _wanted(known: list[str], only: Sequence[str], left_out: set[str]) -> list[s
 
 
 def _builder(spec: str, args: argparse.Namespace) -> Any:
-    """A function that builds the mechanism, after building it once to say what is wrong with the call or the code."""
+    """A function that builds the mechanism, after building it once to report errors in the call or the code."""
     import torch
 
     from models import attention

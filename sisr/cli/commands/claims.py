@@ -2,22 +2,19 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
+
+from sisr.cli import arguments
 
 HELP = "judge each of the paper's claims: holds, does not hold or inconclusive, and the seeds that it needs"
 EXAMPLE = "python -m sisr claims --results results/mini"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
-    parser.add_argument(
-        "--results", type=Path, default=Path("results/quick"), help="folder of a preset, with tables [results/quick]"
-    )
+    arguments.add_results(parser)
 
 
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Judge, write and print."""
     from sisr.report import claims
 
     table = claims.judge(args.results)

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sisr.cli import arguments
 from sisr.cli.main import Subcommand
-from sisr.utils import gpus
+from sisr.utils.errors import UsageError
 
 HELP = "compare finished runs: differences with intervals, corrected p-values, verdicts, cost, figures and a page"
 EXAMPLE = (
@@ -16,14 +17,8 @@ EXAMPLE = (
 )
 
 
-def _results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)"
-    )
-
-
 def _table_arguments(parser: argparse.ArgumentParser) -> None:
-    _results(parser)
+    arguments.add_results(parser)
     add = parser.add_argument
     add(
         "--method",
@@ -43,20 +38,18 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _crops_arguments(parser: argparse.ArgumentParser) -> None:
-    _results(parser)
+    arguments.add_results(parser)
     add = parser.add_argument
     add("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help="the prepared sets that were compared on")
     add("--images", type=int, default=4, metavar="N", help="images to show (default: 4)")
     add("--size", type=int, default=80, metavar="PIXELS", help="side of a crop in HR pixels (default: 80)")
-    add("--device", default="auto", help=gpus.HELP)
+    arguments.add_device(parser)
 
 
 def _table(args: argparse.Namespace) -> dict[str, Any]:
-    """Compare and print, or print what is there."""
     from sisr.comparison import select_runs, table_view
     from sisr.report import tables
     from sisr.report.tables import render
-    from sisr.utils.errors import UsageError
 
     if args.show:
         if args.method or args.runs or args.output:
@@ -77,7 +70,6 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Try and print."""
     from sisr.training import smoke_test
 
     rows = smoke_test.run(args.networks)
@@ -87,9 +79,6 @@ def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _crops(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the networks on a few images, write the crops, and draw the figure."""
-    from sisr.utils.errors import UsageError
-
     if args.images < 1 or args.size < 8:
         raise UsageError("at least one image is shown (--images), and a crop has at least 8 pixels a side (--size).")
     from sisr.comparison import crops, figures, result
@@ -104,7 +93,6 @@ def _crops(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figures(args: argparse.Namespace) -> dict[str, Any]:
-    """Draw the figures from the table and the costs."""
     from sisr.comparison import figures
 
     paths = [str(path) for path in figures.write(args.results)]
@@ -114,7 +102,6 @@ def _figures(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _page(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the page from the table, the figures and the crops that are there."""
     from sisr.comparison import page
 
     path = page.write(args.results)
@@ -145,13 +132,13 @@ SUBCOMMANDS = {
     "figures": Subcommand(
         "draw a comparison: differences with intervals, PSNR over cost, cost over image size",
         "python -m sisr compare figures --results results/quick",
-        _results,
+        arguments.add_results,
         _figures,
     ),
     "page": Subcommand(
         "write a comparison as one HTML page that contains everything and opens offline",
         "python -m sisr compare page --results results/quick",
-        _results,
+        arguments.add_results,
         _page,
     ),
 }
@@ -161,8 +148,9 @@ def _made(results: Path) -> list[Path]:
     """Everything of the comparison that is there."""
     from sisr.config.layout import Results
 
-    found = [path for kind in ("tables", "figures", "notebooks") for path in sorted((results / kind).glob("compare*"))]
-    return [*found, *(path for path in (Results(results).comparison_page,) if path.is_file())]
+    made = [path for kind in ("tables", "figures", "notebooks") for path in sorted((results / kind).glob("compare*"))]
+    page = Results(results).comparison_page
+    return [*made, page] if page.is_file() else made
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sisr.utils import gpus
+from sisr.cli import arguments
 
 HELP = "count the operations and measure time and memory of attention mechanisms and networks"
 EXAMPLE = (
@@ -14,7 +14,6 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("specs", nargs="+", metavar="SPEC", help="name[:option=value,…] of a mechanism, a network or file.py:Class")
     add("--channels", type=int, default=64, help="channels of the mechanisms' feature map (default: 64)")
@@ -28,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--size", type=int, nargs=2, default=(100, 100), metavar=("H", "W"), help="feature map or LR image (100 100)")
     add("--seconds", type=float, default=2.0, help="duration of the timing of each forward pass (default: 2)")
-    add("--device", default="auto", help=gpus.HELP)
+    arguments.add_device(parser)
     add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
     series = parser.add_argument_group(
         "comparison", "also time forward and backward at several sizes, with labels; networks at the largest size"
@@ -41,7 +40,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure one after another, print, write."""
     from sisr.cost import measure
     from sisr.evaluation.inference import device
     from sisr.utils.errors import UsageError
@@ -65,7 +63,6 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _series(args: argparse.Namespace, where: Any) -> list[dict[str, Any]]:
-    """Labelled mechanisms at several sizes."""
     from sisr.cost import by_size as series
     from sisr.utils.errors import UsageError
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sisr.utils import gpus
+from sisr.cli import arguments
 
 HELP = "show crops of test images for several methods side by side, with PSNR and SSIM"
 EXAMPLE = (
@@ -15,7 +15,6 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("set", type=Path, metavar="SET", help="a prepared set, or a folder of HR images")
     add(
@@ -38,11 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--images", type=int, default=6, metavar="N", help="maximum number of images without --at (default: 6)")
     add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or less for small images)")
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
-    add("--device", default="auto", help=gpus.HELP)
+    arguments.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Upscale, crop, plot and print."""
     from math import isfinite
 
     from sisr.data.pairs import open_pairs, set_name
@@ -52,8 +50,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.report.tables.view import training_banner
     from sisr.utils.errors import UsageError
 
-    if not 1 < args.scale <= 16:
-        raise UsageError(f"--scale must be an integer from 2 to 16, not {args.scale}.")
+    arguments.check_scale(args.scale)
     if args.images < 1 or (args.size is not None and args.size < 1):
         raise UsageError("--images and --size must be above 0.")
     output = args.output or [Path(f"{set_name(args.set)}_x{args.scale}_crops.png")]
@@ -78,7 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     def number(value: float | None) -> float | str | None:
         return value if value is None or isfinite(value) else str(value)
 
-    found = [
+    measured = [
         {
             "image": row.image,
             "x": row.box[0],
@@ -96,7 +93,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if panel.psnr is not None
     ]
     if not args.json:
-        for each in found:
+        for each in measured:
             print(
                 f"{each['image']} {each['method']}: {each['psnr']:.2f} dB, SSIM {each['ssim']:.4f}; "
                 f"crop at {each['x']},{each['y']}: {each['crop_psnr']:.2f} dB"
@@ -104,4 +101,4 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 else f"{each['image']} {each['method']}: the same as HR"
             )
         print("\n".join(map(str, files)))
-    return {"set": pairs.name, "scale": args.scale, "crops": found, "files": [str(file) for file in files]}
+    return {"set": pairs.name, "scale": args.scale, "crops": measured, "files": list(map(str, files))}

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sisr.utils import gpus
+from sisr.cli import arguments
 
 HELP = "measure PSNR and SSIM of a run, a weights file, a folder of SR images, or of bicubic and HR themselves"
 EXAMPLE = (
@@ -13,7 +13,6 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("what", metavar="WHAT", help="run folder, weights file, folder of SR images, or the controls bicubic and hr")
     add("--data", type=Path, nargs="+", required=True, metavar="SET", help="prepared sets, or folders of HR images")
@@ -25,35 +24,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="P1",
         help="Y unrounded as in the paper (P1, default), Y rounded (P2), the bicubic row that papers copy (P3)",
     )
-    add(
-        "--boundary",
-        choices=["symmetric", "replicate"],
-        default="symmetric",
-        help="border of imresize for LR and bicubic (default: symmetric, current MATLAB)",
-    )
+    arguments.add_boundary(parser)
     add(
         "--greyscale",
         choices=["as-is", "rgb"],
         default="as-is",
         help="use greyscale HR as it is (default), or repeat it to RGB and convert to Y, as EDSR-like code does",
     )
-    add("--tile", type=int, metavar="N", help="use LR tiles of N pixels (default: the whole image, if memory allows)")
-    add("--overlap", type=int, default=32, metavar="N", help="LR pixels of context around each tile (default: 32)")
+    arguments.add_inference(parser)
     add("--chop", action="store_true", help="four overlapping quadrants, as in the released code")
-    add("--self-ensemble", action="store_true", help="mean over eight flips and rotations")
-    add(
-        "--precision",
-        choices=["float32", "bfloat16"],
-        default="float32",
-        help="precision of the network (default: float32)",
-    )
     add("--unrounded-lr", action="store_true", help="use HR reduced in floating point as input, as for SRMD")
     add("--save-images", action="store_true", help="also write the SR images: <output-dir>/<set>_x<scale>/<image>.png")
-    add("--device", default="auto", help=gpus.HELP)
 
 
 def run(args: argparse.Namespace) -> list[dict]:
-    """Measure on every set, then write and print."""
     from functools import partial
 
     from tqdm import tqdm
@@ -64,8 +48,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     from sisr.evaluation.upscalers import method
     from sisr.utils.errors import UsageError
 
-    if not 1 < args.scale <= 16:
-        raise UsageError(f"--scale must be an integer from 2 to 16, not {args.scale}.")
+    arguments.check_scale(args.scale)
     names = [set_name(path) for path in args.data]
     if len(set(names)) < len(names):
         raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
@@ -92,33 +75,32 @@ def run(args: argparse.Namespace) -> list[dict]:
             args.protocol,
             args.greyscale,
             args.output_dir / f"{name}_x{args.scale}" if args.save_images else None,
-            partial(tqdm, total=len(pairs.names), desc=name, unit="image", leave=False, disable=None),
+            partial(tqdm, desc=name, unit="image", leave=False, disable=None),
         )
         path = args.output_dir / f"{name}_x{args.scale}.csv"
         write_rows(rows, path, {"set": name, **facts})
         result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
         if not args.json:
-            _tell(name, args.scale, args.protocol, facts, result[-1])
+            _print(name, args.scale, args.protocol, facts, result[-1])
     return result
 
 
 def _summary(rows: list) -> dict:
-    """Means with their 95 % intervals; what JSON cannot hold is a word."""
+    """Means with their 95 % intervals; infinity, which JSON does not have, is a word."""
     from math import isfinite
 
     from sisr.results.significance import mean
 
     summary: dict = {"images": len(rows)}
     for key in ("psnr", "ssim"):
-        found = mean([getattr(row, key) for row in rows])
-        summary[key] = found.value if isfinite(found.value) else str(found.value)
-        summary[f"{key}_interval"] = [found.low, found.high] if isfinite(found.low) else None
+        average = mean([getattr(row, key) for row in rows])
+        summary[key] = average.value if isfinite(average.value) else str(average.value)
+        summary[f"{key}_interval"] = [average.low, average.high] if isfinite(average.low) else None
     summary["seconds"] = sum(row.seconds for row in rows)
     return summary
 
 
-def _tell(name: str, scale: int, protocol: str, facts: dict, summary: dict) -> None:
-    """One line a set."""
+def _print(name: str, scale: int, protocol: str, facts: dict, summary: dict) -> None:
     words = []
     for key, digits, unit in (("psnr", 3, " dB"), ("ssim", 4, "")):
         value, interval = summary[key], summary[f"{key}_interval"]

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from sisr.cli import arguments
+
 HELP = "download image sets and verify every image"
 EXAMPLE = (
     "python -m sisr fetch photographs photographs-test\n"
@@ -13,17 +15,10 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="set of data/datasets.yaml, e.g. Set5")
-    add("--data", type=Path, default=Path("data"), help="folder of all sets (default: data)")
-    add(
-        "--from",
-        dest="origin",
-        type=Path,
-        metavar="DIR_OR_ARCHIVE",
-        help="use an existing folder or archive in any common layout",
-    )
+    arguments.add_data(parser)
+    arguments.add_origin(parser, "use an existing folder or archive in any common layout")
     add("--lr", type=int, nargs="+", default=[], metavar="SCALE", help="also download published LR images (DIV2K)")
     add("--again", action="store_true", help="replace an existing set")
     add("--list", action="store_true", help="list all sets with licence and state")
@@ -31,7 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> list[dict]:
-    """Fetch the sets one after another."""
     from sisr.data import catalog
     from sisr.data.fetch import fetch
     from sisr.utils.errors import UsageError
@@ -78,16 +72,9 @@ def _list(args: argparse.Namespace, sets: dict) -> list[dict]:
         there = len(list_images(folder)) if folder.is_dir() else 0
         result.append(
             {
-                "name": dataset.name,
-                "title": dataset.title,
-                "role": dataset.role,
-                "images": dataset.images,
+                **{name: getattr(dataset, name) for name in ("name", "title", "role", "images", "megabytes")},
+                **{name: getattr(dataset, name) for name in ("licence", "terms", "homepage", "layout")},
                 "there": there,
-                "megabytes": dataset.megabytes,
-                "licence": dataset.licence,
-                "terms": dataset.terms,
-                "homepage": dataset.homepage,
-                "layout": dataset.layout,
                 "scales": list(dataset.scales),
                 "apply": dataset.apply.strip() or None,
                 "traps": list(dataset.traps),

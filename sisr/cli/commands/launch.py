@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from sisr.cli import arguments
+
 HELP = "make the experiments of a preset on one machine: several runs at once, with a time limit, resumed later"
 EXAMPLE = (
     "python -m sisr launch config/mini.yaml --minutes 25 --jobs 4\n"
@@ -14,28 +16,15 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("preset", type=Path, metavar="PRESET", help="preset file, such as config/mini.yaml")
     add("--minutes", type=float, default=math.inf, metavar="N", help="time limit, checkpoints included (default: none)")
     add("--jobs", type=int, metavar="N", help="runs at once (default: runs_per_gpu on each GPU; without, by the cores)")
     add("--experiments", nargs="+", metavar="NAME", help="in this order (default: table2 k_sweep table4 table1)")
     add("--output", type=Path, metavar="DIR", help="folder of the results (default: results/<preset>)")
-    add("--data", type=Path, default=Path("data"), metavar="DIR", help="folder that holds all image sets [data]")
-    add(
-        "--from",
-        dest="origin",
-        type=Path,
-        metavar="DIR_OR_ARCHIVE",
-        help="take missing image sets from here (default: download)",
-    )
-    add(
-        "--scale-steps",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="factor of all that is counted in steps [1]",
-    )
+    arguments.add_data(parser)
+    arguments.add_origin(parser, "take missing image sets from here (default: download)")
+    add("--scale-steps", type=float, default=1.0, metavar="X", help="factor of all that is counted in steps [1]")
     add(
         "--set",
         nargs="+",
@@ -52,7 +41,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Make what is missing, or show what that is."""
     from sisr.config.layout import Results
     from sisr.launch.jobs import Launch, order, read_preset
     from sisr.launch.launch import launch, machine

@@ -12,7 +12,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, dict[str, dict[str, Any]]]:
-    """Everything that can be created, and the options with their defaults."""
     from models import attention, registry
     from models.attention._registry import resolve
 
@@ -21,8 +20,8 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, dict[str, Any]]]:
         "attention": {name: resolve(attention._registry.find(name), {}) for name in attention.available()},
     }
     if not args.json:
-        for kind, found in listed.items():
+        for kind, constructors in listed.items():
             print(f"{kind}:")
-            for name, options in found.items():
+            for name, options in constructors.items():
                 print(f"  {name:<14}" + ", ".join(f"{option}={value!r}" for option, value in options.items()))
     return listed

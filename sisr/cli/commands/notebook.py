@@ -11,7 +11,6 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     parser.add_argument("source", type=Path, help="notebook to execute")
     parser.add_argument("output", type=Path, help="path of the executed notebook")
     parser.add_argument("--html", type=Path, help="path of the HTML export")
@@ -19,7 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, str | None]:
-    """Execute one notebook."""
     from sisr.report.notebooks import execute
 
     execute(args.source, args.output, {"results": args.results}, args.html)

@@ -3,26 +3,21 @@
 import argparse
 from pathlib import Path
 
+from sisr.cli import arguments
+
 HELP = "decode a set's images into one memory-mapped file, or create its LR images"
 EXAMPLE = "python -m sisr prepare Set5 --scale 4 --output data/prepared/Set5/x4"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     parser.add_argument("source", metavar="NAME_OR_FOLDER", help="set in the data folder, or any folder of images")
     parser.add_argument("--scale", required=True, help="'hr' for the HR images, or 2, 3, 4 … for LR images")
     parser.add_argument("--output", type=Path, required=True, help="folder of the image store to write")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of all sets (default: data)")
-    parser.add_argument(
-        "--boundary",
-        choices=["symmetric", "replicate"],
-        default="symmetric",
-        help="border of the reduction: current MATLAB (symmetric, default) or older releases (replicate)",
-    )
+    arguments.add_data(parser)
+    arguments.add_boundary(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Write one image store."""
     from sisr.data import catalog
     from sisr.data.prepare import prepare_hr, prepare_lr
     from sisr.utils.errors import SisrError, UsageError

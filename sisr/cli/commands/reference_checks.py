@@ -9,7 +9,6 @@ EXAMPLE = "python -m sisr reference-checks --reference ~/reference --output docs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("--reference", type=Path, required=True, metavar="DIR", help="folder with benchmarks/, checks/ and weights/")
     add("--output", type=Path, metavar="FILE.md", help="page to write (default: none is written)")
@@ -22,7 +21,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Check, write the page, print what does not hold; fail where something does not."""
     from functools import partial
 
     import torch
@@ -35,18 +33,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.utils.provenance import provenance
 
     bar = partial(tqdm, unit="check", leave=False, disable=None)
-    found = reference_checks.run(args.reference, args.only, bar)
-    rows = list(bar(networks.beside(args.reference))) if "weights" in found and args.output else []
+    by_group = reference_checks.run(args.reference, args.only, bar)
+    rows = list(bar(networks.beside(args.reference))) if "weights" in by_group and args.output else []
     if args.output:
-        device = inference.device("auto") if "weights" in found else torch.device("cpu")
+        device = inference.device("auto") if "weights" in by_group else torch.device("cpu")
         with atomic_write(args.output) as temporary:
-            temporary.write_text(document.markdown(found, rows, provenance(device)), encoding="utf-8")
-    every = [(group, check) for group, part in found.items() for check in part]
+            temporary.write_text(document.markdown(by_group, rows, provenance(device)), encoding="utf-8")
+    every = [(group, check) for group, part in by_group.items() for check in part]
     failed = [
         f"{check.what} ({check.measured:g} instead of {check.expected:g})" for _, check in every if check.holds is False
     ]
     if not args.json:
-        for group, part in found.items():
+        for group, part in by_group.items():
             counts = [sum(check.holds is state for check in part) for state in (True, False, None)]
             print(f"{group}: {counts[0]} hold, {counts[1]} do not, {counts[2]} not run")
     if failed:

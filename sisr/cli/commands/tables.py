@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sisr.cli import arguments
 from sisr.config.layout import Results
+from sisr.utils.errors import SisrError, UsageError
 
 HELP = "make a table and its figure from per-image rows, or show all tables that are there"
 EXAMPLE = (
@@ -15,10 +17,9 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="table1, table2, table4, k_sweep or compare")
-    add("--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)")
+    arguments.add_results(parser)
     add("--runs", nargs="+", metavar="ID", help="runs to use (default: all that were evaluated)")
     add(
         "--complexity",
@@ -27,18 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="for table4 (default: complexity/table4.csv in the results) and compare (comparison/cost.csv)",
     )
     add("--method", action="append", metavar="LABEL=RUN[,RUN…]", help="for compare, instead of --runs: one mechanism")
-    add(
-        "--reference",
-        metavar="LABEL",
-        help="for compare: the yardstick of the others [enlca or the first]",
-    )
+    add("--reference", metavar="LABEL", help="for compare: what the others are compared with [enlca or the first]")
     add("--show", action="store_true", help="print the tables that are there, and where everything is")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Make one table, or show what is there."""
-    from sisr.utils.errors import UsageError
-
     if args.show == bool(args.name):
         raise UsageError(
             "name one table (table1, table2, table4, k_sweep, compare), or give --show to print those that are there."
@@ -49,7 +43,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _make(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.comparison import table_view
     from sisr.report import figures, tables
-    from sisr.utils.errors import UsageError
 
     if args.name == table_view.NAME:
         return _compare(args)
@@ -59,7 +52,7 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     if args.complexity and args.name != "table4":
         raise UsageError(f"--complexity is for table4 and compare only, not for {args.name}.")
     table = tables.build(args.name, args.results, args.runs, args.complexity)
-    # the CSV comes last: where it stands, the others do
+    # the CSV comes last: where it exists, the others do
     drawn = figures.write(args.name, table, args.results)
     paths = [str(path) for path in [*tables.write(args.name, table, args.results), *drawn]]
     if not args.json:
@@ -86,7 +79,6 @@ def _show(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.comparison import table_view
     from sisr.report import tables
     from sisr.report.tables import render
-    from sisr.utils.errors import SisrError
 
     names = [name for name in (*tables.NAMES, table_view.NAME) if Results(args.results).table(name).is_file()]
     if not names:

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sisr.cli import arguments
 from sisr.config.mechanisms import read_option
 from sisr.config.run import Network, Run, Training, flag
-from sisr.utils import gpus
 from sisr.utils.errors import UsageError
 
 HELP = "train one network: one scale, one seed, one recipe"
@@ -19,18 +19,21 @@ EXAMPLE = (
     "  python -m sisr train --config my_run/config.json --seed 1 --output my_run_seed_1"
 )
 
+SPECIAL: dict[str, dict[str, Any]] = {
+    "start_from": {"type": Path, "metavar": "RUN_OR_FILE"},
+    "slots": {"type": int, "nargs": "+", "metavar": "N"},
+    "attention_options": {"nargs": "*", "metavar": "NAME=VALUE"},
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="config.json of a run; settings below override its values",
-    )
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="config.json of a run; settings below override its values")
     for part in (Network, Training):
         group = parser.add_argument_group(part.__name__.lower(), part.__doc__)
-        for name, hint in get_type_hints(part).items():
-            setting = next(item for item in fields(part) if item.name == name)
+        hints = get_type_hints(part)
+        for setting in fields(part):
+            name, hint = setting.name, hints[setting.name]
             default = [] if name == "attention_options" else setting.default
             text = setting.metadata["help"]
             if setting.metadata["paper"]:
@@ -40,42 +43,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
             options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
             if hint is bool:
                 options["action"] = argparse.BooleanOptionalAction
-            elif name == "start_from":
-                options |= {"type": Path, "metavar": "RUN_OR_FILE"}
-            elif name == "slots":
-                options |= {"type": int, "nargs": "+", "metavar": "N"}
-            elif name == "attention_options":
-                options |= {"nargs": "*", "metavar": "NAME=VALUE"}
+            elif hint in (int, float):
+                options |= {"type": hint, "metavar": hint.__name__.upper()}
             else:
-                options |= {
-                    "type": hint if hint in (int, float) else str,
-                    "metavar": hint.__name__.upper() if hint in (int, float) else "NAME",
-                }
+                options |= SPECIAL.get(name, {"metavar": "NAME"})
             group.add_argument(flag(name), **options)
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
-    parser.add_argument("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
-    parser.add_argument("--seed", type=int, help="seed of initialisation, patches and projections [0]", **unset)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data/prepared"),
-        metavar="DIR",
-        help="folder of the prepared sets [data/prepared]",
-    )
-    parser.add_argument("--device", default="auto", help=gpus.HELP)
-    parser.add_argument("--threads", type=int, help="CPU threads [torch's choice]")
-    parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints [60]")
-    parser.add_argument(
+    add("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
+    add("--seed", type=int, help="seed of initialisation, patches and projections [0]", **unset)
+    add("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
+    prepared = Path("data/prepared")
+    add("--data", type=Path, default=prepared, metavar="DIR", help="folder of the prepared sets [data/prepared]")
+    arguments.add_device(parser)
+    add("--threads", type=int, help="CPU threads [torch's choice]")
+    add("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints [60]")
+    add(
         "--validate",
         nargs="*",
         default=[],
         metavar="SET",
         help="validation sets: logs the PSNR on their first five images, for monitoring only [none]",
     )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files with validation images to the run folder"
-    )
+    add("--tensorboard", action="store_true", help="write event files with validation images to the run folder")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

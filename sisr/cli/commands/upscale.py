@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sisr.utils import gpus
+from sisr.cli import arguments
 
 HELP = "upscale photographs with a trained or published network"
 EXAMPLE = (
@@ -14,22 +14,12 @@ EXAMPLE = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="images, or folders of images")
     add("-o", "--output", type=Path, help="file, or folder for several (default: photo_x4.png beside photo.jpg)")
     add("--weights", required=True, metavar="FILE_OR_RUN", help="weights file, run folder, or bicubic for comparison")
     add("--scale", type=int, help="upscaling factor, needed for bicubic only (default: 4)")
-    add("--tile", type=int, metavar="N", help="use tiles of N pixels (default: the whole image, if memory allows)")
-    add("--overlap", type=int, default=32, metavar="N", help="pixels of context around each tile (default: 32)")
-    add("--self-ensemble", action="store_true", help="mean over eight flips and rotations: better, 8 times slower")
-    add(
-        "--precision",
-        choices=["float32", "bfloat16"],
-        default="float32",
-        help="precision of the network (default: float32)",
-    )
-    add("--device", default="auto", help=gpus.HELP)
+    arguments.add_inference(parser)
 
 
 def run(args: argparse.Namespace) -> list[dict]:
@@ -49,9 +39,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     device = inference.device(args.device)
     model = None
     if args.weights == "bicubic":
-        scale = 4 if args.scale is None else args.scale
-        if not 1 < scale <= 16:
-            raise UsageError(f"--scale must be an integer from 2 to 16, not {scale}.")
+        scale = arguments.check_scale(4 if args.scale is None else args.scale)
     else:
         weights = weights_of(Path(args.weights))
         if weights is None:

@@ -25,14 +25,9 @@ def run(
 ) -> dict[str, list[Check]]:
     """All checks by group, or those of some groups.
 
-    Args:
-        reference: folder with `benchmarks/`, `checks/` and `weights/`; checks without their data are not run.
-        only: names of `GROUPS`.
-        progress: wraps the checks of a group, like tqdm.
-
-    Raises:
-        SisrError: the folder contains none of them.
-        UsageError: there is no such group.
+    reference: folder with `benchmarks/`, `checks/` and `weights/`; checks without their data are not run.
+    only: names of `GROUPS`. progress: wraps the checks of a group, like tqdm.
+    Raises SisrError where the folder contains none of them, UsageError where there is no such group.
     """
     for name in only or []:
         if name not in GROUPS:

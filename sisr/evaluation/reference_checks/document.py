@@ -41,20 +41,14 @@ _FILES = (
 )
 
 
-def markdown(found: dict[str, list[Check]], rows: Sequence[Beside], made: dict[str, Any]) -> str:
-    """The page. found: checks by group; rows: the published rows measured; made: `sisr.utils.provenance.provenance`."""
-    checks = [check for group in found.values() for check in group]
-    held = sum(check.holds is True for check in checks)
-    failed = sum(check.holds is False for check in checks)
-    absent = len(checks) - held - failed
-    summary = f"**{held} of {len(checks)} checks hold, {failed} do not, {absent} were not run.**\n\n{_made(made)}"
+def markdown(by_group: dict[str, list[Check]], rows: Sequence[Beside], made: dict[str, Any]) -> str:
+    """The page. rows: the published rows measured; made: what `sisr.utils.provenance.provenance` returns."""
+    holds = [check.holds for group in by_group.values() for check in group]
+    held, failed, absent = (holds.count(state) for state in (True, False, None))
+    summary = f"**{held} of {len(holds)} checks hold, {failed} do not, {absent} were not run.**\n\n{_made(made)}"
     files = "\n".join(f"| `{place}` | {what} | {whose} |" for place, what, whose in _FILES)
-    parts = [_HEAD.format(summary=summary, files=files)]
-    for name, group in found.items():
-        parts.append(f"## {GROUPS[name][0]}\n\n{_table(group)}")
-    if rows:
-        parts.append(_beside(rows))
-    return "\n".join(parts)
+    groups = [f"## {GROUPS[name][0]}\n\n{_table(group)}" for name, group in by_group.items()]
+    return "\n".join([_HEAD.format(summary=summary, files=files), *groups, *([_beside(rows)] if rows else [])])
 
 
 def _made(made: dict[str, Any]) -> str:
@@ -95,12 +89,9 @@ def _measured(check: Check) -> str:
         return ""
     if check.bound == 0:
         return f"{check.measured:,.0f}"
-    digits = ceil(-log10(check.bound)) + 1
-    return (
-        f"{check.measured:.1e}".replace("-", "−")
-        if check.expected == 0 and check.measured
-        else f"{check.measured:.{digits}f}"
-    )
+    if check.expected == 0 and check.measured:
+        return f"{check.measured:.1e}".replace("-", "−")
+    return f"{check.measured:.{ceil(-log10(check.bound)) + 1}f}"
 
 
 def _signed(value: float) -> str:
@@ -140,8 +131,10 @@ def _reasons(rows: Sequence[Beside]) -> list[str]:
         if abs(row.difference) <= CLOSE:
             continue
         way, left = row.nearest
-        parts = [f"rounding LR to 8 bits changes {_decibel(row.measured - row.unrounded, 3)} dB"]
-        parts.append(f"rounding Y {_decibel(row.rounded_y - row.unrounded, 3)} dB")
+        parts = [
+            f"rounding LR to 8 bits changes {_decibel(row.measured - row.unrounded, 3)} dB",
+            f"rounding Y {_decibel(row.rounded_y - row.unrounded, 3)} dB",
+        ]
         if row.grey_as_rgb is not None:
             parts.append(f"taking the greyscale image as RGB {_decibel(row.grey_as_rgb - row.unrounded, 3)} dB")
         rest = f"the closest variant is “{way}”, {_decibel(left, 3)} dB from the published value"

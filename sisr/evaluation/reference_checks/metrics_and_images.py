@@ -43,12 +43,12 @@ def _published_lr(reference: Path, boundary: str, place: str, whose: str, name: 
     differ = values = 0
     files = hr_files(hr)
     for image, file in files.items():
-        found = list(lr.rglob(f"X{scale}/{image}x{scale}.png"))
-        if len(found) != 1:
-            raise SisrError(f"{lr} contains {len(found)} images X{scale}/{image}x{scale}.png instead of one.")
-        published, made = read_image(found[0]), reduce(read_image(file), scale, boundary)
+        matching = list(lr.rglob(f"X{scale}/{image}x{scale}.png"))
+        if len(matching) != 1:
+            raise SisrError(f"{lr} contains {len(matching)} images X{scale}/{image}x{scale}.png instead of one.")
+        published, made = read_image(matching[0]), reduce(read_image(file), scale, boundary)
         if published.shape != made.shape:
-            raise SisrError(f"{found[0]} is {published.shape}, but the reduced {file} is {made.shape}.")
+            raise SisrError(f"{matching[0]} is {published.shape}, but the reduced {file} is {made.shape}.")
         differ += int((published != made).sum())
         values += made.size
     note = f"{len(files)} images, {values:,} values"
@@ -73,11 +73,11 @@ def matlab(reference: Path) -> Iterator[Check]:
         if part and folder.is_dir():
             pairs = [_matlab(folder / f"{row['image']}.png", scale) for row in part]
             for quantity, function in (("psnr", psnr), ("ssim", ssim)):
-                found = [
+                deviations = (
                     function(sr, hr, scale, "P2") - float(row[quantity])
                     for (sr, hr), row in zip(pairs, part, strict=True)
-                ]
-                worst[quantity] = max(found, key=abs)
+                )
+                worst[quantity] = max(deviations, key=abs)
             note = f"{len(part)} images"
         for quantity, unit, bound in (("psnr", "dB", 1e-4), ("ssim", "", 1e-5)):
             yield Check(
@@ -160,13 +160,13 @@ def scikit_image(reference: Path) -> Iterator[Check]:
         worst, note = None, missing(folder, reference)
         if folder.is_dir():
             pairs = FolderPairs(folder, scale)
-            found = []
+            deviations = []
             for i in range(len(pairs.names)):
                 sr, hr = _enlarged(pairs, i, scale, "P1", "as-is")
                 a, b = (luminance(image)[scale:-scale, scale:-scale] for image in (sr, hr))
                 other = structural_similarity(
                     a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
                 )
-                found.append(ssim(sr, hr, scale) - float(other))
-            worst, note = max(found, key=abs), f"{len(found)} images"
+                deviations.append(ssim(sr, hr, scale) - float(other))
+            worst, note = max(deviations, key=abs), f"{len(deviations)} images"
         yield Check(what=what, source=source, expected=0, measured=worst, bound=1e-10, digits=0, note=note)

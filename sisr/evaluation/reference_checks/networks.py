@@ -36,9 +36,9 @@ def weights(reference: Path) -> Iterator[Check]:
         if absent := _absent(reference, method, name, scale):
             yield against(figure, what, None, missing(absent, reference))
             continue
-        found = means(reference, method, name, scale, method in UNROUNDED)["P1", "rgb"]
+        average = means(reference, method, name, scale, method in UNROUNDED)["P1", "rgb"]
         note = "from LR that was not rounded" if method in UNROUNDED else ""
-        yield against(figure, what, found[0] if figure["quantity"] == "psnr" else found[1], note)
+        yield against(figure, what, average[0] if figure["quantity"] == "psnr" else average[1], note)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +67,13 @@ class Beside:
     @property
     def ways(self) -> dict[str, float]:
         """All measured values by variant."""
-        found = {
+        values = {
             "as in Table 1": self.measured,
             "LR not rounded": self.unrounded,
             "LR not rounded, Y rounded": self.rounded_y,
+            "LR not rounded, grey as RGB": self.grey_as_rgb,
         }
-        return found | ({} if self.grey_as_rgb is None else {"LR not rounded, grey as RGB": self.grey_as_rgb})
+        return {way: value for way, value in values.items() if value is not None}
 
     @property
     def nearest(self) -> tuple[str, float]:
@@ -117,11 +118,11 @@ def means(
         for greyscale in ("as-is", "rgb"):
             a, b = same_channels(sr, pairs.hr(i), greyscale)
             for protocol in ("P1", "P2"):
-                found = (psnr(a, b, scale, protocol), ssim(a, b, scale, protocol))
-                values.setdefault((protocol, greyscale), []).append(found)
+                measured = (psnr(a, b, scale, protocol), ssim(a, b, scale, protocol))
+                values.setdefault((protocol, greyscale), []).append(measured)
     return {
-        key: (float(np.mean([v[0] for v in found])), float(np.mean([v[1] for v in found])))
-        for key, found in values.items()
+        key: (float(np.mean([v[0] for v in measured])), float(np.mean([v[1] for v in measured])))
+        for key, measured in values.items()
     }
 
 

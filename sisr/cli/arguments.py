@@ -1,0 +1,57 @@
+"""Arguments that several commands share, each defined once."""
+
+import argparse
+from pathlib import Path
+
+from sisr.utils import gpus
+from sisr.utils.errors import UsageError
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`, as `sisr.evaluation.inference.device` reads it."""
+    parser.add_argument("--device", default="auto", help=gpus.HELP)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of all image sets (default: data)")
+
+
+def add_origin(parser: argparse.ArgumentParser, help_: str) -> None:
+    parser.add_argument("--from", dest="origin", type=Path, metavar="DIR_OR_ARCHIVE", help=help_)
+
+
+def add_boundary(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--boundary",
+        choices=["symmetric", "replicate"],
+        default="symmetric",
+        help="border of imresize: current MATLAB (symmetric, default) or older releases (replicate)",
+    )
+
+
+def add_inference(parser: argparse.ArgumentParser) -> None:
+    """How a network is applied to an image: tiles, self-ensemble, precision, device."""
+    add = parser.add_argument
+    add("--tile", type=int, metavar="N", help="use LR tiles of N pixels (default: the whole image, if memory allows)")
+    add("--overlap", type=int, default=32, metavar="N", help="LR pixels of context around each tile (default: 32)")
+    add("--self-ensemble", action="store_true", help="mean over eight flips and rotations: better, 8 times slower")
+    add(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
+    add_device(parser)
+
+
+def check_scale(scale: int) -> int:
+    """An upscaling factor from the command line. Raises UsageError outside of 2 to 16."""
+    if not 1 < scale <= 16:
+        raise UsageError(f"--scale must be an integer from 2 to 16, not {scale}.")
+    return scale
