@@ -44,7 +44,7 @@ class EDSR(nn.Module):
         attention_options: its options; it has `channels` channels.
         slots: numbers of residual blocks before each attention; None: at the start and after every eighth block.
         initialisation: "pytorch", or "interpolation": see `models.initialisation`.
-        gated: each attention is followed by a learned gate: see `models.warm_start`.
+        gated: a learned gate scales what each attention changes: see `models.warm_start`.
     """
 
     config: dict[str, Any]

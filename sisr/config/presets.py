@@ -19,10 +19,10 @@ from sisr.config.declared import paper
 from sisr.config.layout import CATALOGUE
 from sisr.config.mechanisms import Mechanism
 from sisr.config.recipes import TRAINING, attention_options
-from sisr.config.run import Network, Run, Training
+from sisr.config.run import Network, Run, Training, weights_identity
 from sisr.config.schema import check_schema, from_command_line, nearest
 from sisr.utils.errors import UsageError
-from sisr.utils.files import IMAGE_SUFFIXES, sha256
+from sisr.utils.files import IMAGE_SUFFIXES
 
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
@@ -158,7 +158,7 @@ def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
         return {}
     if not (root / start).is_file():
         raise UsageError(f"training.start_from is {start}, which is not a weights file.")
-    config["training"]["start_from"] = f"sha256:{sha256(root / start)}"
+    config["training"]["start_from"] = weights_identity(root / start)
     return {config["training"]["start_from"]: Path(start)}
 
 

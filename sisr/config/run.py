@@ -9,11 +9,13 @@ import math
 import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from sisr.config.declared import network_of, networks, paper
 from sisr.config.mechanisms import write_options
 from sisr.utils.errors import UsageError
+from sisr.utils.files import sha256
 
 PRECISIONS = ("float32", "bfloat16")
 INITIALISATIONS = ("pytorch", "interpolation")
@@ -230,6 +232,11 @@ class Run:
                     continue  # None is always a default
                 words += _words(flag(setting.name), value)
         return [*words, "--train", *self.train, "--seed", str(self.seed)]
+
+
+def weights_identity(file: Path) -> str:
+    """What `training.start_from` holds for a weights file: `sha256:` and its digest."""
+    return f"sha256:{sha256(file)}"
 
 
 def flag(name: str) -> str:

@@ -7,11 +7,9 @@ from typing import Any
 from torch import nn
 
 import models
-from sisr.config.run import Run
+from sisr.config.run import Run, weights_identity
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
-
-DIGEST = "sha256:"
 
 
 def identity(path: Path) -> str:
@@ -30,7 +28,7 @@ def identity(path: Path) -> str:
         return Run.from_dict(plain).id
     if not path.is_file():
         raise UsageError(f"there is no run or weights file {path} to start from.")
-    return DIGEST + sha256(path)
+    return weights_identity(path)
 
 
 def check_start(run: Run, path: Path | None) -> None:
