@@ -20,6 +20,7 @@ from models.attention._base import Attention
 from models.attention._maps import softmax_rows
 from models.attention._projection import draw_projection
 from models.attention._registry import register
+from models.precision import native_bfloat16
 
 CPU_CHUNK = 2560  # tokens in one chunk outside training; their features fit the cache
 GPU_CHUNK = 1 << 17
@@ -123,10 +124,14 @@ def random_feature_attention(
 ) -> Tensor:
     """ENLA of query, key (B, N, C) of length √k and value (B, N, Cv), with projection (m, C) → (B, N, Cv).
 
-    Logits and exp are float32 (float64 for float64 input). With a bfloat16 value the features are bfloat16. With
-    float16, whose range is too small, everything is float32 up to the output. If √k times the longest expected
-    direction overflows float32, the exponents are shifted; the shift cancels in the ratio and costs another pass.
+    Logits and exp are float32 (float64 for float64 input). With a bfloat16 value the features are bfloat16, or float32
+    on a CPU that only emulates bfloat16. With float16, whose range is too small, everything is float32 up to the
+    output. If √k times the longest expected direction overflows float32, the exponents are shifted; the shift cancels
+    in the ratio and costs another pass.
     """
+    if value.dtype == torch.bfloat16 and not native_bfloat16(value.device):
+        query, key, wide = query.float(), key.float(), value.float()
+        return random_feature_attention(query, key, wide, projection, k, epsilon).to(value.dtype)
     B, N, C = query.shape
     with torch.autocast(query.device.type, enabled=False):
         directions = projection.to(torch.promote_types(query.dtype, torch.float32))

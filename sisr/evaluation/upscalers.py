@@ -104,6 +104,8 @@ class Network(Method):
     def facts(self) -> dict[str, Any]:
         import torch
 
+        from sisr.utils.precision import computed_precision
+
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return {
             "weights": str(self.weights),
@@ -111,6 +113,7 @@ class Network(Method):
             "device": name,
             "torch": torch.__version__,
             "precision": self.precision,
+            "computed_in": computed_precision(self.precision, self.device),
             "mode": asdict(self.mode),
             "network": self.model.config["name"],
             "unrounded_lr": self.unrounded_lr,
@@ -123,14 +126,13 @@ class Network(Method):
             raise UsageError(f"{self.weights} upscales x{self.scale}, not x{scale}; use --scale {self.scale}.")
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
-        import torch
-
         from sisr.evaluation import inference
+        from sisr.utils.precision import autocast
 
         lr = imresize(pairs.hr(i) / 255.0, 1 / scale, self.boundary) if self.unrounded_lr else np.array(pairs.lr(i))
         inference.synchronise(self.device)
         started = time.perf_counter()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with autocast(self.precision, self.device):
             upscale = inference.upscale_luma if self.luma_only else inference.upscale_with_mode
             sr, mode = upscale(self.model, lr, self.mode)
         return sr, time.perf_counter() - started, str(mode)

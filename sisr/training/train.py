@@ -32,6 +32,7 @@ from sisr.training.observer import Observer
 from sisr.training.warm_start import check_start, record_of, warm_start
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
+from sisr.utils.precision import autocast, computed_precision
 from sisr.utils.provenance import peak_memory, provenance
 
 _REDRAW = 1  # keeps the seeds of projections apart from those of steps
@@ -174,7 +175,7 @@ def _train(
                 torch.manual_seed(_seed(run.seed, step))  # every part of the batch draws the same random numbers
                 # (part, 3, patch, patch), (part, 3, patch·scale, patch·scale)
                 lr, hr = (pixels.float() / 255 for pixels in sampler(step, part))
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                with autocast(settings.precision, device):
                     sr = forward(lr.contiguous(memory_format=layout))
                 l1 = F.l1_loss(sr.float(), hr)
                 contrastive = models.auxiliary_loss(model) if contrastive_on else None
@@ -201,6 +202,7 @@ def _train(
         "images_too_small": sampler.left_out,
         **record_of(run, start, started),
         "compiled": forward is not model,
+        "computed_in": computed_precision(settings.precision, device),
         "optimizer": "fused Adam" if device.type in ("cpu", "cuda") else "Adam",
         **provenance(device),
     }
@@ -243,7 +245,7 @@ def _compiled(model: nn.Module, run: Run, batch: int, device: torch.device) -> A
     if settings.channels_last:
         lr = lr.contiguous(memory_format=torch.channels_last)
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with autocast(settings.precision, device):
             sr = compiled(lr)
         sr.float().sum().backward()
     except (RuntimeError, OSError, ImportError) as error:  # every error of torch.compile is a RuntimeError

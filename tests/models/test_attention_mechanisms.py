@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
-from models import attention
+from models import attention, precision
 from models.attention import enla
 from models.attention._projection import draw_projection
 from models.attention.nla import exact_attention
@@ -200,7 +200,9 @@ def test_at_small_k_many_features_approach_exact_attention():
     ("dtype", "tolerance"),
     [(torch.float32, 2e-5), (torch.bfloat16, 0.03), (torch.float16, 2e-3), (torch.float64, 1e-10)],
 )
-def test_no_precision_overflows(k, epsilon, dtype, tolerance):
+@pytest.mark.parametrize("native", [True, False])
+def test_no_precision_overflows(monkeypatch, k, epsilon, dtype, tolerance, native):
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", native)
     # keys along the directions themselves: the largest features there can be
     directions = draw_projection(128, 64, True, torch.Generator().manual_seed(0))
     key = torch.cat(
@@ -217,6 +219,17 @@ def test_no_precision_overflows(k, epsilon, dtype, tolerance):
     error = (out.double() - expected).norm() / expected.norm()
     spread = math.sqrt(k / 6) if dtype in (torch.bfloat16, torch.float16) else 1  # rounded inputs: logits grow with √k
     assert error < tolerance * max(spread, 1)
+
+
+def test_emulated_bfloat16_is_computed_in_float32(monkeypatch):
+    directions = draw_projection(20, 16)
+    tokens = [unit_tokens((2, 100, 16), 6.0, seed, torch.bfloat16) for seed in (0, 1)]
+    value = torch.randn(2, 100, 24).bfloat16()
+    wide = enla.random_feature_attention(*(x.float() for x in (*tokens, value)), directions, 6.0)
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", False)
+    assert torch.equal(enla.random_feature_attention(*tokens, value, directions, 6.0), wide.bfloat16())
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", True)
+    assert not torch.equal(enla.random_feature_attention(*tokens, value, directions, 6.0), wide.bfloat16())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -15,7 +15,8 @@ import torch
 from torch.nn import functional as F
 
 import models
-from sisr.config.run import Run, Training
+from models import precision
+from sisr.config.run import PRECISIONS, Run, Training
 from sisr.data.patches import PatchSampler
 from sisr.data.store import PairedStore
 from sisr.training import monitor
@@ -23,6 +24,7 @@ from sisr.training.distributed import Group
 from sisr.training.divergence import Diverged, Watch
 from sisr.training.train import create_network, train
 from sisr.utils.errors import SisrError, UsageError
+from sisr.utils.precision import computed_precision
 from tests.helpers import small_run
 from tests.helpers.small_run import NETWORK, RUN, SETTINGS, same_weights, state
 
@@ -43,13 +45,32 @@ def curve(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "train.csv")
 
 
-def test_bfloat16_and_channels_last_train_close_to_the_reference(prepared: Path, tmp_path: Path) -> None:
+def test_bfloat16_and_channels_last_train_close_to_the_reference(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", True)
     train(RUN, tmp_path / "reference", data=prepared, device="cpu")
     train(setting(precision="bfloat16", channels_last=True), tmp_path / "other", data=prepared, device="cpu")
     losses = [curve(tmp_path / name).l1.to_numpy() for name in ("reference", "other")]
     np.testing.assert_allclose(losses[1][0], losses[0][0], rtol=1e-2)  # bfloat16 has 8 bits of mantissa
     assert not np.array_equal(*losses)
     assert math.isfinite(losses[1].sum())
+
+
+def test_bfloat16_is_computed_in_float32_where_it_is_emulated(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", False)
+    computed_precision.cache_clear()
+    made = {}
+    for name in PRECISIONS:
+        made[name] = train(setting(precision=name), tmp_path / name, data=prepared, device="cpu")
+    assert same_weights(tmp_path / "float32", tmp_path / "bfloat16")
+    assert {record["computed_in"] for record in made.values()} == {"float32"}
+    assert capfd.readouterr().err.count("no native bfloat16") == 1  # once in all, not once a step
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", True)
+    computed_precision.cache_clear()
+    assert computed_precision("bfloat16", torch.device("cpu")) == "bfloat16"
 
 
 @pytest.mark.parametrize("name", ["enlca", "nlsa"])

@@ -27,13 +27,13 @@ def run(args: argparse.Namespace) -> list[dict]:
     import sys
     from functools import partial
 
-    import torch
     from tqdm import tqdm
 
     from sisr.evaluation import inference
     from sisr.evaluation.photos import plan, upscale_file
     from sisr.evaluation.upscalers import load, weights_of
     from sisr.utils.errors import SisrError, UsageError
+    from sisr.utils.precision import autocast
 
     mode = inference.Mode(tile=args.tile, overlap=args.overlap, self_ensemble=args.self_ensemble)
     device = inference.device(args.device)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     for source, target in images:
         tiles = partial(tqdm, desc=source.name, unit="tile", leave=False, disable=quiet)
         try:
-            with torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bfloat16"):
+            with autocast(args.precision, device):
                 results.append(upscale_file(model, source, target, scale, mode, tiles))
         except SisrError as error:
             if len(pairs) == 1:
