@@ -40,7 +40,8 @@ def work(args: argparse.Namespace) -> None:
     if args.device.type == "cpu":
         torch.set_num_threads(1)
     try:
-        step = make(FORMS[args.worker], size, batches(size, args.device, args.folder), args.device)
+        sampler = batches(size, args.device, args.folder)
+        step = make(FORMS[args.worker], size.run(), sampler, args.device)
 
         def steps() -> None:
             for _ in range(at_once):  # the GPU is not waited for in between

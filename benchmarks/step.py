@@ -114,19 +114,19 @@ def batches(size: Size, device: torch.device, folder: Path) -> PatchSampler:
     return PatchSampler([PairedStore(root, size.scale)], patch=size.patch, batch=size.batch, seed=0, device=device)
 
 
-def make(form: Form, size: Size, sampler: PatchSampler, device: torch.device) -> Step:
+def make(form: Form, run: Run, sampler: PatchSampler, device: torch.device) -> Step:
     """A function that trains one step and returns the loss."""
     torch.manual_seed(0)
     # no TF32: float32 products are computed in float32 on every GPU
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    model = create_network(size.run()).to(device).train()
+    model = create_network(run).to(device).train()
     if form.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if form.reference:
         use_reference(model)
     models.set_auxiliary_loss(model, form.contrastive)
-    fused = device.type == "cuda" and not form.reference
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused, capturable=form.graph)
+    fused, graph = not form.reference, form.graph
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused, capturable=graph)
     forward = torch.compile(model, mode=form.compile) if form.compile else model
     numbers = iter(range(1 << 60))
 

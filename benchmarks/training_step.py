@@ -49,7 +49,7 @@ def measure(form: Form, size: Size, device: torch.device, folder: Path, warm_up:
     """Times and memory of one form, or a note if it does not fit or does not work."""
     row: Row = {"form": form.name, "milliseconds": None, "low": None, "high": None, "megabytes": None, "note": ""}
     try:
-        step = make(form, size, batches(size, device, folder), device)
+        step = make(form, size.run(), batches(size, device, folder), device)
         times = take_turns({"": step}, device, warm_up=warm_up, rounds=repeats)[""]
         low, middle, high = (1e3 * value for value in quartiles(times))
         loss = float(step())

@@ -41,7 +41,7 @@ def test_the_reference_step_trains_the_same_network(tmp_path: Path) -> None:
     size = Size(blocks=1, channels=16, batch=2, patch=24, scale=2)
     losses = {}
     for form in (Form(name="ours", channels_last=True), Form(name="plain", reference=True)):
-        step = make(form, size, batches(size, CPU, tmp_path), CPU)
+        step = make(form, size.run(), batches(size, CPU, tmp_path), CPU)
         losses[form.name] = [float(step()) for _ in range(3)]
         free(CPU)
     assert losses["ours"] == pytest.approx(losses["plain"], rel=1e-4)
