@@ -199,9 +199,10 @@ def _output(
 def _times(tokens: Tensor, directions: Tensor) -> Tensor:
     """tokens (B, n, C) · directionsᵀ (C, m) → (B, n, m).
 
-    On a CPU as a 1x1 convolution: oneDNN needs half the time of the BLAS in torch's x86 builds.
+    On a CPU as a 1x1 convolution: oneDNN needs half the time of the BLAS in torch's x86 builds. Not in training, where
+    the convolution's backward pass takes longer than that of a product.
     """
-    if tokens.device.type != "cpu" or tokens.dtype != torch.float32:
+    if tokens.device.type != "cpu" or tokens.dtype != torch.float32 or torch.is_grad_enabled():
         return torch.matmul(tokens, directions.t())
     image = tokens.unsqueeze(2).permute(0, 3, 1, 2)  # (B, C, n, 1), channels last
     return F.conv2d(image, directions[:, :, None, None]).permute(0, 2, 3, 1).squeeze(2)
