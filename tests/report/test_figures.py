@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sisr.report import figures, tables
-from sisr.report.figures import style
+from sisr.report.figures import gain, style
 from sisr.utils.errors import SisrError
 from tests.helpers import figure_texts, results_folder
 
@@ -104,3 +104,25 @@ def test_many_sets_and_seeds_still_fit(tmp_path: Path) -> None:
     figure = figures.draw("k_sweep", tables.build("k_sweep", folder))
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
     assert titles == [f"{name} x4" for name in sets]
+
+
+def test_gain_while_training_is_paired_by_seed(tmp_path: Path) -> None:
+    """Curves 1 dB a seed above 20 + step/100: the pairing removes both, and leaves each row's own gain."""
+    results = tmp_path / "quick"
+    ids = results_folder.make(results, seeds=(0, 1))["table2"]
+    table = tables.build("table2", results, ids)
+    assert gain.draw(table, results) is None  # nothing was validated
+    gains = dict(zip(ids, 2 * [0.0, 0.1, 0.2, 0.3], strict=True))
+    steps = np.arange(10, 110, 10)
+    for number, (name, more) in enumerate(gains.items()):
+        psnr = 20 + steps / 100 + number // 4 + more
+        pd.DataFrame({"step": steps, "psnr": psnr}).to_csv(results / "runs" / name / "train.csv", index=False)
+    found = gain.curves(results, ids).groupby(["row", "seed"])["gain"].agg(["min", "max", "size"])
+    expected = {"ENLA": 0.1, "ENLA + amplification": 0.2, "ENLCA": 0.3}
+    for (row, _), line in found.iterrows():
+        assert line.to_list() == pytest.approx([expected[row], expected[row], 10])
+    assert len(found) == 6
+    figure = gain.draw(table, results)
+    assert figure is not None
+    figure_texts.check(figure)
+    assert {path.name for path in figures.write_gain(table, results)} == {"gain.png", "gain.svg"}

@@ -54,6 +54,7 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     table = tables.build(args.name, args.results, args.runs, args.complexity)
     # the CSV comes last: where it exists, the others do
     drawn = figures.write(args.name, table, args.results)
+    drawn += figures.write_gain(table, args.results) if args.name == "table2" else []
     paths = [str(path) for path in [*tables.write(args.name, table, args.results), *drawn]]
     if not args.json:
         print("\n".join(paths))

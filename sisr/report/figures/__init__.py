@@ -30,6 +30,15 @@ def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
     return save(draw(name, table), name, results)
 
 
+def write_gain(table: pd.DataFrame, results: Path) -> list[Path]:
+    """Write `figures/gain` for Table 2 of a results folder, if its runs were validated while they trained."""
+    from sisr.report.figures import gain, style
+
+    with style.settings():
+        figure = gain.draw(table, results)
+        return save(figure, "gain", results) if figure else []
+
+
 def save(figure: Any, name: str, results: Path) -> list[Path]:
     """Write a figure as `figures/<name>.png` and `.svg` into a results folder, and close it."""
     return save_as(figure, [Results(results).figure(name, ending) for ending in ("png", "svg")])
