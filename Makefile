@@ -1,6 +1,6 @@
 # Main commands: `make reproduce` and `make test`. Each creates .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce test benchmark lint docs lock clean
+.PHONY: help environment reproduce test notebooks benchmark lint docs lock clean
 
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
@@ -34,6 +34,14 @@ reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 
 test: $(INSTALLED)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# the folder whose tables are shown, and where the executed notebooks go
+REFERENCE := results/reference/laptop
+
+notebooks: $(INSTALLED)  ## render the measured results as notebooks, without training
+	@set -e; for table in $(REFERENCE)/tables/*.csv; do name=$$(basename $$table .csv); \
+	    $(BIN)/python -m sisr notebook notebooks/$$name.ipynb results/notebooks/$$name.ipynb \
+	    --html results/notebooks/$$name.html --results $(REFERENCE); done
 
 benchmark: $(INSTALLED)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.attention --output results/benchmarks

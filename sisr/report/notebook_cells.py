@@ -65,6 +65,14 @@ def figure(name: str, results: str) -> Image:
     return image(Results(Path(results)).figure(name), f"tables {name} --results {results}")
 
 
+def gain(results: str) -> Image | Markdown:
+    """The figure of the gain over the training steps, or a sentence where nothing was validated."""
+    path = Results(Path(results)).figure("gain")
+    if not path.is_file():
+        return Markdown("The preset names no validation set (`data.validate`), so there are no curves.")
+    return image(path, f"tables table2 --results {results}")
+
+
 def findings(name: str, results: str) -> Markdown:
     """What the table shows, as sentences."""
     return bullets(sentences.describe_table(name, tables.read(name, Path(results))))
