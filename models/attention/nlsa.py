@@ -7,7 +7,9 @@ softmax of each round's log-sum-exp. Follows the released code, except that
 - images with fewer pixels than one chunk work: they form a single chunk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ from models.attention._base import Attention
 from models.attention._registry import register
 
 MOST_BUCKETS = 128  # released code
-BLOCK = 1 << 19  # products of queries and keys in one block outside training
+# products of queries and keys in one block: 2 MB of logits on a CPU, which fit its cache, 256 MB on a GPU
+CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26
 
 
 @register("nlsa")
@@ -98,11 +101,9 @@ class NLSA(Attention):
         queries = _gather(query, padded).unflatten(2, (-1, chunk))  # (B, rounds, chunks, chunk, C)
         keys = _with_neighbours(_gather(key, padded), chunk)  # (B, rounds, chunks, C, 3·chunk)
         values = _with_neighbours(_gather(value, padded), chunk).transpose(-1, -2)
-        chunks = queries.shape[2]
-        together = max(1, BLOCK // (queries[:, :, 0].numel() // queries.shape[-1] * keys.shape[-1])) if lean else chunks
-        groups = zip(*(t.split(together, dim=2) for t in (queries, keys, values)), strict=True)
-        outs, evidences = zip(*(_chunk_attention(*group) for group in groups), strict=True)
-        return _put_back(outs, undo), _put_back(evidences, undo)
+        attention = _chunk_attention if lean else _ChunkAttention.apply
+        out, evidence = attention(queries, keys, values)
+        return _put_back(out, undo), _put_back(evidence, undo)
 
     def _buckets(self, tokens: int) -> int:
         """As many as chunks, made even."""
@@ -196,16 +197,64 @@ def _with_neighbours(x: Tensor, chunk: int) -> Tensor:
 
 
 def _chunk_attention(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax attention (…, chunk, Cv) of each chunk to its surroundings, and log-sum-exp (…, chunk, 1)."""
-    logits = queries @ keys
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    weights = torch.softmax(logits, dim=-1)
-    # log of the sum, from the largest weight exp(largest − log-sum-exp) instead of a second pass of exponentials
-    evidence = logits.amax(-1, keepdim=True) - torch.log(weights.amax(-1, keepdim=True))
-    return weights.to(values.dtype) @ values, evidence
+    """Softmax attention of each chunk to its surroundings, and the log-sum-exp of its logits, block by block.
+
+    queries (B, rounds, chunks, chunk, C), keys (…, C, 3·chunk), values (…, 3·chunk, Cv) → (…, chunk, Cv) and
+    (…, chunk, 1).
+    """
+    precise = torch.promote_types(queries.dtype, torch.float32)
+    out = values.new_empty(*queries.shape[:-1], values.shape[-1])
+    evidence = queries.new_empty(*queries.shape[:-1], 1, dtype=precise)
+    for part in _blocks(queries, keys):
+        logits = (queries[part] @ keys[part]).to(precise)
+        weights = torch.softmax(logits, dim=-1)
+        # log of the sum, from the largest weight exp(largest − log-sum-exp) instead of a second pass of exponentials
+        evidence[part] = logits.amax(-1, keepdim=True) - torch.log(weights.amax(-1, keepdim=True))
+        out[part] = weights.to(values.dtype) @ values[part]
+    return out, evidence
 
 
-def _put_back(groups: tuple[Tensor, ...], undo: Tensor) -> Tensor:
-    """Groups of chunks (B, rounds, …, chunk, C) in sorted order → (B, rounds, N, C) in the image's order."""
-    x = torch.cat(groups, dim=2).flatten(2, 3) if len(groups) > 1 else groups[0].flatten(2, 3)
+class _ChunkAttention(torch.autograd.Function):
+    """`_chunk_attention`, whose backward pass computes the weights again, block by block, instead of keeping them."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        out, evidence = _chunk_attention(queries, keys, values)
+        ctx.save_for_backward(queries, keys, values, out, evidence)
+        return out, evidence
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_out: Tensor, of_evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        queries, keys, values, out, evidence = ctx.saved_tensors
+        of_queries, of_keys, of_values = (x.new_empty(x.shape) for x in (queries, keys, values))
+        # softmax's own term, less the gradient of log-sum-exp, which is the weights
+        share = (of_out * out).sum(-1, keepdim=True, dtype=evidence.dtype) - of_evidence
+        for part in _blocks(queries, keys):
+            logits = (queries[part] @ keys[part]).to(evidence.dtype)
+            weights = logits.sub_(evidence[part]).exp_()
+            of_logits = (of_out[part] @ values[part].transpose(-1, -2)).to(evidence.dtype)
+            of_logits = of_logits.sub_(share[part]).mul_(weights).to(queries.dtype)
+            of_values[part] = weights.transpose(-1, -2).to(of_out.dtype) @ of_out[part]
+            of_queries[part] = of_logits @ keys[part].transpose(-1, -2)
+            of_keys[part] = queries[part].transpose(-1, -2) @ of_logits
+        return of_queries, of_keys, of_values
+
+
+def _blocks(queries: Tensor, keys: Tensor) -> Iterator[tuple[int | slice, ...]]:
+    """Indices of the parts of (B, rounds, chunks, …) that are computed together: all, or some chunks of one round."""
+    B, rounds, chunks, chunk, _ = queries.shape
+    products = chunk * keys.shape[-1]
+    block = GPU_BLOCK if queries.is_cuda else CPU_BLOCK
+    if B * rounds * chunks * products <= block:
+        yield (slice(None),)
+        return
+    together = max(1, block // products)
+    for image, number, start in product(range(B), range(rounds), range(0, chunks, together)):
+        yield image, number, slice(start, start + together)
+
+
+def _put_back(x: Tensor, undo: Tensor) -> Tensor:
+    """Chunks (B, rounds, chunks, chunk, C) in sorted order → (B, rounds, N, C) in the image's order."""
+    x = x.flatten(2, 3)
     return x.gather(2, undo[..., None].expand(*undo.shape, x.shape[-1]))
