@@ -17,6 +17,9 @@ from models import attention
 from sisr import cli
 from sisr.config.recipes import TRAINING as RECIPES
 from sisr.config.run import Network, Run, Training, flag
+from sisr.report import tables
+from sisr.report.tables.table2 import ROWS
+from sisr.report.tables.view import difference_text
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -167,6 +170,31 @@ def benchmarks() -> str:
     return "\n\n".join(parts)
 
 
+def differences(preset: str, sets: tuple[str, ...] = ()) -> str:
+    """Table 2 of a committed preset: differences to the baseline with interval and verdict, on these test sets."""
+    measured = tables.read("table2", REFERENCE / preset)
+    part = measured[(measured["quantity"] == "psnr_difference") & measured["measured"].astype(bool)]
+    sets = sets or tuple(dict.fromkeys(part["dataset"]))
+    rows = []
+    for name, label in ROWS.items():
+        cells = {cell["dataset"]: difference_text(cell) for _, cell in part[part["row"] == name].iterrows()}
+        if cells:
+            rows.append([label, *(f"{cells[one].main} {cells[one].detail}" for one in sets)])
+    return table(["added to the network", *sets], rows, numbers=len(sets))
+
+
+def pretrained() -> str:
+    """Mean PSNR of the pretrained networks and of bicubic interpolation on each set, from the committed rows."""
+    rows = []
+    sets = ("Set5", "Set14", "B100", "Urban100")
+    for scale in (2, 4):
+        for name in ("bicubic", "pretrained"):
+            folder = REFERENCE / "pretrained" / "evaluation" / f"{name}-x{scale}"
+            means = [pd.read_csv(folder / f"{one}_x{scale}.csv")["psnr"].mean() for one in sets]
+            rows.append([f"x{scale}", name, *(f"{mean:.2f}" for mean in means)])
+    return table(["scale", "PSNR, dB", *sets], rows, numbers=len(sets))
+
+
 def said_of(stem: str) -> str:
     """What a benchmark says of itself (its module's text without the commands), and how to run it."""
     source = ROOT / "benchmarks" / f"{stem}.py"
@@ -218,5 +246,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "citation": lambda: fenced("yaml", (ROOT / "CITATION.cff").read_text()),
     "mechanisms": mechanisms,
     "benchmarks": benchmarks,
+    "pretrained": pretrained,
+    "laptop differences": lambda: differences("laptop"),
+    "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),
 }
 """What a page may ask for with `<!-- made: NAME -->`."""

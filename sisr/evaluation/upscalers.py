@@ -204,6 +204,16 @@ def load(weights: Path, scale: int | None = None) -> Any:
         raise SisrError(f"{weights} cannot be used: {error}") from error
 
 
+def pretrained(scale: int) -> Path:
+    """The weights file that comes with the repository. Raises UsageError where there is none for the scale."""
+    import models.pretrained
+
+    try:
+        return models.pretrained.weights(scale)
+    except ValueError as error:
+        raise UsageError(f"{error}; name a run folder or a weights file.") from error
+
+
 def weights_of(path: Path) -> Path | None:
     """The weights file of a run folder or a path, or None."""
     if path.is_file() and path.suffix in WEIGHTS:
@@ -222,7 +232,7 @@ def method(
     precision: str = "float32",
     unrounded_lr: bool = False,
 ) -> Method:
-    """The method for the argument WHAT: `bicubic`, `hr`, a run folder, a weights file, a folder of SR images.
+    """The method for the argument WHAT: `bicubic`, `hr`, `pretrained`, a run folder, a weights file, a folder of images.
 
     Raises SisrError where it is none of these.
     """
@@ -230,7 +240,7 @@ def method(
         return Bicubic(protocol, boundary)
     if what == "hr":
         return HighResolution()
-    path = Path(what)
+    path = pretrained(scale) if what == "pretrained" else Path(what)
     if weights := weights_of(path):
         return Network(weights, scale, device, mode, precision, unrounded_lr, boundary)
     if path.is_dir():
@@ -239,4 +249,6 @@ def method(
         return Folder(path)
     if path.is_file():
         raise SisrError(f"{path} is not a weights file; their suffixes are {', '.join(WEIGHTS)}.")
-    raise SisrError(f"{what} does not exist; give a run folder, a weights file, a folder of SR images, bicubic or hr.")
+    raise SisrError(
+        f"{what} does not exist; give a run folder, a weights file, a folder of SR images, pretrained, bicubic or hr."
+    )

@@ -1,13 +1,14 @@
-"""`python -m sisr upscale`: upscale photographs with a trained or published network."""
+"""`python -m sisr upscale`: upscale photographs with the pretrained, or any other trained network."""
 
 import argparse
 from pathlib import Path
 
 from sisr.cli import arguments
 
-HELP = "upscale photographs with a trained or published network"
+HELP = "upscale photographs with the pretrained, or any other trained network"
 EXAMPLE = (
-    "python -m sisr upscale photo.jpg -o photo_x4.png --weights results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e\n"
+    "python -m sisr upscale photo.jpg\n"
+    "  python -m sisr upscale photo.jpg -o photo_x4.png --weights results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e\n"
     "  python -m sisr upscale holidays/ -o upscaled/ --weights ENLCAx4.pt --self-ensemble\n"
     "  python -m sisr upscale photo.jpg --weights bicubic --scale 4"
 )
@@ -17,8 +18,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="images, or folders of images")
     add("-o", "--output", type=Path, help="file, or folder for several (default: photo_x4.png beside photo.jpg)")
-    add("--weights", required=True, metavar="FILE_OR_RUN", help="weights file, run folder, or bicubic for comparison")
-    add("--scale", type=int, help="upscaling factor, needed for bicubic only (default: 4)")
+    add(
+        "--weights",
+        default="pretrained",
+        metavar="FILE_OR_RUN",
+        help="weights file, run folder, or bicubic for comparison (default: the pretrained network for the scale)",
+    )
+    add("--scale", type=int, help="upscaling factor (default: that of the weights, else 4)")
     arguments.add_inference(parser)
 
 
@@ -31,7 +37,7 @@ def run(args: argparse.Namespace) -> list[dict]:
 
     from sisr.evaluation import inference
     from sisr.evaluation.photos import plan, upscale_file
-    from sisr.evaluation.upscalers import load, weights_of
+    from sisr.evaluation.upscalers import load, pretrained, weights_of
     from sisr.utils.errors import SisrError, UsageError
     from sisr.utils.precision import autocast
 
@@ -41,7 +47,8 @@ def run(args: argparse.Namespace) -> list[dict]:
     if args.weights == "bicubic":
         scale = arguments.check_scale(4 if args.scale is None else args.scale)
     else:
-        weights = weights_of(Path(args.weights))
+        chosen = pretrained(args.scale or 4) if args.weights == "pretrained" else Path(args.weights)
+        weights = weights_of(chosen)
         if weights is None:
             raise SisrError(f"{args.weights} is neither a weights file nor a run folder with weights.safetensors.")
         model = load(weights, args.scale).to(device)
