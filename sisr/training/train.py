@@ -33,7 +33,7 @@ from sisr.training.warm_start import check_start, record_of, warm_start
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
 from sisr.utils.precision import autocast, computed_precision
-from sisr.utils.provenance import peak_memory, provenance
+from sisr.utils.provenance import git_state, peak_memory, provenance
 
 _REDRAW = 1  # keeps the seeds of projections apart from those of steps
 
@@ -112,6 +112,7 @@ def _train(
     tensorboard: bool,
 ) -> dict[str, Any]:
     settings, scale = run.training, run.network.scale
+    git_state()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
 

@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[2]
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """Content of `provenance.json` on machine and code; unknown values are null."""
-    commit, clean = _git()
+    commit, clean = git_state()
     return {
         "git_commit": commit,
         "git_clean": clean,
@@ -54,8 +54,11 @@ def peak_memory(device: torch.device) -> int:
 
 
 @cache
-def _git() -> tuple[str | None, bool | None]:
-    """Commit of this checkout and whether it is clean; (None, None) outside a checkout."""
+def git_state() -> tuple[str | None, bool | None]:
+    """Commit of this checkout and whether it is clean, as at the first call; (None, None) outside a checkout.
+
+    Long work calls it when it starts, since the checkout may move on while it runs.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(_ROOT), *arguments]
