@@ -18,10 +18,11 @@ from PIL import Image, UnidentifiedImageError, features
 
 from sisr.utils.errors import SisrError
 
-_EXIF_IFD, _ORIENTATION = 0x8769, 0x0112
-_DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IFD, 0x8825}
+_EXIF_IFD, _GPS_IFD, _ORIENTATION = 0x8769, 0x8825, 0x0112
+_DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IFD, _GPS_IFD}
 """EXIF tags that stay true for an upscaled image: description, camera, software, date, artist, copyright, EXIF, GPS."""
 _EXIF_SIZE = (0xA002, 0xA003)
+"""Width and height in the EXIF IFD."""
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SUBFILE, _EXTRA, _PROFILE = 258, 259, 262, 254, 338, 34675
 _PIXEL_KINDS = {0: ("greyscale", 1), 1: ("greyscale", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
 """TIFF's photometric interpretation: kind of pixels and number of colours. 0 is greyscale with 0 as white."""
@@ -216,8 +217,10 @@ class OpenImage:
         file, head = self._pillow, self._head
         if file.format == "PNG":
             return head[24]
-        if file.format == "PPM" and isinstance(file.tile[0].args, tuple):  # (mode, largest value)
-            return int(file.tile[0].args[-1]).bit_length()
+        if file.format == "PPM":
+            args = file.tile[0].args  # a raw mode, or (mode, largest value)
+            bits = int(args[-1]).bit_length() if isinstance(args, tuple) else 16 if args == "I;16B" else 8
+            return 32 if file.mode == "F" else max(bits, 8)
         if file.format == "JPEG2000" and (size := head.find(b"\xff\x4f\xff\x51")) >= 0:
             return (head[size + 42] & 0x7F) + 1  # the first component's entry of the marker segment SIZ
         if file.format == "AVIF" and (box := head.find(b"av1C")) >= 0:
@@ -328,7 +331,7 @@ class OpenImage:
                 return _cleaned(self._pillow.getexif(), is_tiff=self._pillow.format == "TIFF")
         except Exception:
             notes.append(f"{self.path} has damaged EXIF data, which are dropped; check the picture's orientation.")
-            return 1, None
+            return 1 if self._page is None else self._page.tags.valueof(_ORIENTATION, 1), None
 
 
 def _for_tifffile(tags: Any) -> bool:
@@ -343,13 +346,14 @@ def _for_tifffile(tags: Any) -> bool:
 
 def _cleaned(exif: Image.Exif, is_tiff: bool) -> tuple[int, bytes | None]:
     """Orientation, and the tags that are true for an upscaled image. A TIFF's also describe where its pixels lie."""
-    orientation = exif.pop(_ORIENTATION, 1)
-    for tag in list(exif) if is_tiff else ():
-        if tag not in _DESCRIPTIVE:
-            del exif[tag]
-    for tag in _EXIF_SIZE if _EXIF_IFD in exif else ():
-        exif.get_ifd(_EXIF_IFD).pop(tag, None)
-    return int(orientation), exif.tobytes() if len(exif) else None
+    cleaned = Image.Exif()  # a new one: that of a BigTIFF would be written as BigTIFF
+    for tag, value in exif.items():
+        if tag != _ORIENTATION and (tag in _DESCRIPTIVE or not is_tiff):
+            cleaned[tag] = value
+    for ifd in (_EXIF_IFD, _GPS_IFD):
+        if ifd in exif:
+            cleaned[ifd] = {tag: value for tag, value in exif.get_ifd(ifd).items() if tag not in _EXIF_SIZE}
+    return int(exif.get(_ORIENTATION, 1)), cleaned.tobytes() if len(cleaned) else None
 
 
 def _divide(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
