@@ -1,7 +1,8 @@
 """The one decoder of image files, for training, evaluation and photographs, and the table of what it supports.
 
 Pillow decodes 8 bits a channel. It silently reduces 16-bit colour to 8 bits, so that 16-bit PNG is decoded by libpng
-(imagecodecs), and TIFF by tifffile, except for the kinds of 8-bit TIFF that only Pillow supports (palettes, JPEG, fax).
+(imagecodecs). TIFF is decoded by tifffile, because Pillow recognises only some combinations of its tags, reverses
+16-bit greyscale with 0 as white, and mixes up 16-bit planes.
 """
 
 import logging
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,17 @@ _DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IF
 """EXIF tags that stay true for an upscaled image: description, camera, software, date, artist, copyright, EXIF, GPS."""
 _EXIF_SIZE = (0xA002, 0xA003)
 """Width and height in the EXIF IFD."""
-_BITS, _COMPRESSION, _PHOTOMETRIC, _SUBFILE, _EXTRA, _PROFILE = 258, 259, 262, 254, 338, 34675
-_PIXEL_KINDS = {0: ("greyscale", 1), 1: ("greyscale", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
+_PROFILE = 34675
+_PIXEL_KINDS = {0: ("greyscale", 1), 1: ("greyscale", 1), 2: ("RGB", 3), 3: ("palette", 1), 5: ("CMYK", 4)}
 """TIFF's photometric interpretation: kind of pixels and number of colours. 0 is greyscale with 0 as white."""
-_LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000)
-"""TIFF's general compressions: none, LZW, deflate, PackBits, LZMA, Zstandard."""
+_YCBCR, _JPEG = 6, 7
+"""TIFF's photometric interpretation and compression of JPEG data, which tifffile converts to RGB."""
 _PNG_KINDS = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 _PROFILED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "I;16")
 """Pillow's modes whose profile still applies after the conversion to greyscale or RGB."""
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+for _name in ("PIL", "tifffile", "imagecodecs"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())  # else they print about damaged files, besides an error
 _SMALL = 1 << 24
 """Values of an image that is decoded without asking for the available memory."""
 
@@ -165,12 +169,11 @@ class OpenImage:
         try:
             self._pillow = stack.enter_context(Image.open(path, formats=sorted(plugins)))
         except UnidentifiedImageError:
-            if not is_tiff:  # Pillow knows only some combinations of TIFF's tags
+            if not is_tiff:
                 raise
-        if is_tiff and (self._pillow is None or _for_tifffile(self._pillow.tag_v2)):
+        if is_tiff:
             import tifffile
 
-            logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its errors are raised as well
             tiff = stack.enter_context(tifffile.TiffFile(path))
             self._page, self.frames = tiff.pages.first, len(tiff.pages)
         elif self._pillow.format != "MPO":  # photographs with a preview or a depth map
@@ -212,8 +215,7 @@ class OpenImage:
 
     def _bits(self) -> int:
         if self._page is not None:
-            bits = self._page.bitspersample
-            return int(max(bits)) if isinstance(bits, tuple) else int(bits)
+            return int(max(np.ravel(self._page.bitspersample)))
         file, head = self._pillow, self._head
         if file.format == "PNG":
             return head[24]
@@ -229,9 +231,11 @@ class OpenImage:
 
     def _decode_with_pillow(self, notes: list[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
         file = self._pillow
-        if file.format == "TIFF":
-            self._refuse_preview(file.tag_v2.get(_SUBFILE, 0))
-        self._check_memory(file.width * file.height * len(file.getbands()))
+        values = file.width * file.height * len(file.getbands())
+        packed = 8 if file.mode in ("1", "P") else 1
+        if {tile.codec_name for tile in file.tile} == {"raw"} and values // packed > self.path.stat().st_size:
+            raise SisrError(f"{self.path} cannot be read as an image (it is truncated).")
+        self._check_memory(values)
         file.load()
         if file.format == "PNG":
             self._check_complete()
@@ -241,8 +245,6 @@ class OpenImage:
             raise SisrError(f"{self.path} has {self.bits} bits a channel ({self.mode}); convert it to 8 or 16 bits.")
         if file.mode == "CMYK":
             notes.append(self._cmyk_note())
-        if file.format == "TIFF" and 0 in file.tag_v2.get(_EXTRA, ()):
-            notes.append(f"{self.path} has a channel of unspecified meaning, which is dropped.")
         grey = file.mode in ("1", "L", "LA", "La")
         if file.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in file.info:
             return np.asarray(file.convert("L" if grey else "RGB")), None
@@ -272,40 +274,49 @@ class OpenImage:
 
     def _decode_tiff(self, notes: list[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
         page = self._page
-        self._refuse_preview(page.subfiletype)
+        if page.subfiletype & 1:
+            raise SisrError(f"{self.path} starts with a preview, as raw files of cameras do; develop it to PNG or TIFF.")
         samples, height, width = page.samplesperpixel, page.imagelength, page.imagewidth
-        colours = _PIXEL_KINDS.get(int(page.photometric), ("", 0))[1]
-        if page.dtype not in (np.uint8, np.uint16) or self.bits not in (8, 16) or not 0 < colours <= samples:
+        kind, colours = _PIXEL_KINDS.get(int(page.photometric), ("", 0))
+        if page.photometric == _YCBCR and page.compression == _JPEG:
+            kind, colours = "RGB", 3
+        unsigned = page.dtype is not None and page.dtype.kind in "bu"
+        depths = (8,) if kind == "palette" else (8, 16) if colours > 1 else (1, 2, 4, 8, 16)
+        if not unsigned or self.bits not in depths or not 0 < colours <= samples:
             raise SisrError(
                 f"{self.path} has {self.bits} bits a channel ({self.mode}, {page.dtype}); "
                 "convert it to 8 or 16 bits, greyscale or RGB."
             )
         self._check_memory(height * width * samples * page.dtype.itemsize)
+        size = self.path.stat().st_size
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if len(parts) < prod(page.chunked) or any(not length or start + length > size for start, length in parts):
+            raise SisrError(f"{self.path} cannot be read as an image (it is truncated).")
         pixels = page.asarray()
         if page.planarconfig == 2:
             pixels = np.moveaxis(pixels.reshape(samples, height, width), 0, 2)
         pixels = pixels.reshape(height, width, samples)
-        extra = [int(kind) for kind in page.extrasamples] or [2] * (samples - colours)  # as Pillow does
+        if self.bits < 8:
+            pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**self.bits - 1))
+        extra = [int(each) for each in page.extrasamples] or [2] * (samples - colours)  # as Pillow does
         alpha = pixels[..., colours] if extra and extra[0] in (1, 2) else None
         if len(extra) > (alpha is not None):
             notes.append(f"{self.path} has a channel of unspecified meaning, which is dropped.")
-        pixels, largest = pixels[..., :colours], np.iinfo(page.dtype).max
+        pixels, largest = pixels[..., :colours], np.iinfo(pixels.dtype).max
         if page.photometric == 0:
             pixels = largest - pixels
+        if kind == "palette":
+            pixels = (page.colormap >> 8).astype(np.uint8).T[pixels[..., 0]]
         if alpha is not None and extra[0] == 1:
             pixels = _divide(pixels, alpha)
-        if colours == 4:
+        if kind == "CMYK":
             notes.append(self._cmyk_note())
             light = largest - pixels.astype(np.uint32)
-            pixels = ((light[..., :3] * light[..., 3:] + largest // 2) // largest).astype(page.dtype)
-        return pixels[..., 0] if colours == 1 else pixels, alpha
+            pixels = ((light[..., :3] * light[..., 3:] + largest // 2) // largest).astype(pixels.dtype)
+        return pixels[..., 0] if pixels.shape[2] == 1 else pixels, alpha
 
     def _cmyk_note(self) -> str:
         return f"{self.path} is CMYK; it is converted to RGB without its colour profile, so that colours may differ."
-
-    def _refuse_preview(self, subfile: int) -> None:
-        if subfile & 1:
-            raise SisrError(f"{self.path} starts with a preview, as raw files of cameras do; develop it to PNG or TIFF.")
 
     def _check_memory(self, values: int) -> None:
         """Raise SisrError where an image of so many values (bytes) is not expected to fit into memory, three times."""
@@ -332,16 +343,6 @@ class OpenImage:
         except Exception:
             notes.append(f"{self.path} has damaged EXIF data, which are dropped; check the picture's orientation.")
             return 1 if self._page is None else self._page.tags.valueof(_ORIENTATION, 1), None
-
-
-def _for_tifffile(tags: Any) -> bool:
-    """Whether tifffile decodes a TIFF that Pillow recognises: more than 8 bits a channel, or of a plain kind.
-
-    Pillow mixes up 16-bit planes, and its libtiff prints its own messages for damaged files.
-    """
-    bits = max(tags.get(_BITS, (1,)))
-    plain = tags.get(_PHOTOMETRIC) in _PIXEL_KINDS and tags.get(_COMPRESSION, 1) in _LOSSLESS
-    return bits > 8 or (bits == 8 and plain)
 
 
 def _cleaned(exif: Image.Exif, is_tiff: bool) -> tuple[int, bytes | None]:

@@ -62,6 +62,16 @@ def plan(
         SisrError: a source is missing or a folder without images, or the folder of a target cannot be written to.
         UsageError: several images for one output file, an output in no supported format, or one that is also a source.
     """
+    try:
+        files = _files(sources, warn)
+        pairs = _pairs(files, any(source.is_dir() for source in sources), output, scale)
+        _check_targets(pairs)
+    except OSError as error:  # a name that is too long, a folder that must not be read …
+        raise SisrError(f"{error.filename} cannot be used ({error.strerror}).") from error
+    return pairs
+
+
+def _files(sources: list[Path], warn: Warn) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         if source.is_dir():
@@ -75,23 +85,27 @@ def plan(
             files.append(source)
         else:
             raise SisrError(f"{source} does not exist.")
-    several = len(files) > 1 or any(source.is_dir() for source in sources)
-    folder = str(output).endswith(("/", os.sep))
-    output = None if output is None else Path(output)
-    if output is None and any(source.is_dir() for source in sources):
+    return files
+
+
+def _pairs(
+    files: list[Path], from_folder: bool, output: str | Path | None, scale: int
+) -> list[tuple[Path, Path]]:
+    """Sources with their targets, named as `plan` describes."""
+    several = len(files) > 1 or from_folder
+    slash = str(output).endswith(("/", os.sep))
+    target = None if output is None else Path(output)
+    if target is None and from_folder:
         raise UsageError("give the folder for the upscaled images with -o.")
-    if output is not None and not output.is_dir():
-        if output.exists() and (several or folder):
-            raise UsageError(f"{output} is a file, but must be a folder for {len(files)} images; give a folder.")
-        if several and not folder and format_of(output) is not None:
-            raise UsageError(f"{output} names a file, but there are {len(files)} images to upscale; give a folder.")
-    if output is None or several or folder or output.is_dir():
-        pairs = [(file, (output or file.parent) / f"{file.stem}_x{scale}.png") for file in files]
-    else:
-        check_written_format(output)
-        pairs = [(files[0], output)]
-    _check_targets(pairs)
-    return pairs
+    if target is not None and not target.is_dir():
+        if target.exists() and (several or slash):
+            raise UsageError(f"{target} is a file, but there are {len(files)} images to upscale; give a folder.")
+        if several and not slash and format_of(target) is not None:
+            raise UsageError(f"{target} names a file, but there are {len(files)} images to upscale; give a folder.")
+        if not several and not slash:
+            check_written_format(target)
+            return [(files[0], target)]
+    return [(file, (target or file.parent) / f"{file.stem}_x{scale}.png") for file in files]
 
 
 def _check_targets(pairs: list[tuple[Path, Path]]) -> None:
@@ -141,7 +155,7 @@ def upscale_file(
     photo = read_photo(source)
     notes = fit_to_format(photo, target, scale).notes
     height, width = (side * scale for side in photo.pixels.shape[:2])
-    check_memory(height * width * (_BYTES if model else _BYTES_BICUBIC), f"for the {height} x {width} of {target}")
+    check_memory(height * width * (_BYTES if model else _BYTES_BICUBIC), f"to upscale {source} to {height} x {width}")
     for note in notes:
         warn(note)
     try:
