@@ -1,5 +1,6 @@
 """Typical user photographs: 8 or 16 bits, greyscale or colour, with alpha, EXIF orientation, colour profile."""
 
+import io
 import struct
 import zlib
 from collections import Counter
@@ -99,13 +100,12 @@ def write_photo(photo: Photo, path: str | Path) -> None:
     photo = fit_to_format(photo, path)
     pixels, suffix = stack(photo), path.suffix.lower()
     try:
-        with atomic_write(path) as temporary:
-            if pixels.dtype == np.uint16 and suffix == ".png":
-                temporary.write_bytes(_png16(photo, pixels))
-            elif pixels.dtype == np.uint16:
-                _write_tiff16(photo, pixels, temporary)
-            else:
-                _write_with_pillow(photo, pixels, temporary)
+        if pixels.dtype == np.uint16:
+            data = _png16(photo, pixels) if suffix == ".png" else _tiff16(photo, pixels)
+        else:
+            data = _with_pillow(photo, pixels, path)
+        with atomic_write(path) as temporary:  # Pillow's own writing of JPEG and TIFF does not notice a full disk
+            temporary.write_bytes(data)
     except Exception as error:  # encoders raise errors of any type, as decoders do
         raise SisrError(f"{path} cannot be written ({one_line(error)}).") from error
 
@@ -139,15 +139,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _write_tiff16(photo: Photo, pixels: NDArray[Any], path: Path) -> None:
+def _tiff16(photo: Photo, pixels: NDArray[Any]) -> bytes:
     import tifffile
 
+    buffer = io.BytesIO()
     kind = "rgb" if photo.pixels.ndim == 3 else "minisblack"
     extra = ["unassalpha"] if photo.alpha is not None else None
-    tifffile.imwrite(path, pixels, photometric=kind, extrasamples=extra, iccprofile=photo.profile)
+    tifffile.imwrite(buffer, pixels, photometric=kind, extrasamples=extra, iccprofile=photo.profile, metadata=None)
+    return buffer.getvalue()
 
 
-def _write_with_pillow(photo: Photo, pixels: NDArray[Any], path: Path) -> None:
+def _with_pillow(photo: Photo, pixels: NDArray[Any], path: Path) -> bytes:
     options: dict[str, Any] = {"icc_profile": photo.profile} if photo.profile else {}
     if photo.exif:
         options["exif"] = photo.exif
@@ -156,4 +158,6 @@ def _write_with_pillow(photo: Photo, pixels: NDArray[Any], path: Path) -> None:
         options |= {"quality": 95, "subsampling": 0}
     if target.name == "WebP":
         options |= {"lossless": True, "exact": True}  # exact: colours of transparent pixels, too
-    Image.fromarray(pixels).save(path, target.pillow[0], **options)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, target.pillow[0], **options)
+    return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from sisr.data import decode
 from sisr.data.decode import FORMATS, Photo, format_of, open_image
 from sisr.data.image_files import read_image
-from sisr.data.photo_files import list_photos, read_photo, write_photo
+from sisr.data.photo_files import fit_to_format, list_photos, read_photo, write_photo
 from sisr.utils.errors import SisrError
 from sisr.utils.files import IMAGE_SUFFIXES
 
@@ -28,8 +27,6 @@ TURNS = {
     5: lambda x: x.swapaxes(0, 1), 6: lambda x: np.rot90(x, -1), 7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
     8: lambda x: np.rot90(x),
 }  # fmt: skip
-CHECKED = (".png", ".webp", ".avif")
-"""Formats in which damage is noticed: by checksums, or because the decoder reads the whole file."""
 
 
 @dataclass
@@ -116,18 +113,18 @@ def pngs(draw: st.DrawFn) -> Made:
     )
 
 
-def interlaced_png(pixels: np.ndarray) -> bytes:
-    """An interlaced (Adam7) greyscale PNG, written byte by byte."""
-    lines = b""
-    for y, x, down, across in ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)):  # fmt: skip  # noqa: E501
-        part = pixels[y::down, x::across]
-        if part.size:
-            lines += b"".join(b"\0" + row.tobytes() for row in part)
-    return png_of(pixels, lines, interlace=1)
+def png_lines(pixels: np.ndarray, interlace: bool) -> bytes:
+    """Rows of a PNG without compression, each with filter type 0; of the seven passes of Adam7 if interlaced."""
+    passes = [(0, 0, 1, 1)]
+    if interlace:
+        passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    parts = (pixels[y::down, x::across] for y, x, down, across in passes)
+    return b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
 
 
-def png_of(pixels: np.ndarray, lines: bytes, interlace: int = 0) -> bytes:
-    kind = {1: 0, 3: 2}[1 if pixels.ndim == 2 else 3]
+def png_of(pixels: np.ndarray, lines: bytes, interlace: bool = False) -> bytes:
+    """A greyscale or RGB PNG, written byte by byte."""
+    kind = {2: 0, 3: 2}[pixels.ndim]
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8 * pixels.itemsize, kind, 0, 0, interlace)
     data = b"\x89PNG\r\n\x1a\n"
     for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
@@ -308,3 +305,166 @@ def test_any_bytes_are_one_sentence(tmp_path_factory: pytest.TempPathFactory, da
         with pytest.raises(SisrError) as caught:
             read(path)
         sentence(caught.value, path)
+
+
+def format_row(each: decode.Format) -> str:
+    """A row of the table in docs/upscale.md."""
+    depths = {8: "8 bits", 16: "8, 16 bits"}
+    written = []
+    if each.written_bits:
+        written = [depths[each.written_bits]]
+        written += [] if each.colour else ["greyscale only"]
+        written += ["alpha"] if each.alpha else []
+        written += ["profile, EXIF"] if each.metadata else []
+        written += [f"to {each.largest_side:,} pixels a side"] if each.largest_side < 2**31 - 1 else []
+        written += [f"to {each.largest_bytes / 1e9:.0f} GB"] if each.largest_bytes else []
+    cells = (
+        each.name, " ".join(f"`{suffix}`" for suffix in each.suffixes), "8 bits" if each.measured else "no",
+        depths[each.bits], ", ".join(written) or "no",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def test_docs_show_the_table_of_formats() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "upscale.md").read_text()
+    table = "\n".join(map(format_row, FORMATS))
+    assert table in page, f"docs/upscale.md must contain\n{table}"
+
+
+def test_measured_formats_are_those_of_image_sets() -> None:
+    assert {suffix for each in FORMATS if each.measured for suffix in each.suffixes} == set(IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", [suffix for each in FORMATS for suffix in each.suffixes])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_what_is_written_is_read_again_or_named(tmp_path: Path, suffix: str, dtype: str, channels: int) -> None:
+    """Pixels, alpha, profile and EXIF return as they were; a sentence names each that does not."""
+    each = format_of(tmp_path / f"x{suffix}")
+    if each is None:
+        pytest.skip(f"this Pillow does not support {suffix}")
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (19, 23, channels), dtype=dtype)
+    alpha = np.ascontiguousarray(values[..., -1]) if channels in (2, 4) else None
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = Photo(values[..., 0] if channels < 3 else values[..., :3], alpha, profile, exif_of(1))
+    path = tmp_path / f"x{suffix}"
+    refused = not each.written_bits or (alpha is not None and not each.alpha) or (channels > 2 and not each.colour)
+    if refused:
+        for attempt in (fit_to_format, lambda *words: write_photo(*words)):
+            with pytest.raises(SisrError) as caught:
+                attempt(photo, path)
+            sentence(caught.value, path)
+        assert list(tmp_path.iterdir()) == []
+        return
+    notes = " ".join(fit_to_format(photo, path).notes)
+    write_photo(photo, path)
+    again = read_photo(path)
+    deep = dtype == "uint16" and each.written_bits == 16
+    wanted = photo.pixels if deep or dtype == "uint8" else np.rint(photo.pixels / 257).astype(np.uint8)
+    assert again.pixels.dtype == wanted.dtype
+    assert ("8 bits" in notes) == (dtype == "uint16" and not deep)
+    if again.pixels.ndim == 3 > wanted.ndim:  # WebP has no greyscale
+        wanted = np.repeat(wanted[..., None], 3, axis=2)
+    assert np.abs(again.pixels.astype(float) - wanted).mean() <= (5 if each.name == "JPEG" else 0)
+    if alpha is not None:
+        np.testing.assert_array_equal(again.alpha, alpha if deep or dtype == "uint8" else np.rint(alpha / 257))
+    assert (again.profile == profile) != ("colour profiles" in notes)
+    assert (again.exif is not None and b"a camera" in again.exif) != ("EXIF" in notes)
+
+
+def test_pages_previews_and_damaged_exif_are_named(tmp_path: Path) -> None:
+    pixels = np.arange(60, dtype=np.uint8).reshape(5, 4, 3)
+    pages, moving, preview = tmp_path / "pages.tif", tmp_path / "moving.gif", tmp_path / "raw.tif"
+    tifffile.imwrite(pages, np.stack([pixels, 255 - pixels, pixels]), photometric="rgb")
+    frames = [Image.fromarray(255 * (pixels > 9).astype(np.uint8)), Image.fromarray(pixels)]
+    frames[0].save(moving, save_all=True, append_images=frames[1:])
+    for path, number in ((pages, 3), (moving, 2)):
+        photo = read_photo(path)
+        np.testing.assert_array_equal(photo.pixels, pixels if number == 3 else np.asarray(frames[0]))
+        (note,) = photo.notes
+        assert f"{path} has {number} pages or frames" in note
+        with pytest.raises(SisrError, match=f"{number} pages or frames"):
+            read_image(path)
+    tifffile.imwrite(preview, pixels, photometric="rgb", subfiletype=1)
+    with pytest.raises(SisrError, match="starts with a preview"):
+        read_photo(preview)
+    for content in (b"Exif\0\0" + b"\x99" * 40, b"Exif\0\0JFIF thumbnail", exif_of(6)[:-9], b"Exif\0\0II*\0\xff\xff\xff\xff"):
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(saved(Image.fromarray(pixels), "JPEG", exif=content, quality=100, subsampling=0))
+        photo = read_photo(path)
+        assert photo.pixels.shape == (5, 4, 3)
+        assert photo.exif is None
+        assert "damaged EXIF" in photo.notes[0], content
+        assert read_image(path).shape == (5, 4, 3)
+
+
+@pytest.mark.parametrize("interlace", [False, True])
+@pytest.mark.parametrize("missing", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 9), (8, 9), (9, 8), (9, 8, 3)])
+def test_png_whose_pixel_data_end_early(tmp_path: Path, interlace: bool, missing: int, shape: tuple[int, ...]) -> None:
+    """All chunks and checksums are right, but the last rows are not there."""
+    pixels = np.arange(1, np.prod(shape) + 1, dtype=np.uint8).reshape(shape)
+    path = tmp_path / "short.png"
+    lines = png_lines(pixels, interlace)
+    path.write_bytes(png_of(pixels, lines, interlace))
+    np.testing.assert_array_equal(read_image(path), pixels)
+    path.write_bytes(png_of(pixels, lines[:-missing], interlace))
+    for read in (read_image, read_photo):
+        with pytest.raises(SisrError, match="short.png cannot be read"):
+            read(path)
+
+
+def test_exif_of_16_bits_survives_without_stale_sizes(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[271], exif[34665] = "a camera", {0xA002: 5, 0x829A: 0.01}
+    for suffix in (".png", ".jpg"):
+        path = tmp_path / f"photo{suffix}"
+        if suffix == ".png":
+            write_photo(Photo(np.zeros((4, 5, 3), np.uint16), exif=exif.tobytes()), path)
+        else:
+            Image.new("RGB", (5, 4)).save(path, exif=exif)
+        kept = Image.Exif()
+        kept.load(read_photo(path).exif)
+        assert kept[271] == "a camera"
+        assert dict(kept.get_ifd(34665)) == {0x829A: pytest.approx(0.01)}
+    tifffile.imwrite(tmp_path / "photo.tif", np.zeros((4, 5, 3), np.uint16), photometric="rgb", software="a program")
+    kept.load(read_photo(tmp_path / "photo.tif").exif)
+    assert set(kept) == {0x0131, 0x010E}  # not where its pixels lie
+
+
+def test_many_pixels_are_read_and_too_many_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.new("L", (300, 200), 7).save(tmp_path / "large.png")
+    assert read_image(tmp_path / "large.png").shape == (200, 300)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    header = struct.pack(">IIBBBBB", 300_000, 300_000, 8, 2, 0, 0, 0)
+    bomb = png_of(np.zeros((1, 1, 3), np.uint8), b"")
+    (tmp_path / "bomb.png").write_bytes(
+        bomb[:12] + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + bomb[33:]
+    )
+    with pytest.raises(SisrError, match=r"not enough memory to decode .*bomb.png: about 810.0 GB"):
+        read_photo(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("error", [struct.error("x"), zlib.error("x"), IndexError(), RuntimeError("a\nb"), MemoryError()])
+def test_errors_of_decoders_of_any_type_name_the_file(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (5, 4)).save(path)
+    with pytest.raises(SisrError) as caught, open_image(path):
+        raise error
+    sentence(caught.value, path)
+
+
+def test_what_a_folder_contains_besides_photos_is_counted(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JFIF", "c.tga"):
+        Image.new("RGB", (5, 4)).save(tmp_path / name, {"b.JFIF": "JPEG"}.get(name))
+    for name in ("a.heic", "b.heic", "notes.txt", "noending", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "sub.png").mkdir()
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    photos, others = list_photos(tmp_path)
+    assert [path.name for path in photos] == ["a.png", "b.JFIF", "c.tga"]
+    assert others.startswith(f"left out in {tmp_path}: 2 .heic, ")
+    for part in ("1 .txt", "1 file without extension", "1 subfolder", "1 broken link"):
+        assert part in others
+    assert "\n" not in others

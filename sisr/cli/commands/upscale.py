@@ -72,7 +72,5 @@ def run(args: argparse.Namespace) -> list[dict]:
         if not args.json:
             tqdm.write(f"{source} -> {target} ({last['height']} x {last['width']}, {last['way']})")
     if failed:
-        raise SisrError(
-            f"{len(failed)} of {len(pairs)} images could not be upscaled, the others were: {', '.join(failed)}."
-        )
+        raise SisrError(f"{len(failed)} of {len(pairs)} images could not be upscaled: {', '.join(failed)}.")
     return results
