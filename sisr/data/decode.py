@@ -211,7 +211,7 @@ class OpenImage:
             notes.append(f"{self.path} has {self.bits} bits a channel, which are reduced to 8; use PNG or TIFF for 16.")
         orientation, exif = self._exif(notes)
         alpha = None if alpha is None else turn(alpha, orientation)
-        return Photo(turn(pixels, orientation), alpha, self._profile(notes), exif, tuple(notes))
+        return Photo(turn(pixels, orientation), alpha, self._profile(), exif, tuple(notes))
 
     def _bits(self) -> int:
         if self._page is not None:
@@ -232,7 +232,7 @@ class OpenImage:
     def _decode_with_pillow(self, notes: list[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
         file = self._pillow
         values = file.width * file.height * len(file.getbands())
-        packed = 8 if file.mode in ("1", "P") else 1
+        packed = 8 if len(file.getbands()) == 1 else 2  # at least 1 bit, or 15 bits for three channels
         if {tile.codec_name for tile in file.tile} == {"raw"} and values // packed > self.path.stat().st_size:
             raise SisrError(f"{self.path} cannot be read as an image (it is truncated).")
         self._check_memory(values)
@@ -275,7 +275,9 @@ class OpenImage:
     def _decode_tiff(self, notes: list[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
         page = self._page
         if page.subfiletype & 1:
-            raise SisrError(f"{self.path} starts with a preview, as raw files of cameras do; develop it to PNG or TIFF.")
+            raise SisrError(
+                f"{self.path} starts with a preview, as raw files of cameras do; develop it to PNG or TIFF."
+            )
         samples, height, width = page.samplesperpixel, page.imagelength, page.imagewidth
         kind, colours = _PIXEL_KINDS.get(int(page.photometric), ("", 0))
         if page.photometric == _YCBCR and page.compression == _JPEG:
@@ -323,7 +325,7 @@ class OpenImage:
         if values > _SMALL:
             check_memory(3 * values, f"to decode {self.path}")
 
-    def _profile(self, notes: list[str]) -> bytes | None:
+    def _profile(self) -> bytes | None:
         profile = self._pillow.info.get("icc_profile") if self._page is None else self._page.tags.valueof(_PROFILE)
         converted = self._page.photometric == 5 if self._page is not None else self._pillow.mode not in _PROFILED
         return None if converted else profile or None
@@ -384,5 +386,6 @@ def check_memory(needed: int, purpose: str) -> None:
     available = memory.available(torch.device("cpu"))
     if needed > available:
         raise SisrError(
-            f"not enough memory {purpose}: about {needed / 1e9:.1f} GB are needed and {available / 1e9:.1f} GB available."
+            f"not enough memory {purpose}: about {needed / 1e9:.1f} GB are needed and "
+            f"{available / 1e9:.1f} GB available."
         )

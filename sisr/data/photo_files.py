@@ -53,7 +53,11 @@ def check_written_format(path: str | Path) -> Format:
     target = format_of(path)
     if target is None or target.written_bits is None:
         written = [suffix for each in FORMATS if each.available and each.written_bits for suffix in each.suffixes]
-        problem = f"{target.name} cannot be written" if target else "it has no extension of a supported image format, nor a slash at its end for a folder"
+        problem = (
+            f"{target.name} cannot be written"
+            if target
+            else "it has no extension of a supported image format, nor a slash at its end for a folder"
+        )
         raise SisrError(f"{path}: {problem}; use one of {' '.join(written)}.")
     return target
 

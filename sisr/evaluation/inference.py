@@ -137,13 +137,17 @@ def to_tensor(image: NDArray[Any]) -> Tensor:
     """
     image = np.asarray(image)
     if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
-        raise SisrError(f"an image must be (H, W) or (H, W, 3), without alpha and not empty; this one is {image.shape}.")
+        raise SisrError(
+            f"an image must be (H, W) or (H, W, 3), without alpha and not empty; this one is {image.shape}."
+        )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise SisrError(f"pixels must be uint8, or floating point in [0, 1], not {image.dtype}; convert the image.")
     if image.dtype != np.uint8:
         low, high = float(image.min()), float(image.max())  # NaN if any value is
-        if not (-OVERSHOOT <= low and high <= 1 + OVERSHOOT):
-            raise SisrError(f"floating-point pixels must be in [0, 1], not from {low:g} to {high:g}; rescale the image.")
+        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):
+            raise SisrError(
+                f"floating-point pixels must be in [0, 1], not from {low:g} to {high:g}; rescale the image."
+            )
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None].float()
     return tensor / 255.0 if image.dtype == np.uint8 else tensor

@@ -88,9 +88,7 @@ def _files(sources: list[Path], warn: Warn) -> list[Path]:
     return files
 
 
-def _pairs(
-    files: list[Path], from_folder: bool, output: str | Path | None, scale: int
-) -> list[tuple[Path, Path]]:
+def _pairs(files: list[Path], from_folder: bool, output: str | Path | None, scale: int) -> list[tuple[Path, Path]]:
     """Sources with their targets, named as `plan` describes."""
     several = len(files) > 1 or from_folder
     slash = str(output).endswith(("/", os.sep))
