@@ -31,7 +31,9 @@ _PIXEL_KINDS = {0: ("greyscale", 1), 1: ("greyscale", 1), 2: ("RGB", 3), 3: ("pa
 _YCBCR, _JPEG = 6, 7
 """TIFF's photometric interpretation and compression of JPEG data, which tifffile converts to RGB."""
 _PNG_KINDS = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
-_PROFILED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "I;16")
+_EXIF_OF_PNG = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
+_GREY = ("1", "L", "LA", "La")
+_PROFILED = (*_GREY, "P", "PA", "RGB", "RGBA", "RGBa", "I;16")
 """Pillow's modes whose profile still applies after the conversion to greyscale or RGB."""
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 for _name in ("PIL", "tifffile", "imagecodecs"):
@@ -192,6 +194,20 @@ class OpenImage:
         mode: str = self._pillow.mode
         return "greyscale" if mode.startswith(("I", "F", "L")) else mode
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels (1 or 3) of the decoded pixels without alpha, upright; from the header."""
+        if self._page is not None:
+            height, width = self._page.imagelength, self._page.imagewidth
+            grey = self._page.photometric in (0, 1)
+        else:
+            width, height = self._pillow.size
+            grey = self.mode.startswith("greyscale") or self._pillow.mode in _GREY
+        # EXIF data of a PNG may follow its pixels, so that Pillow decodes all of it in search of them
+        searched = self._page is not None or self._pillow.format != "PNG" or _EXIF_OF_PNG & self._pillow.info.keys()
+        turned = (searched or b"eXIf" in self.path.read_bytes()) and self._exif([])[0] in (5, 6, 7, 8)
+        return (width, height, 1 if grey else 3) if turned else (height, width, 1 if grey else 3)
+
     def decode(self) -> Photo:
         """Pixels in full depth where `FORMATS` states it, else in 8 bits with a note.
 
@@ -245,7 +261,7 @@ class OpenImage:
             raise SisrError(f"{self.path} has {self.bits} bits a channel ({self.mode}); convert it to 8 or 16 bits.")
         if file.mode == "CMYK":
             notes.append(self._cmyk_note())
-        grey = file.mode in ("1", "L", "LA", "La")
+        grey = file.mode in _GREY
         if file.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in file.info:
             return np.asarray(file.convert("L" if grey else "RGB")), None
         pixels = np.asarray(file.convert("LA" if grey else "RGBA"))

@@ -45,6 +45,15 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         return image.decode().pixels
 
 
+def image_shape(path: str | Path) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) that `read_image` will return, from the file's header.
+
+    Raises SisrError where the file is missing or not an image.
+    """
+    with open_image(path) as image:
+        return image.shape
+
+
 def pixel_hash(image: NDArray[Any]) -> str:
     """SHA-256 over an image's size and pixels, independent of the file format.
 

@@ -17,8 +17,10 @@ from PIL import Image, ImageCms
 
 from sisr.data import decode
 from sisr.data.decode import FORMATS, Photo, format_of, open_image
-from sisr.data.image_files import read_image
+from sisr.data.image_files import image_shape, read_image
+from sisr.data.pairs import FolderPairs
 from sisr.data.photo_files import fit_to_format, list_photos, read_photo, write_photo
+from sisr.data.prepare import prepare_lr
 from sisr.utils.errors import SisrError
 from sisr.utils.files import IMAGE_SUFFIXES
 
@@ -270,6 +272,8 @@ def test_every_kind_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory
         return
     photo = read_photo(path)
     image.check(photo)
+    height, width, channels = image_shape(path)
+    assert photo.pixels.shape == ((height, width) if channels == 1 else (height, width, channels))
     if image.bits > 8:
         assert photo.pixels.dtype == np.uint16 or any(f"{image.bits} bits" in note for note in photo.notes)
         with pytest.raises(SisrError) as caught:
@@ -538,3 +542,22 @@ def test_tiff_with_jpeg_or_fax_and_bmp_with_15_bits(tmp_path: Path) -> None:
     header = struct.pack("<IiiHHIIiiII", 40, 6, 4, 1, 16, 0, len(data), 0, 0, 0, 0)
     (tmp_path / "few.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 54 + len(data), 0, 0, 54) + header + data)
     np.testing.assert_allclose(read_image(tmp_path / "few.bmp"), fives / 31 * 255, atol=1)
+
+
+def test_exif_after_the_pixels_of_a_png(tmp_path: Path) -> None:
+    pixels = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
+    data = png_of(pixels, png_lines(pixels, False))
+    exif = b"eXIf" + exif_of(6).removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
+    (tmp_path / "late.png").write_bytes(data[:-12] + chunk + data[-12:])
+    assert image_shape(tmp_path / "late.png") == (4, 3, 1)
+    np.testing.assert_array_equal(read_image(tmp_path / "late.png"), np.rot90(pixels, -1))
+
+
+def test_an_image_that_is_too_small_is_named(tmp_path: Path) -> None:
+    for name in ("large", "small"):
+        Image.new("RGB", (30, 3 if name == "small" else 30)).save(tmp_path / f"{name}.png")
+    with pytest.raises(SisrError, match=r"small\.png: an image of 3 x 30 is too small"):
+        FolderPairs(tmp_path, 4).lr(1)
+    with pytest.raises(SisrError, match=r"small\.png: an image of 3 x 30 is too small"):
+        prepare_lr(tmp_path, 4, tmp_path / "x4")
