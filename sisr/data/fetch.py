@@ -15,7 +15,7 @@ from sisr.data.archives import ENDINGS, check_space, is_archive, unpack
 from sisr.data.catalog import Dataset, Source
 from sisr.data.download import download
 from sisr.data.folder_layouts import Group, groups, key
-from sisr.data.image_files import list_images, plain_name, read_image
+from sisr.data.image_files import image_shape, list_images, plain_name, read_image
 from sisr.data.store import replace_folder
 from sisr.data.verify import LrOrigin, Report, check
 from sisr.utils.errors import SisrError
@@ -219,9 +219,9 @@ def _lr_of(group: Group, names: dict[str, str], hr: dict[str, Path]) -> dict[str
     if set(files) != set(hr):
         return None
     for name, path in files.items():
-        with Image.open(path) as lr, Image.open(hr[name]) as full:
-            if any(small != side // group.scale for small, side in zip(lr.size, full.size, strict=True)):
-                return None
+        lr, full = image_shape(path)[:2], image_shape(hr[name])[:2]
+        if any(small != side // group.scale for small, side in zip(lr, full, strict=True)):
+            return None
     return files
 
 

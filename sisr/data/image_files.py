@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sisr.data.decode import open_image
 from sisr.utils.errors import SisrError
 from sisr.utils.files import IMAGE_SUFFIXES
 
@@ -32,20 +32,26 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Palettes are resolved, EXIF orientation is applied, an alpha channel is dropped.
 
     Raises:
-        SisrError: the file is missing, damaged or not an image, or has more than 8 bits a channel.
+        SisrError: the file is missing, damaged or not an image, has more than 8 bits a channel, or several pages.
     """
-    try:
-        with Image.open(path) as file:
-            if file.mode.startswith(("I", "F")):
-                raise SisrError(f"{path} has more than 8 bits a channel; training and evaluation need 8.")
-            image: Image.Image = ImageOps.exif_transpose(file)
-            if image.mode in ("P", "PA"):
-                image = image.convert("RGBA").convert("RGB")
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except FileNotFoundError as error:
-        raise SisrError(f"there is no file {path}.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise SisrError(f"{path} cannot be read as an image ({error}).") from error
+    with open_image(path) as image:
+        if image.bits > 8:
+            raise SisrError(
+                f"{path} has {image.bits} bits a channel ({image.mode}); training and evaluation need 8, "
+                "convert it to 8 bits first."
+            )
+        if image.frames > 1:
+            raise SisrError(f"{path} has {image.frames} pages or frames; save the one to use as a file of its own.")
+        return image.decode().pixels
+
+
+def image_shape(path: str | Path) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) that `read_image` will return, from the file's header.
+
+    Raises SisrError where the file is missing or not an image.
+    """
+    with open_image(path) as image:
+        return image.shape
 
 
 def pixel_hash(image: NDArray[Any]) -> str:

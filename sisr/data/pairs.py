@@ -75,7 +75,11 @@ class FolderPairs:
 
     def lr(self, i: int) -> NDArray[np.uint8]:
         if self._lr is None:
-            return reduce(self._read(self._hr[i]), self.scale, self.boundary)
+            hr = self._read(self._hr[i])
+            try:
+                return reduce(hr, self.scale, self.boundary)
+            except SisrError as error:
+                raise SisrError(f"{self._hr[i]}: {error}") from error
         return read_image(self._lr[self.names[i]])
 
 

@@ -20,6 +20,8 @@ Tile = tuple[int, int]
 Progress = Callable[[list[Tile]], Iterable[Tile]]
 """Wraps the list of tiles to show progress, like tqdm; `iter` shows nothing."""
 SMALLEST_TILE = 16
+OVERSHOOT = 0.5
+"""How far floating-point pixels may lie outside of [0, 1]: bicubic interpolation exceeds the range at edges."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +68,18 @@ def device(name: str = "auto") -> torch.device:
     return chosen
 
 
-def upscale_array(model: nn.Module, lr: NDArray[np.uint8], mode: Mode | None = None) -> NDArray[np.uint8]:
+def upscale_array(model: nn.Module, lr: NDArray[Any], mode: Mode | None = None) -> NDArray[np.uint8]:
     """Upscale an image with a network, on the device of its weights.
 
     Args:
         model: from `models.create` or `models.load`; (1, 3, H, W) in [0, 1] to (1, 3, sH, sW).
-        lr: uint8 (H, W) or (H, W, 3). A greyscale image is repeated to three channels; the result is its luma
-            (`grey_of`), so that it can be compared with a greyscale HR.
+        lr: uint8, or floating point in [0, 1]; (H, W) or (H, W, 3). A greyscale image is repeated to three channels;
+            the result is its luma (`grey_of`), so that it can be compared with a greyscale HR.
 
     Returns uint8 (sH, sW[, 3]): clamped to [0, 1] and rounded.
+
+    Raises:
+        SisrError: another shape, type or range, or NaN; otherwise as `upscale_with_mode`.
     """
     return upscale_with_mode(model, lr, mode)[0]
 
@@ -126,7 +131,23 @@ def upscale_luma(
 
 
 def to_tensor(image: NDArray[Any]) -> Tensor:
-    """(H, W) or (H, W, 3), uint8 or floating point in [0, 1], to (1, 3, H, W) float32 in [0, 1]; grey is repeated."""
+    """(H, W) or (H, W, 3), uint8 or floating point in [0, 1], to (1, 3, H, W) float32 in [0, 1]; grey is repeated.
+
+    Raises SisrError for another shape, type or range. The range of floating point may be exceeded by `OVERSHOOT`.
+    """
+    image = np.asarray(image)
+    if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise SisrError(
+            f"an image must be (H, W) or (H, W, 3), without alpha and not empty; this one is {image.shape}."
+        )
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise SisrError(f"pixels must be uint8, or floating point in [0, 1], not {image.dtype}; convert the image.")
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())  # NaN if any value is
+        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):
+            raise SisrError(
+                f"floating-point pixels must be in [0, 1], not from {low:g} to {high:g}; rescale the image."
+            )
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None].float()
     return tensor / 255.0 if image.dtype == np.uint8 else tensor

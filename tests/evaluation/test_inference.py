@@ -305,3 +305,70 @@ def test_a_gpu_gives_the_same_as_the_cpu() -> None:
         got = upscale_array(model.cuda(), lr, mode)
         assert np.abs(got.astype(int) - expected).max() <= 1
     assert memory.available(torch.device("cuda", 0)) > 1 << 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.integers(0, 5), min_size=0, max_size=4).map(tuple)
+    | st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
+    | st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    dtype=st.sampled_from(
+        ["uint8", "uint16", "int8", "int64", "bool", "float16", "float32", "float64", "complex64", "object", "U3"]
+    ),
+    top=st.sampled_from([1.0, 255.0, 65000.0, float("nan")]),
+)
+def test_every_type_shape_and_range_is_right_or_refused(shape: tuple[int, ...], dtype: str, top: float) -> None:
+    model = Convolutions()
+    values = np.random.default_rng(0).random(shape)
+    if dtype == "uint8":
+        image, unit = (values * 255).astype(np.uint8), (values * 255).astype(np.uint8) / 255
+    else:
+        image = unit = np.array(values * (1 if np.isnan(top) else top)).astype(dtype)
+        if image.dtype.kind == "f" and image.size:
+            image.flat[-1] = top
+    accepted = (
+        image.size > 0
+        and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
+        and (dtype == "uint8" or (dtype.startswith("float") and top == 1))
+    )
+    if not accepted:
+        for upscale in (upscale_array, upscale_with_mode, upscale_float):
+            with pytest.raises(SisrError) as caught:
+                upscale(model, image)
+            assert str(caught.value).isprintable()
+        return
+    sr = upscale_array(model, image)
+    assert sr.dtype == np.uint8
+    assert sr.shape == (2 * shape[0], 2 * shape[1], *shape[2:])
+    rgb = unit if image.ndim == 3 else np.repeat(unit[..., None], 3, axis=2)
+    with torch.inference_mode():
+        expected = model(torch.tensor(rgb.astype(np.float32)).permute(2, 0, 1)[None])
+    wanted = to_image(expected)
+    np.testing.assert_array_equal(sr, wanted if image.ndim == 3 else grey_of(wanted))
+
+
+@pytest.mark.parametrize(
+    ("image", "part"),
+    [
+        (np.full((4, 4, 3), 128.0), "must be in [0, 1], not from 128 to 128"),
+        (np.full((4, 4, 3), -1.0), "must be in [0, 1], not from -1 to -1"),
+        (np.full((4, 4), np.nan), "must be in [0, 1], not from nan to nan"),
+        (np.zeros((4, 4, 3), np.uint16), "not uint16"),
+        (np.zeros((4, 4, 4), np.uint8), "(H, W) or (H, W, 3), without alpha and not empty; this one is (4, 4, 4)"),
+        (np.zeros((4, 4, 1), np.uint8), "this one is (4, 4, 1)"),
+        (torch.zeros(1, 3, 4, 4), "this one is (1, 3, 4, 4)"),
+    ],
+)
+def test_refused_arrays_say_what_is_wrong(image: np.ndarray, part: str) -> None:
+    with pytest.raises(SisrError) as caught:
+        upscale_array(Convolutions(), image)
+    assert part in str(caught.value)
+
+
+def test_the_overshoot_of_unrounded_lr_is_accepted() -> None:
+    edges = np.kron(np.indices((6, 6)).sum(axis=0) % 2, np.ones((7, 7)))
+    for scale in (2, 3, 4):
+        lr = imresize(edges, 1 / scale)
+        assert lr.min() < 0 or lr.max() > 1
+        to_tensor(lr)
+    assert -inference.OVERSHOOT < imresize(edges, 4).min() < 0

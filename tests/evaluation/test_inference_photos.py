@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import resource
 import struct
 import zlib
 from pathlib import Path
@@ -18,9 +20,9 @@ from skimage import data as pictures
 import models
 from sisr.cli import main
 from sisr.data.imresize import imresize
-from sisr.data.photo_files import Photo, read_photo, stack, write_photo
+from sisr.data.photo_files import Photo, fit_to_format, read_photo, stack, write_photo
 from sisr.evaluation.inference import upscale_array
-from sisr.evaluation.photos import plan, upscale_photo
+from sisr.evaluation.photos import plan, upscale_file, upscale_photo
 from sisr.utils.errors import SisrError, UsageError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -224,14 +226,11 @@ def test_what_goes_where(tmp_path: Path) -> None:
 def test_what_cannot_be_enlarged_is_one_sentence(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     good = tmp_path / "good.png"
     Image.fromarray(COFFEE).save(good)
-    frames = [Image.fromarray(COFFEE), Image.fromarray(COFFEE[::-1])]
-    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     Image.fromarray(CAMERA.astype(np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "text.png").write_text("hello")
     for words, status, part in [
         ([tmp_path / "none.png", "--weights", weights], 1, "does not exist"),
         ([tmp_path / "text.png", "--weights", weights], 1, "cannot be read"),
-        ([tmp_path / "moving.gif", "--weights", weights], 1, "animated"),
         ([tmp_path / "float.tif", "--weights", weights], 1, "32 bits"),
         ([good, "--weights", tmp_path / "none"], 1, "neither a weights file nor a run"),
         ([good, "--weights", weights, "--scale", 4], 2, "upscales x2, not x4"),
@@ -253,3 +252,134 @@ def test_other_colour_models(tmp_path: Path) -> None:
     assert photo.profile is None
     Image.fromarray(CAMERA.mean() < CAMERA).save(tmp_path / "bilevel.png")
     assert set(np.unique(read_photo(tmp_path / "bilevel.png").pixels)) == {0, 255}
+
+
+def test_unusual_photos_in_a_folder(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Each is upscaled with a warning or refused by name; none stops the folder."""
+    folder, big = tmp_path / "photos", tmp_path / "big"
+    (folder / "sub").mkdir(parents=True)
+    deep_rgb = COFFEE.astype(np.uint16) * 257
+    tifffile.imwrite(folder / "cut.tif", deep_rgb, photometric="rgb", compression="zlib")
+    os.truncate(folder / "cut.tif", 2000)
+    tifffile.imwrite(folder / "lzw.tif", deep_rgb, photometric="rgb", compression="lzw", predictor=True)
+    tifffile.imwrite(folder / "white.tif", 65535 - CAMERA.astype(np.uint16) * 257, photometric="miniswhite")
+    tifffile.imwrite(folder / "pages.tif", np.stack([COFFEE, COFFEE[::-1]]), photometric="rgb")
+    Image.fromarray(COFFEE).save(folder / "exif.jpg", exif=b"Exif\0\0" + b"\x99" * 50)
+    Image.fromarray(COFFEE).save(folder / "truevision.tga")
+    (folder / "phone.heic").write_bytes(b"")
+    (folder / "gone.png").symlink_to(folder / "nothing.png")
+    assert call(folder, "-o", big, "--weights", "bicubic", "--scale", 2) == 1
+    error = capsys.readouterr().err
+    for part in (
+        f"left out in {folder}: 1 broken link, 1 .heic, 1 subfolder.", "pages.tif has 2 pages",
+        "exif.jpg has damaged EXIF data", "cut.tif cannot be read as an image",
+        "1 of 6 images could not be upscaled: cut.tif.",
+    ):  # fmt: skip
+        assert part in error
+    assert "Traceback" not in error
+    assert len(list(big.iterdir())) == 5
+    np.testing.assert_array_equal(read_photo(big / "lzw_x2.png").pixels, imresize(deep_rgb, 2))
+    np.testing.assert_array_equal(read_photo(big / "white_x2.png").pixels, imresize(CAMERA.astype(np.uint16) * 257, 2))
+    np.testing.assert_array_equal(read_photo(big / "pages_x2.png").pixels, imresize(COFFEE, 2))
+    np.testing.assert_array_equal(read_photo(big / "truevision_x2.png").pixels, imresize(COFFEE, 2))
+    assert call(folder / "lzw.tif", "-o", big / "new.tif", "--weights", weights, "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert "EXIF data are not written to 16-bit TIFF" in result["warnings"][0]
+
+
+def test_an_output_is_refused_before_anything_is_computed(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*words: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("sisr.evaluation.photos.upscale_photo", never)
+    alpha, a, b = tmp_path / "alpha.png", tmp_path / "a.png", tmp_path / "b.png"
+    Image.fromarray(np.dstack([COFFEE, ALPHA])).save(alpha)
+    for path in (a, b, tmp_path / "a_x2.png"):
+        Image.fromarray(COFFEE).save(path)
+    (tmp_path / "link.png").symlink_to(a)
+    os.link(a, tmp_path / "hard.png")
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    long = tmp_path / ("x" * 300 + ".png")
+    for words, status, part in [
+        ([a, "-o", tmp_path / "out.xyz"], 1, "no extension of a supported image format"),
+        ([a, "-o", tmp_path / "newfolder"], 1, "nor a slash at its end"),
+        ([a, "-o", tmp_path / "out.gif"], 1, "GIF cannot be written"),
+        ([alpha, "-o", tmp_path / "out.jpg"], 1, "JPEG does not support transparency"),
+        ([a, "-o", tmp_path / "out.pgm"], 1, "PGM does not support colour"),
+        ([a, b, "-o", tmp_path / "result.png"], 2, "result.png names a file, but there are 2 images"),
+        ([a, "-o", f"{tmp_path}/file/"], 2, "is a file"),
+        ([a, "-o", tmp_path / "file" / "out.png"], 1, "cannot be written to"),
+        ([a, "-o", "/proc/self/out.png"], 1, "cannot be written to"),
+        ([a, "-o", tmp_path / "link.png"], 2, "overwrite itself"),
+        ([a, "-o", tmp_path / "hard.png"], 2, "overwrite itself"),
+        ([a, tmp_path / "a_x2.png"], 2, "a_x2.png, which is also to be upscaled"),
+        ([a, "-o", long], 1, "name too long"),
+        ([long], 1, "name too long"),
+    ]:
+        assert call(*words, "--weights", weights) == status, words
+        error = capsys.readouterr().err
+        assert part in error, (words, error)
+        assert error.strip().count("\n") == 0, error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_slash_makes_an_output_a_folder(tmp_path: Path) -> None:
+    Image.fromarray(CAMERA).save(tmp_path / "a.png")
+    assert call(tmp_path / "a.png", "-o", f"{tmp_path}/new.dir/", "--weights", "bicubic", "--scale", 2) == 0
+    assert [path.name for path in (tmp_path / "new.dir").iterdir()] == ["a_x2.png"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path, suffix: str, dtype: type) -> None:
+    write_photo(Photo(COFFEE), tmp_path / f"out{suffix}")
+    before = (tmp_path / f"out{suffix}").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(SisrError, match=rf"out{suffix} cannot be written \(.*File too large"):
+            write_photo(Photo(deep((60, 90, 3)).astype(dtype)), tmp_path / f"out{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == [f"out{suffix}"]
+    assert (tmp_path / f"out{suffix}").read_bytes() == before
+
+
+def test_a_result_that_does_not_fit_into_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(COFFEE).save(tmp_path / "a.png")
+    monkeypatch.setattr("sisr.utils.memory.available", lambda device: 1_000_000)
+    assert call(tmp_path / "a.png", "--weights", "bicubic", "--scale", 16) == 1
+    error = capsys.readouterr().err
+    assert "a.png to 960 x 1440: about 0.0 GB" in error
+
+
+class Picky(torch.nn.Module):
+    """A network that fails for small images."""
+
+    scale = 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(x, (8, 8, 8, 8), mode="reflect")
+
+
+def test_a_network_that_fails_is_named_with_the_photo(tmp_path: Path) -> None:
+    Image.fromarray(COFFEE[:3, :30]).save(tmp_path / "small.png")
+    with pytest.raises(SisrError, match=r"small.png: the network fails for this image \(.*[Pp]adding"):
+        upscale_file(Picky(), tmp_path / "small.png", tmp_path / "out.png", 2)
+
+
+def test_sizes_that_a_format_cannot_hold(tmp_path: Path) -> None:
+    photo = Photo(np.zeros((2, 5000), np.uint8))
+    assert fit_to_format(photo, tmp_path / "a.webp", 2).pixels is photo.pixels
+    for suffix, name in ((".webp", "WebP"), (".jpg", "JPEG"), (".tga", "TGA")):
+        with pytest.raises(SisrError, match=f"32 x 80000 pixels are too many for {name}"):
+            fit_to_format(photo, tmp_path / f"a{suffix}", 16)
+    for suffix in (".tif", ".bmp"):
+        wide = Photo(np.broadcast_to(np.uint8(0), (20000, 20000, 3)))
+        with pytest.raises(SisrError, match="too many"):
+            fit_to_format(wide, tmp_path / f"a{suffix}", 4)

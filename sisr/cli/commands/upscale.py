@@ -17,7 +17,8 @@ EXAMPLE = (
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="images, or folders of images")
-    add("-o", "--output", type=Path, help="file, or folder for several (default: photo_x4.png beside photo.jpg)")
+    # not a Path, which drops the slash after a folder's name
+    add("-o", "--output", help="file, or folder for several (default: photo_x4.png beside photo.jpg)")
     add(
         "--weights",
         default="pretrained",
@@ -55,24 +56,28 @@ def run(args: argparse.Namespace) -> list[dict]:
         scale = int(model.scale)
         if args.scale not in (None, scale):
             raise UsageError(f"{weights} upscales x{scale}, not x{args.scale}.")
-    pairs = plan(args.sources, args.output, scale)
+
+    def warn(sentence: str) -> None:
+        tqdm.write(f"sisr upscale: {sentence}", file=sys.stderr)
+
+    pairs = plan(args.sources, args.output, scale, warn)
     quiet = True if args.json else None
-    results, broken = [], 0
+    results, failed = [], []
     images = tqdm(pairs, desc="images", unit="image", disable=True if len(pairs) == 1 else quiet)
     for source, target in images:
         tiles = partial(tqdm, desc=source.name, unit="tile", leave=False, disable=quiet)
         try:
             with autocast(args.precision, device):
-                results.append(upscale_file(model, source, target, scale, mode, tiles))
+                results.append(upscale_file(model, source, target, scale, mode, tiles, warn))
         except SisrError as error:
             if len(pairs) == 1:
                 raise
-            broken += 1
-            tqdm.write(f"sisr upscale: {error}", file=sys.stderr)
+            failed.append(source.name)
+            warn(str(error))
             continue
+        last = results[-1]
         if not args.json:
-            last = results[-1]
             tqdm.write(f"{source} -> {target} ({last['height']} x {last['width']}, {last['way']})")
-    if broken:
-        raise SisrError(f"{broken} of {len(pairs)} images could not be upscaled; the others were.")
+    if failed:
+        raise SisrError(f"{len(failed)} of {len(pairs)} images could not be upscaled: {', '.join(failed)}.")
     return results
