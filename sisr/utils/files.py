@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from sisr.utils.errors import SisrError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_PROBE = 64 << 10  # bytes that are written to see whether a disk is full
 
 
 @contextmanager
@@ -33,6 +35,32 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path, size: int = 0) -> None:
+    """Raise SisrError if a file or folder cannot be written, before anything is computed; nothing is left behind.
+
+    path: an output, which need not exist, nor the folders above it. size: bytes that will be written, if known.
+    """
+    path = Path(path)
+    try:
+        folder = path.absolute()
+        while not folder.exists() or (folder.is_file() and folder == path.absolute()):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise SisrError(f"{path} cannot be written: {folder} is a file, not a folder.")
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise SisrError(f"{path} cannot be written ({error.strerror or error}); choose another output.") from error
+    if free < size:
+        raise SisrError(
+            f"{path} needs {size / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB free; "
+            "choose another output or free space."
+        )
 
 
 def sha256(path: str | Path) -> str:
