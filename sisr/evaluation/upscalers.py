@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sisr.data.image_files import list_images, match_name, read_image
+from sisr.data.image_files import list_images, match_files, read_image
 from sisr.data.imresize import imresize
 from sisr.data.pairs import Pairs
 from sisr.evaluation.metrics import luminance
@@ -158,14 +158,7 @@ class Folder(Method):
         paths = list_images(folder)
         if not paths:
             raise SisrError(f"there are no images in {folder}.")
-        self._files = {}
-        for path in paths:
-            name = match_name(path.stem, pairs.names, scale)
-            if name in self._files:
-                both = f"{self._files[name].name} and {path.name}"
-                raise SisrError(f"{both} in {folder} are both an SR of {name} at x{scale}; keep one.")
-            if name is not None:
-                self._files[name] = path
+        self._files = match_files(paths, pairs.names, scale, "SR")
         missing = [name for name in pairs.names if name not in self._files]
         if missing:
             some = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
