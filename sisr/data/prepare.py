@@ -1,6 +1,7 @@
 """From image files to image stores: decodes images once and creates LR images."""
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from math import prod
@@ -81,7 +82,7 @@ def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None =
     Raises SisrError where there are no images, one cannot be read, or they are not those of the set.
     """
     files = hr_files(folder)
-    check_writable(output, sum(prod(image_shape(path)) for path in files.values()))
+    _check_output(output, sum(prod(image_shape(path)) for path in files.values()))
     facts = {"source": str(folder), "kind": "hr", "verified": _verify(files, dataset)}
     return write(output, ((name, read_image(path)) for name, path in files.items()), facts)
 
@@ -109,7 +110,7 @@ def prepare_lr(
             raise SisrError(
                 f"{path}: an image of {shapes[name][0]} x {shapes[name][1]} is too small for scale {scale}."
             )
-    check_writable(output, sum(prod(shape) for shape in shapes.values()) // scale**2)
+    _check_output(output, sum(prod(shape) for shape in shapes.values()) // scale**2)
     verified = _verify(files, dataset)
     origin = LrOrigin()
 
@@ -131,6 +132,17 @@ def prepare_lr(
         return {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made, "verified": verified}
 
     return write(output, images(), facts)
+
+
+def _check_output(output: str | Path, size: int) -> None:
+    """Raise SisrError if a store of this many bytes cannot be written, before anything is decoded."""
+    check_writable(output, folder=True)
+    folder = next(each for each in Path(output).absolute().parents if each.exists())
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise SisrError(
+            f"{output} needs {size / 1e6:,.1f} MB, but {folder} has {free / 1e6:,.1f} MB free; "
+            "free space or choose another output."
+        )
 
 
 def _verify(files: dict[str, Path], dataset: Dataset | None) -> dict[str, Any] | None:

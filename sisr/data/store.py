@@ -96,7 +96,7 @@ def write(
     Raises SisrError where there is no image, an image is not uint8, or the disk is full; nothing is stored then.
     """
     path = Path(path)
-    check_writable(path)
+    check_writable(path, folder=True)
     try:
         with _work_folder(path) as temporary:
             entries, offset, digest = [], 0, hashlib.sha256()

@@ -3,17 +3,15 @@
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sisr.utils.errors import SisrError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-_PROBE = 64 << 10  # bytes that are written to see whether a disk is full
 
 
 @contextmanager
@@ -37,30 +35,26 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: str | Path, size: int = 0) -> None:
-    """Raise SisrError if a file or folder cannot be written, before anything is computed; nothing is left behind.
+def check_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Raise SisrError unless a file can be written to `path`, or files into it if it is a `folder`.
 
-    path: an output, which need not exist, nor the folders above it. size: bytes that will be written, if known.
+    For the beginning of a long computation. Nothing is left behind, and missing folders are not created.
     """
     path = Path(path)
     try:
-        folder = path.absolute()
-        while not folder.exists() or (folder.is_file() and folder == path.absolute()):
-            folder = folder.parent
-        if not folder.is_dir():
-            raise SisrError(f"{path} cannot be written: {folder} is a file, not a folder.")
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(_PROBE))
-            file.flush()
-            os.fsync(file.fileno())
-        free = shutil.disk_usage(folder).free
+        if not folder and path.is_dir():
+            raise SisrError(f"{path} is a folder; name a file in it.")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # fails for a name that is too long
+        parent = path if folder else path.parent
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent
+        if not parent.is_dir():
+            raise SisrError(f"{path} cannot be written: {parent} is not a folder.")
+        with tempfile.TemporaryFile(dir=parent) as file:
+            file.write(bytes(1 << 16))
     except OSError as error:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}); choose another output.") from error
-    if free < size:
-        raise SisrError(
-            f"{path} needs {size / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB free; "
-            "choose another output or free space."
-        )
 
 
 def sha256(path: str | Path) -> str:
