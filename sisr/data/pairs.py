@@ -58,6 +58,7 @@ class FolderPairs:
         files = hr_files(folder)
         self.names, self._hr, self._lr = list(files), list(files.values()), lr_files(folder, scale, files)
         self._pair = lru_cache(maxsize=1)(self._read)
+        self._reduced = lru_cache(maxsize=1)(lambda i: reduce(self.hr(i), scale, boundary))
 
     @property
     def made(self) -> dict[str, Any]:
@@ -83,8 +84,8 @@ class FolderPairs:
         return self._pair(i)[0]
 
     def lr(self, i: int) -> NDArray[np.uint8]:
-        hr, lr = self._pair(i)
-        return reduce(hr, self.scale, self.boundary) if lr is None else lr
+        lr = self._pair(i)[1]
+        return self._reduced(i) if lr is None else lr
 
     def _read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """HR cropped to LR's size, and the included LR after a comparison with HR."""

@@ -34,6 +34,10 @@ class Method(Protocol):
         """Raise SisrError early if it does not support these images."""
         return
 
+    def source(self, pairs: Pairs, i: int) -> str:
+        """Identity of the SR of image i, where it does not follow from HR, LR and `facts`."""
+        return ""
+
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
         """SR of image i, its time in seconds, and the inference mode."""
         ...
@@ -166,6 +170,9 @@ class Folder(Method):
                 f"{folder} has no SR at x{scale} for {len(missing)} of {len(pairs.names)} images ({some}); "
                 f"its files are {', '.join(path.name for path in paths[:3])} …"
             )
+
+    def source(self, pairs: Pairs, i: int) -> str:
+        return sha256(self._files[pairs.names[i]])
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
         path, hr = self._files[pairs.names[i]], pairs.hr(i)

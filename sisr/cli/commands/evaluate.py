@@ -43,15 +43,17 @@ def run(args: argparse.Namespace) -> list[dict]:
     from tqdm import tqdm
 
     from sisr.data.pairs import open_pairs, set_name
-    from sisr.evaluation.evaluate import evaluate, write_rows
+    from sisr.evaluation.evaluate import NotMeasuredError, evaluate, write_rows
     from sisr.evaluation.inference import Mode
     from sisr.evaluation.upscalers import method
-    from sisr.utils.errors import UsageError
+    from sisr.utils.errors import SisrError, UsageError
+    from sisr.utils.files import check_writable
 
     arguments.check_scale(args.scale)
     names = [set_name(path) for path in args.data]
     if len(set(names)) < len(names):
         raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
+    check_writable(args.output_dir, folder=True)
     mode = Mode(tile=args.tile, overlap=args.overlap, chop=args.chop, self_ensemble=args.self_ensemble)
     sets = [open_pairs(path, args.scale, args.boundary) for path in args.data]
     what = method(
@@ -66,22 +68,33 @@ def run(args: argparse.Namespace) -> list[dict]:
     )
     for pairs in sets:
         what.check(pairs, args.scale)
-    result = []
+    result, partial_files, failures = [], [], []
     for name, pairs in zip(names, sets, strict=True):
-        rows, facts = evaluate(
-            what,
-            pairs,
-            args.scale,
-            args.protocol,
-            args.greyscale,
-            args.output_dir / f"{name}_x{args.scale}" if args.save_images else None,
-            partial(tqdm, desc=name, unit="image", leave=False, disable=None),
-        )
         path = args.output_dir / f"{name}_x{args.scale}.csv"
+        partial_files.append(path.with_suffix(".partial.json"))
+        try:
+            rows, facts = evaluate(
+                what,
+                pairs,
+                args.scale,
+                args.protocol,
+                args.greyscale,
+                args.output_dir / path.stem if args.save_images else None,
+                partial(tqdm, desc=name, unit="image", leave=False, disable=None),
+                partial_files[-1],
+            )
+        except NotMeasuredError as error:
+            failures.append(str(error).rstrip("."))
+            continue
         write_rows(rows, path, {"set": name, **facts})
         result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
         if not args.json:
             _print(name, args.scale, args.protocol, facts, result[-1])
+    if failures:
+        # the partial rows of complete sets stay as well: Snakemake deletes all tables of a failed job
+        raise SisrError(f"{'; '.join(failures)}.")
+    for file in partial_files:
+        file.unlink(missing_ok=True)
     return result
 
 
