@@ -83,7 +83,8 @@ def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None =
     """
     files = hr_files(folder)
     _check_output(output, sum(prod(image_shape(path)) for path in files.values()))
-    facts = {"source": str(folder), "kind": "hr", "verified": _verify(files, dataset)}
+    names = [path.name for path in files.values()]
+    facts = {"source": str(folder), "kind": "hr", "files": names, "verified": _verify(files, dataset)}
     return write(output, ((name, read_image(path)) for name, path in files.items()), facts)
 
 
@@ -129,7 +130,11 @@ def prepare_lr(
         made: dict[str, Any] = {"from": "imresize", "boundary": boundary}
         if included is not None:
             made = {"from": "the set's own LR_bicubic", **origin.facts()}
-        return {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made, "verified": verified}
+        names = [path.name for path in files.values()]
+        return {
+            "source": str(folder), "kind": f"x{scale}", "scale": scale, "files": names, "lr": made,
+            "verified": verified,
+        }  # fmt: skip
 
     return write(output, images(), facts)
 

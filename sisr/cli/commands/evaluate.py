@@ -1,6 +1,7 @@
 """`python -m sisr evaluate`: PSNR and SSIM, one row an image."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from sisr.cli import arguments
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> list[dict]:
 
     from tqdm import tqdm
 
+    from sisr.data.overlap import describe
     from sisr.data.pairs import open_pairs, set_name
     from sisr.evaluation.evaluate import NotMeasuredError, evaluate, write_rows
     from sisr.evaluation.inference import Mode
@@ -68,6 +70,9 @@ def run(args: argparse.Namespace) -> list[dict]:
     )
     for pairs in sets:
         what.check(pairs, args.scale)
+    trained_on = _trained_on(Path(args.what), args.data)
+    if trained_on:
+        print(f"note: {describe(trained_on)}", file=sys.stderr)
     result, partial_files, failures = [], [], []
     for name, pairs in zip(names, sets, strict=True):
         path = args.output_dir / f"{name}_x{args.scale}.csv"
@@ -86,7 +91,8 @@ def run(args: argparse.Namespace) -> list[dict]:
         except NotMeasuredError as error:
             failures.append(str(error).rstrip("."))
             continue
-        write_rows(rows, path, {"set": name, **facts})
+        shared = {train: len(images) for (train, test), images in trained_on.items() if test == pairs.name}
+        write_rows(rows, path, {"set": name, **facts, **({"trained_on": shared} if shared else {})})
         result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
         if not args.json:
             _print(name, args.scale, args.protocol, facts, result[-1])
@@ -96,6 +102,19 @@ def run(args: argparse.Namespace) -> list[dict]:
     for file in partial_files:
         file.unlink(missing_ok=True)
     return result
+
+
+def _trained_on(what: Path, data: list[Path]) -> dict[tuple[str, str], list[str]]:
+    """The images of prepared test sets that a run was trained on, if its training sets are prepared beside them."""
+    from sisr.data.overlap import shared_sets
+    from sisr.utils.files import read_run_json
+
+    config = (what if what.is_dir() else what.parent) / "config.json"
+    train = read_run_json(config).get("train", []) if config.is_file() else []
+    shared: dict[tuple[str, str], list[str]] = {}
+    for path in data:
+        shared |= shared_sets(train, [path.resolve().name], path.resolve().parent)
+    return shared
 
 
 def _summary(rows: list) -> dict:
