@@ -146,7 +146,7 @@ def network(run: Run, dataset: str, device: str) -> Network:
     return Network(weights, run.scale, device, Mode(**facts.get("mode", {})), facts.get("precision", "float32"))
 
 
-class _Remembering:
+class _Remembering(Method):
     """A method that upscales each image once: its SR is looked at to find the place, and again to show it."""
 
     def __init__(self, method: Method) -> None:

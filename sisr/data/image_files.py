@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,14 @@ def pixel_hash(image: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
+def subfolder(folder: str | Path, name: str) -> Path | None:
+    """A folder's folder of this name in any case (`LR_bicubic`, `X4` or `x4`), or None. Raises SisrError for two."""
+    fitting = [path for path in sorted(Path(folder).iterdir()) if path.name.lower() == name.lower() and path.is_dir()]
+    if len(fitting) > 1:
+        raise SisrError(f"{fitting[0]} and {fitting[1]} differ only in case; keep one.")
+    return fitting[0] if fitting else None
+
+
 def plain_name(stem: str, scale: int | None = None) -> str:
     """An image's name without the suffixes of LR and SR files: "babyx4", "baby_x4_SR", "baby_RCAN_x4" give "baby".
 
@@ -80,15 +88,57 @@ def plain_name(stem: str, scale: int | None = None) -> str:
 def match_name(stem: str, names: Iterable[str], scale: int) -> str | None:
     """Name of the image of which a file is an SR (or LR): the longest prefix, followed by nothing or by known suffixes.
 
-    "baby", "babyx4", "baby_x4_SR" and "baby_RCAN_x4" are an SR of "baby" at x4; "baby_x2", "babylon" are not.
+    "baby", "babyx4", "baby_x4_SR", "baby_RCAN_x4" and "baby_bicLRx4" are an SR or LR of "baby" at x4; "baby_x2",
+    "babylon" are not.
     """
-    fitting = [
-        name
-        for name in names
-        if stem.startswith(name) and re.fullmatch(r"|[_\-. ].*|x\d+([_\-. ].*)?", stem[len(name) :], re.IGNORECASE)
-    ]
-    if not fitting:
-        return None
-    name = max(fitting, key=len)
-    scales = re.findall(r"(?:^|[_\-. ])(?:x|SRF_)(\d+)(?![^_\-. ])", stem[len(name) :], re.IGNORECASE)
-    return name if all(int(number) == scale for number in scales) else None
+    return max((name for name in names if _belongs(stem, name, scale)), key=len, default=None)
+
+
+def match_files(files: Iterable[Path], names: Sequence[str], scale: int, kind: str) -> dict[str, Path]:
+    """Files by the name of the image of which they are an SR or LR; other files and other scales are left out.
+
+    A suffix that every image has a file with decides: for `size` and `size_x4`, files with `_SR` or with `_x4`. Without
+    one, each file belongs to the image of `match_name`.
+
+    kind: "SR" or "LR", for messages.
+    Raises SisrError where two files are of one image, or a file may be of two.
+    """
+    fitting = {path: fits for path in files if (fits := [name for name in names if _belongs(path.stem, name, scale)])}
+    stems = {path.stem for path in fitting}
+    shared = {stem[len(names[0]) :] for stem in stems if _belongs(stem, names[0], scale)} if names else set()
+    for name in names:
+        shared = {suffix for suffix in shared if name + suffix in stems}
+    # with a suffix of all images, a file is of the image that it completes
+    completed = {name + suffix: name for suffix in shared for name in names} if len(shared) == 1 else {}
+    found: dict[str, Path] = {}
+    for path, fits in fitting.items():
+        name = completed.get(path.stem) or max(fits, key=len)  # as match_name
+        if name in found:
+            raise SisrError(
+                f"{found[name].name} and {path.name} in {path.parent} are both an {kind} of {name} at x{scale}; "
+                "keep one."
+            )
+        found[name] = path
+    for name, path in found.items():
+        if missing := next((other for other in fitting[path] if other not in found), None):
+            raise SisrError(
+                f"{path.parent} has no {kind} of {missing} at x{scale}, unless it is {path.name}, which is taken as "
+                f"{name} with {_suffix(path, name)} but could be {missing} with {_suffix(path, missing)}; "
+                "give all files one suffix."
+            )
+    return found
+
+
+def _suffix(path: Path, name: str) -> str:
+    suffix = path.stem[len(name) :]
+    return f"the suffix {suffix}" if suffix else "no suffix"
+
+
+def _belongs(stem: str, name: str, scale: int) -> bool:
+    """Whether a file name is an image's name with nothing or a known suffix after it, and no other scale."""
+    suffix = stem[len(name) :]
+    if not stem.startswith(name) or not re.fullmatch(r"|[_\-. ].*|[xX]\d+([_\-. ].*)?", suffix, re.DOTALL):
+        return False
+    # x4, SRF_4, and RCANx4 or bicLRx4, but not max4
+    marks = re.findall(r"(?:(?:^|[_\-. ])(?:[xX]|SRF_)|(?<=[A-Z])x)(\d+)(?![^_\-. ])", suffix)
+    return all(int(number) == scale for number in marks)

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sisr.data.image_files import read_image
-from sisr.data.prepare import hr_files, lr_files, reduce
+from sisr.data.image_files import image_shape, read_image
+from sisr.data.prepare import crop, hr_files, lr_files, reduce
 from sisr.data.store import INDEX, PairedStore
+from sisr.data.verify import check_lr, check_lr_shape
 from sisr.utils.errors import SisrError
 
 
@@ -32,6 +33,12 @@ class Pairs(Protocol):
     def verified(self) -> dict[str, Any] | None:
         """Result of the comparison with the catalogue; None: not compared."""
 
+    def check(self, i: int) -> tuple[int, int]:
+        """Height and width of HR image i as `hr` returns it, without decoding.
+
+        Raises SisrError where a file cannot be read, or LR has another size than HR at this scale.
+        """
+
     def hr(self, i: int) -> NDArray[np.uint8]:
         """HR image i, cropped at the right and the bottom to the size of LR times the scale."""
 
@@ -50,7 +57,8 @@ class FolderPairs:
         self.name, self.scale, self.boundary = set_name(folder), scale, boundary
         files = hr_files(folder)
         self.names, self._hr, self._lr = list(files), list(files.values()), lr_files(folder, scale, files)
-        self._read = lru_cache(maxsize=1)(read_image)
+        self._pair = lru_cache(maxsize=1)(self._read)
+        self._reduced = lru_cache(maxsize=1)(lambda i: reduce(self.hr(i), scale, boundary))
 
     @property
     def made(self) -> dict[str, Any]:
@@ -63,24 +71,31 @@ class FolderPairs:
         """Files are not compared with the catalogue; `prepare` does that."""
         return None
 
+    def check(self, i: int) -> tuple[int, int]:
+        hr = image_shape(self._hr[i])
+        if self._lr is None:
+            return hr[0] // self.scale * self.scale, hr[1] // self.scale * self.scale
+        path = self._lr[self.names[i]]
+        lr = image_shape(path)
+        check_lr_shape(lr, hr, self.scale, (path, self._hr[i]))
+        return lr[0] * self.scale, lr[1] * self.scale
+
     def hr(self, i: int) -> NDArray[np.uint8]:
-        hr = self._read(self._hr[i])
-        height, width = (side // self.scale for side in hr.shape[:2]) if self._lr is None else self.lr(i).shape[:2]
-        if hr.shape[0] < height * self.scale or hr.shape[1] < width * self.scale:
-            raise SisrError(
-                f"LR of {self.names[i]} is {height} x {width}, too large for HR {hr.shape[0]} x {hr.shape[1]} "
-                f"at scale {self.scale}."
-            )
-        return hr[: height * self.scale, : width * self.scale]
+        return self._pair(i)[0]
 
     def lr(self, i: int) -> NDArray[np.uint8]:
+        lr = self._pair(i)[1]
+        return self._reduced(i) if lr is None else lr
+
+    def _read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """HR cropped to LR's size, and the included LR after a comparison with HR."""
+        hr = read_image(self._hr[i])
         if self._lr is None:
-            hr = self._read(self._hr[i])
-            try:
-                return reduce(hr, self.scale, self.boundary)
-            except SisrError as error:
-                raise SisrError(f"{self._hr[i]}: {error}") from error
-        return read_image(self._lr[self.names[i]])
+            return crop(hr, self.scale), None
+        path = self._lr[self.names[i]]
+        lr = read_image(path)
+        check_lr(hr, lr, self.scale, (path, self._hr[i]))
+        return hr[: lr.shape[0] * self.scale, : lr.shape[1] * self.scale], lr
 
 
 def open_pairs(path: str | Path, scale: int, boundary: str = "symmetric") -> Pairs:

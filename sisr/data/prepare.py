@@ -1,7 +1,10 @@
 """From image files to image stores: decodes images once and creates LR images."""
 
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sisr.data.catalog import Dataset
-from sisr.data.image_files import list_images, plain_name, read_image
+from sisr.data.image_files import image_shape, list_images, match_files, plain_name, read_image, subfolder
 from sisr.data.imresize import imresize
 from sisr.data.store import ImageStore, write
-from sisr.data.verify import LrOrigin, check
+from sisr.data.verify import LrOrigin, check, check_lr, check_lr_shape
 from sisr.utils.errors import SisrError
+from sisr.utils.files import check_writable
+
+_HR_MARKS = re.compile(r"(?:[_-]?x\d|[_-](?:HR|GT|SRF_\d))+", re.IGNORECASE)
 
 
 def hr_files(folder: str | Path) -> dict[str, Path]:
@@ -21,32 +27,38 @@ def hr_files(folder: str | Path) -> dict[str, Path]:
 
     A suffix of all files (baby_HR.png, bird_HR.png …) is not part of their names. Raises SisrError without images.
     """
-    folder = Path(folder)
-    inner = folder / "HR" if (folder / "HR").is_dir() else folder
+    if not Path(folder).is_dir():
+        raise SisrError(f"there is no folder {folder}.")
+    inner = subfolder(folder, "HR") or Path(folder)
     files = list_images(inner)
     if not files:
         raise SisrError(f"there are no images in {inner}.")
-    plain = [plain_name(path.stem) for path in files]
-    marked = len(set(plain)) == len(files) and all(name != path.stem for name, path in zip(plain, files, strict=True))
-    names = plain if marked else [path.stem for path in files]
+    marks = {path.stem[len(plain_name(path.stem)) :] for path in files}
+    mark = marks.pop() if len(marks) == 1 else ""
+    # a single file called size_x4 may be an image of this name
+    if not _HR_MARKS.fullmatch(mark) or (len(files) == 1 and not re.search("HR|GT", mark, re.IGNORECASE)):
+        mark = ""
+    names = [path.stem.removesuffix(mark) for path in files]
     if len(set(names)) < len(names):
         raise SisrError(f"{inner} contains {max(names, key=names.count)} in two file formats; keep one.")
     return dict(zip(names, files, strict=True))
 
 
 def lr_files(folder: str | Path, scale: int, names: Iterable[str]) -> dict[str, Path] | None:
-    """The included LR images by plain name (`LR_bicubic/X4/babyx4.png` is "baby"), or None.
+    """The included LR images by name (`LR_bicubic/X4/babyx4.png` is "baby"), or None without a folder of this scale.
 
-    Raises SisrError where only some of the images with these names have one.
+    Raises SisrError where an image has no LR or two, or a file may be of two images.
     """
-    inner = Path(folder) / "LR_bicubic" / f"X{scale}"
-    if not inner.is_dir():
+    outer = subfolder(folder, "LR_bicubic")
+    inner = subfolder(outer, f"X{scale}") if outer else None
+    if inner is None:
         return None
-    files = {plain_name(path.stem, scale): path for path in list_images(inner)}
+    names = list(names)
+    files = match_files(list_images(inner), names, scale, "LR")
     if missing := [name for name in names if name not in files]:
         raise SisrError(
             f"{folder} includes LR images for x{scale}, but not for {', '.join(missing[:5])}; "
-            f"complete or remove LR_bicubic/X{scale}."
+            f"complete or remove {inner.parent.name}/{inner.name}."
         )
     return files
 
@@ -70,7 +82,9 @@ def prepare_hr(folder: str | Path, output: str | Path, dataset: Dataset | None =
     Raises SisrError where there are no images, one cannot be read, or they are not those of the set.
     """
     files = hr_files(folder)
-    facts = {"source": str(folder), "kind": "hr", "verified": _verify(files, dataset)}
+    _check_output(output, sum(prod(image_shape(path)) for path in files.values()))
+    names = [path.name for path in files.values()]
+    facts = {"source": str(folder), "kind": "hr", "files": names, "verified": _verify(files, dataset)}
     return write(output, ((name, read_image(path)) for name, path in files.items()), facts)
 
 
@@ -88,6 +102,16 @@ def prepare_lr(
     """
     files = hr_files(folder)
     included = lr_files(folder, scale, files)
+    # what the headers show is checked before anything is decoded
+    shapes = {name: image_shape(path) for name, path in files.items()}
+    for name, path in files.items():
+        if included is not None:
+            check_lr_shape(image_shape(included[name]), shapes[name], scale, (included[name], path))
+        elif min(shapes[name][:2]) < scale:
+            raise SisrError(
+                f"{path}: an image of {shapes[name][0]} x {shapes[name][1]} is too small for scale {scale}."
+            )
+    _check_output(output, sum(prod(shape) for shape in shapes.values()) // scale**2)
     verified = _verify(files, dataset)
     origin = LrOrigin()
 
@@ -95,14 +119,10 @@ def prepare_lr(
         for name, path in files.items():
             hr = read_image(path)
             if included is None:
-                try:
-                    yield name, reduce(hr, scale, boundary)
-                except SisrError as error:
-                    raise SisrError(f"{path}: {error}") from error
+                yield name, reduce(hr, scale, boundary)
                 continue
             lr = read_image(included[name])
-            if lr.shape[0] * scale > hr.shape[0] or lr.shape[1] * scale > hr.shape[1] or lr.ndim != hr.ndim:
-                raise SisrError(f"{included[name]} is {lr.shape}, which is not its HR image {hr.shape} at x{scale}.")
+            check_lr(hr, lr, scale, (included[name], path))
             origin.add(hr, lr, scale)
             yield name, lr
 
@@ -110,9 +130,24 @@ def prepare_lr(
         made: dict[str, Any] = {"from": "imresize", "boundary": boundary}
         if included is not None:
             made = {"from": "the set's own LR_bicubic", **origin.facts()}
-        return {"source": str(folder), "kind": f"x{scale}", "scale": scale, "lr": made, "verified": verified}
+        names = [path.name for path in files.values()]
+        return {
+            "source": str(folder), "kind": f"x{scale}", "scale": scale, "files": names, "lr": made,
+            "verified": verified,
+        }  # fmt: skip
 
     return write(output, images(), facts)
+
+
+def _check_output(output: str | Path, size: int) -> None:
+    """Raise SisrError if a store of this many bytes cannot be written, before anything is decoded."""
+    check_writable(output, folder=True)
+    folder = next(each for each in Path(output).absolute().parents if each.exists())
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise SisrError(
+            f"{output} needs {size / 1e6:,.1f} MB, but {folder} has {free / 1e6:,.1f} MB free; "
+            "free space or choose another output."
+        )
 
 
 def _verify(files: dict[str, Path], dataset: Dataset | None) -> dict[str, Any] | None:

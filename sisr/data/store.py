@@ -8,19 +8,25 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from sisr.data.verify import lr_problem
 from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write
+from sisr.utils.files import atomic_write, check_writable
 
 SCHEMA = 1
 PIXELS, INDEX = "pixels.bin", "index.json"
+_LOCK = "lock"
+_ABANDONED = 3600  # seconds, for a temporary folder without a lock
 
 
 class ImageStore:
@@ -90,33 +96,52 @@ def write(
     Raises SisrError where there is no image, an image is not uint8, or the disk is full; nothing is stored then.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    check_writable(path, folder=True)
     try:
-        entries, offset, digest = [], 0, hashlib.sha256()
-        with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
-            for name, image in images:
-                if image.dtype != np.uint8 or image.ndim not in (2, 3):
-                    raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
-                data = np.ascontiguousarray(image)
-                size = dict(zip(("height", "width", "channels"), (*data.shape, 1), strict=False))
-                entries.append({"name": name, **size, "offset": offset})
-                file.write(data.data)
-                digest.update(data.data)
-                offset += data.nbytes
-        if not entries:
-            raise SisrError(f"there is no image to write to {path}.")
-        if callable(facts):
-            facts = facts()
-        index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
-        with atomic_write(temporary / INDEX) as target:
-            target.write_text(json.dumps(index, indent=1) + "\n")
-        replace_folder(temporary, path)
+        with _work_folder(path) as temporary:
+            entries, offset, digest = [], 0, hashlib.sha256()
+            with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
+                for name, image in images:
+                    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+                        raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
+                    data = np.ascontiguousarray(image)
+                    size = dict(zip(("height", "width", "channels"), (*data.shape, 1), strict=False))
+                    entries.append({"name": name, **size, "offset": offset})
+                    file.write(data.data)
+                    digest.update(data.data)
+                    offset += data.nbytes
+            if not entries:
+                raise SisrError(f"there is no image to write to {path}.")
+            if callable(facts):
+                facts = facts()
+            index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
+            with atomic_write(temporary / INDEX) as target:
+                target.write_text(json.dumps(index, indent=1) + "\n")
+            (temporary / _LOCK).unlink()
+            replace_folder(temporary, path)
     except OSError as error:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error
+    return ImageStore(path)
+
+
+@contextmanager
+def _work_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, locked while in use; those that killed processes left are removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):
+        lock = left / _LOCK
+        with suppress(OSError, Timeout):
+            if lock.is_file():
+                with FileLock(lock, timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            elif time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        with FileLock(temporary / _LOCK):
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return ImageStore(path)
 
 
 def replace_folder(new: Path, path: Path) -> None:
@@ -145,9 +170,10 @@ class PairedStore:
         if self._hr.names != self._lr.names:
             raise SisrError(f"hr and x{scale} of {self.root} contain different images; prepare both again.")
         for name, hr, lr in zip(self._hr.names, self._hr.shapes, self._lr.shapes, strict=True):
-            if lr[0] * scale > hr[0] or lr[1] * scale > hr[1] or hr[2] != lr[2]:
+            if problem := lr_problem(lr, hr, scale):
                 raise SisrError(
-                    f"LR of {name} is {lr} and HR is {hr}, which is not scale {scale}; prepare {self.root} again."
+                    f"LR of {name} is {lr} and HR is {hr}, which is not scale {scale} ({problem}); "
+                    f"prepare {self.root} again."
                 )
 
     def __len__(self) -> int:
@@ -172,6 +198,11 @@ class PairedStore:
     def verified(self) -> dict[str, Any] | None:
         """Result of the comparison with the catalogue, from the HR index; None if the set is not in it."""
         return self._hr.index.get("verified")
+
+    def check(self, i: int) -> tuple[int, int]:
+        """Height and width of HR image i as `hr` returns it; that they fit is checked when the stores are opened."""
+        height, width, _ = self._lr.shapes[i]
+        return height * self.scale, width * self.scale
 
     def hr(self, i: int) -> NDArray[np.uint8]:
         height, width, _ = self._lr.shapes[i]

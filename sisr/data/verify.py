@@ -1,6 +1,6 @@
 """Verification of image sets: comparison with the catalogue by pixels, not by file names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +13,12 @@ from PIL import Image
 from sisr.data.catalog import Dataset
 from sisr.data.image_files import pixel_hash, plain_name, read_image
 from sisr.data.imresize import BOUNDARIES, imresize
+from sisr.utils.errors import SisrError
 
 _SHOWN = 5
+_LARGEST_MULTIPLE = 12  # that published HR images are cropped to
+_LEAST_CORRELATION = 0.5
+_LARGEST_SHIFT = 64  # of the mean, in grey levels
 
 
 @dataclass(frozen=True)
@@ -253,3 +257,52 @@ def _library(hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> str:
     if unrounded.shape == lr.shape and np.array_equal(np.clip(np.floor(unrounded + 0.5), 0, 255), lr):
         return "a port of imresize that does not round between its two passes"
     return ""
+
+
+def lr_problem(lr: Sequence[int], hr: Sequence[int], scale: int) -> str:
+    """Why an LR image has not the size and the channels of its HR image at a scale, or "".
+
+    HR may be larger by a margin: published LR images are made from HR cropped to a multiple of the scale or of 12.
+
+    lr, hr: height, width, channels.
+    """
+    sides = list(zip(lr[:2], hr[:2], strict=True))
+    if any(small * scale > large for small, large in sides):
+        return "it is too large for HR"
+    if any(large - small * scale >= max(scale, min(_LARGEST_MULTIPLE, large / 4)) for small, large in sides):
+        return f"it seems to be x{hr[0] / lr[0]:.3g}"
+    if lr[2] != hr[2]:
+        kinds = {1: "greyscale", 3: "RGB"}
+        return f"it is {kinds[lr[2]]} but HR is {kinds[hr[2]]}; store both in the same way"
+    return ""
+
+
+def check_lr_shape(lr: Sequence[int], hr: Sequence[int], scale: int, paths: tuple[Path, Path]) -> None:
+    """Raise SisrError for a `lr_problem`. paths: of LR and HR, for the message."""
+    if problem := lr_problem(lr, hr, scale):
+        raise SisrError(
+            f"{paths[0]} is {lr[0]} x {lr[1]}, which is not its HR image {paths[1]} of {hr[0]} x {hr[1]} at x{scale}: "
+            f"{problem}."
+        )
+
+
+def check_lr(hr: NDArray[np.uint8], lr: NDArray[np.uint8], scale: int, paths: tuple[Path, Path]) -> None:
+    """Raise SisrError unless an LR image is a reduction of its HR image, by any method.
+
+    Border, kernel, rounding, noise and compression may differ; the correlation with MATLAB's reduction must be above
+    1/2, and the mean within a quarter of the range.
+
+    paths: of LR and HR, for messages.
+    """
+    check_lr_shape((*lr.shape, 1)[:3], (*hr.shape, 1)[:3], scale, paths)
+    expected = imresize(hr[: lr.shape[0] * scale, : lr.shape[1] * scale], Fraction(1, scale)).astype(np.float64)
+    given = lr.astype(np.float64)
+    means = expected.mean(), given.mean()
+    # one grey level of noise correlates two flat images
+    spread = np.sqrt((expected.var() + 1) * (given.var() + 1))
+    correlation = (((expected - means[0]) * (given - means[1])).mean() + 1) / spread
+    if correlation < _LEAST_CORRELATION or abs(means[0] - means[1]) > _LARGEST_SHIFT:
+        raise SisrError(
+            f"{paths[0]} is not a reduction of its HR image {paths[1]} at x{scale}: the correlation is "
+            f"{correlation:.2f}, the mean {means[1]:.0f} instead of {means[0]:.0f}; replace or remove the LR images."
+        )

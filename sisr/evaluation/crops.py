@@ -227,6 +227,9 @@ class Chosen:
         self.name, self.made, self.verified = pairs.name, pairs.made, pairs.verified
         self.names = [pairs.names[index] for index in self._indices]
 
+    def check(self, i: int) -> tuple[int, int]:
+        return self._pairs.check(self._indices[i])
+
     def hr(self, i: int) -> NDArray[np.uint8]:
         return self._pairs.hr(self._indices[i])
 

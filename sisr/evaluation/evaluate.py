@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sisr import __version__
+from sisr.data.image_files import pixel_hash
 from sisr.data.pairs import Pairs
-from sisr.evaluation.metrics import psnr, ssim
+from sisr.evaluation.metrics import check_size, psnr, ssim
+from sisr.evaluation.partial import Partial, Row
 from sisr.evaluation.upscalers import Method
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import atomic_write
+from sisr.utils.provenance import provenance
 
 GREYSCALE = ("as-is", "rgb")
+_SHOWN = 3
 COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
 
 
-@dataclass(frozen=True)
-class Row:
-    """Metrics of one image."""
-
-    image: str
-    psnr: float
-    """dB; infinite if SR equals HR within the border."""
-    ssim: float
-    height: int
-    """Of the HR image, cropped to a multiple of the scale."""
-    width: int
-    seconds: float
-    """Inference only, 0 for existing images."""
+class NotMeasuredError(SisrError):
+    """Some images of a set could not be measured; the others are in the file of partial rows."""
 
 
 def same_channels(sr: NDArray[Any], hr: NDArray[np.uint8], greyscale: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -64,6 +57,7 @@ def evaluate(
     greyscale: str = "as-is",
     images_to: Path | None = None,
     progress: Callable[[list[str]], Iterable[str]] = iter,
+    partial: Path | None = None,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Evaluate a set image by image.
 
@@ -72,10 +66,13 @@ def evaluate(
         greyscale: see `same_channels`.
         images_to: folder for the SR images as PNG.
         progress: wraps the images' names, like tqdm.
+        partial: file that keeps the rows while the evaluation is not finished. A call with the same method, protocol
+            and code continues from it, image by image, where the pixels are the same.
 
     Returns the rows, and the facts for the file beside them: method, scale, protocol, how LR was made, and the images
     with another inference mode than requested.
-    Raises SisrError where the images do not match, or a value is NaN.
+    Raises NotMeasuredError, after all other images are measured, where an image cannot be read or is too small, or its
+    LR or SR does not match; SisrError where that is known of the whole set.
     """
     if greyscale not in GREYSCALE:
         raise UsageError(f"greyscale must be {' or '.join(GREYSCALE)}, not {greyscale!r}.")
@@ -84,20 +81,36 @@ def evaluate(
     what.check(pairs, scale)
     if not pairs.names:
         raise SisrError("there is no image to evaluate.")
-    rows, ways = [], {}
-    for i, name in enumerate(progress(pairs.names)):
-        sr, seconds, ways[name] = what.upscale(pairs, i, scale)
-        hr = pairs.hr(i)
-        a, b = same_channels(sr, hr, greyscale)
-        try:
-            values = psnr(a, b, scale, protocol), ssim(a, b, scale, protocol)
-        except SisrError as error:
-            raise SisrError(f"{name}: {error}") from error
-        rows.append(Row(name, *values, hr.shape[0], hr.shape[1], seconds))
-        if images_to is not None:
-            whole = sr if sr.dtype == np.uint8 else np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
-            with atomic_write(images_to / f"{name}.png") as path:
-                Image.fromarray(whole).save(path)
+    rows, ways, failures = [], {}, {}
+    kept = Partial(partial, _identity(what, pairs, scale, protocol, greyscale)) if partial else None
+    try:
+        for i, name in enumerate(progress(pairs.names)):
+            target = images_to / f"{name}.png" if images_to else None
+            try:
+                check_size(*pairs.check(i), scale)
+                pixels = _pixels(what, pairs, i) if kept else ""
+                measured = kept.get(name, pixels) if kept and (target is None or target.is_file()) else None
+                row, ways[name] = measured or _measure(what, pairs, i, scale, protocol, greyscale, target)
+                rows.append(row)
+                if kept and not measured:
+                    kept.add(row, ways[name], pixels)
+            except UsageError:
+                raise
+            except SisrError as error:
+                failures[name] = str(error).rstrip(".")
+    except BaseException:
+        if kept:
+            kept.write()  # after an interruption, too
+        raise
+    if failures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(failures.items())[:_SHOWN])
+        more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+        told = f"{len(failures)} of {len(pairs.names)} images of {pairs.name} are not measured ({reasons}{more})"
+        if kept and kept.write():
+            told += f"; the rows of the others are in {kept.path}, and the next call continues from them"
+        raise NotMeasuredError(f"{told}.")
+    if kept:
+        kept.write()
     usual = max(set(ways.values()), key=list(ways.values()).count)
     facts = {
         "method": what.label,
@@ -115,14 +128,57 @@ def evaluate(
     return rows, facts
 
 
+def _measure(
+    what: Method, pairs: Pairs, i: int, scale: int, protocol: str, greyscale: str, target: Path | None
+) -> tuple[Row, str]:
+    """Upscale and measure one image; `target` is the file for SR."""
+    sr, seconds, way = what.upscale(pairs, i, scale)
+    hr = pairs.hr(i)
+    a, b = same_channels(sr, hr, greyscale)
+    row = Row(
+        pairs.names[i], psnr(a, b, scale, protocol), ssim(a, b, scale, protocol), hr.shape[0], hr.shape[1], seconds
+    )
+    if target is not None:
+        whole = sr if sr.dtype == np.uint8 else np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
+        try:
+            with atomic_write(target) as path:
+                Image.fromarray(whole).save(path)
+        except OSError as error:
+            raise SisrError(f"{target} cannot be written ({error.strerror or error}).") from error
+    return row, way
+
+
+def _identity(what: Method, pairs: Pairs, scale: int, protocol: str, greyscale: str) -> dict[str, Any]:
+    """What all rows of a set depend on, without the paths."""
+    import torch
+
+    facts = {key: value for key, value in what.facts().items() if key not in ("weights", "folder")}
+    code = provenance(torch.device("cpu"))["git_commit"]
+    return {
+        "method": type(what).__name__, **facts, "scale": scale, "protocol": protocol, "greyscale": greyscale,
+        "lr": pairs.made, "sisr": __version__, "git_commit": code,
+    }  # fmt: skip
+
+
+def _pixels(what: Method, pairs: Pairs, i: int) -> str:
+    """What the row of one image depends on."""
+    return " ".join([pixel_hash(pairs.hr(i)), pixel_hash(pairs.lr(i)), what.source(pairs, i)])
+
+
 def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
-    """Write the table as CSV, and the protocol as `.json`. An infinite PSNR is written as `inf`."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for row in rows:
-            table.writerow(
-                [row.image, f"{row.psnr:.6f}", f"{row.ssim:.8f}", row.height, row.width, f"{row.seconds:.6f}"]
-            )
-    with atomic_write(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    """Write the table as CSV, and the protocol as `.json`. An infinite PSNR is written as `inf`.
+
+    Raises SisrError where the disk is full.
+    """
+    try:
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            for row in rows:
+                table.writerow(
+                    [row.image, f"{row.psnr:.6f}", f"{row.ssim:.8f}", row.height, row.width, f"{row.seconds:.6f}"]
+                )
+        with atomic_write(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    except OSError as error:
+        raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sisr.data.image_files import list_images, match_name, read_image
+from sisr.data.image_files import list_images, match_files, read_image
 from sisr.data.imresize import imresize
 from sisr.data.pairs import Pairs
 from sisr.evaluation.metrics import luminance
@@ -33,6 +33,10 @@ class Method(Protocol):
     def check(self, pairs: Pairs, scale: int) -> None:
         """Raise SisrError early if it does not support these images."""
         return
+
+    def source(self, pairs: Pairs, i: int) -> str:
+        """Identity of the SR of image i, where it does not follow from HR, LR and `facts`."""
+        return ""
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
         """SR of image i, its time in seconds, and the inference mode."""
@@ -160,14 +164,7 @@ class Folder(Method):
         paths = list_images(folder)
         if not paths:
             raise SisrError(f"there are no images in {folder}.")
-        self._files = {}
-        for path in paths:
-            name = match_name(path.stem, pairs.names, scale)
-            if name in self._files:
-                both = f"{self._files[name].name} and {path.name}"
-                raise SisrError(f"{both} in {folder} are both an SR of {name} at x{scale}; keep one.")
-            if name is not None:
-                self._files[name] = path
+        self._files = match_files(paths, pairs.names, scale, "SR")
         missing = [name for name in pairs.names if name not in self._files]
         if missing:
             some = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
@@ -175,6 +172,9 @@ class Folder(Method):
                 f"{folder} has no SR at x{scale} for {len(missing)} of {len(pairs.names)} images ({some}); "
                 f"its files are {', '.join(path.name for path in paths[:3])} …"
             )
+
+    def source(self, pairs: Pairs, i: int) -> str:
+        return sha256(self._files[pairs.names[i]])
 
     def upscale(self, pairs: Pairs, i: int, scale: int) -> tuple[NDArray[Any], float, str]:
         path, hr = self._files[pairs.names[i]], pairs.hr(i)

@@ -180,6 +180,8 @@ class Launch:
         words += ["--device", self.device, "--threads", self.threads]
         if validate := self.config["data"].get("validate"):
             words += ["--validate", *validate]
+        if not self.config["data"].get("overlap_allowed"):
+            words += ["--test", *self.plan.test]
         backbone = tuple(f"train {one.id}" for one in self.plan.backbones if one.id == run.training.start_from)
         needs = (*backbone, *self._stores(run.train, run.network.scale))
         key = f"{run.network.attention or run.network.name} x{run.network.scale}"

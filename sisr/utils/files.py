@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,28 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Raise SisrError unless a file can be written to `path`, or files into it if it is a `folder`.
+
+    For the beginning of a long computation. Nothing is left behind, and missing folders are not created.
+    """
+    path = Path(path)
+    try:
+        if not folder and path.is_dir():
+            raise SisrError(f"{path} is a folder; name a file in it.")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # fails for a name that is too long
+        parent = path if folder else path.parent
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent
+        if not parent.is_dir():
+            raise SisrError(f"{path} cannot be written: {parent} is not a folder.")
+        with tempfile.TemporaryFile(dir=parent) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        raise SisrError(f"{path} cannot be written ({error.strerror or error}); choose another output.") from error
 
 
 def sha256(path: str | Path) -> str:

@@ -1,7 +1,11 @@
 """Image stores: what is written is read; what is broken is refused; nothing half-done stays."""
 
 import json
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +18,12 @@ from skimage import data as pictures
 from sisr.data.catalog import known
 from sisr.data.fetch import fetch
 from sisr.data.imresize import imresize
-from sisr.data.prepare import hr_files, prepare_hr, prepare_lr
+from sisr.data.pairs import open_pairs
+from sisr.data.prepare import hr_files, lr_files, prepare_hr, prepare_lr, reduce
 from sisr.data.store import ImageStore, PairedStore, write
 from sisr.utils.errors import SisrError
+
+ROOT = Path(__file__).parents[2]
 
 
 def save(folder: Path, **images: np.ndarray) -> Path:
@@ -170,10 +177,64 @@ def test_lr_of_another_border_or_library_is_named(tmp_path: Path) -> None:
     made = prepare_lr(hr, 4, tmp_path / "x4").index["lr"]
     assert made["matches"] == "PIL (bicubic)"
     assert 0.05 < made["differing"] < 0.4
-    save(hr / "LR_bicubic" / "X4", coffeex4=pil["coffeex4"][::-1])
-    made = prepare_lr(hr, 4, tmp_path / "x4").index["lr"]
-    assert made["matches"] is None
-    assert made["largest_difference"] > 100
+    # any other reduction is prepared and described: without antialiasing, compressed, noisy, blurred
+    rng = np.random.default_rng(0)
+    noisy = np.clip(pil["coffeex4"] + rng.normal(0, 50, pil["coffeex4"].shape), 0, 255).astype(np.uint8)
+    for other in (coffee[2::4, 2::4], noisy, imresize(imresize(coffee, 1 / 8), 2)):
+        save(hr / "LR_bicubic" / "X4", coffeex4=other)
+        made = prepare_lr(hr, 4, tmp_path / "x4").index["lr"]
+        assert made["matches"] is None
+        assert made["differing"] > 0.3
+    prepared = ImageStore(tmp_path / "x4").index
+    for wrong in (pil["coffeex4"][::-1], 255 - pil["coffeex4"], np.zeros_like(pil["coffeex4"]), noisy // 8 + 200):
+        save(hr / "LR_bicubic" / "X4", coffeex4=wrong)
+        with pytest.raises(SisrError, match=r"coffeex4\.png is not a reduction of its HR image .*coffee\.png at x4"):
+            prepare_lr(hr, 4, tmp_path / "x4")
+        with pytest.raises(SisrError, match="is not a reduction of its HR image"):
+            open_pairs(hr, 4).hr(1)
+    assert ImageStore(tmp_path / "x4").index == prepared
+
+
+def test_lr_of_a_flat_image_is_its_reduction(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    flat = (100 + rng.integers(0, 2, (64, 64))).astype(np.uint8)
+    folder = save(tmp_path / "set" / "HR", black=np.zeros((64, 64), np.uint8), flat=flat).parent
+    save(folder / "LR_bicubic" / "X4", blackx4=np.zeros((16, 16), np.uint8), flatx4=flat[::4, ::4])
+    assert len(prepare_lr(folder, 4, tmp_path / "x4")) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(20, 70),
+    width=st.integers(20, 70),
+    scale=st.sampled_from([2, 3, 4]),
+    made_at=st.sampled_from([2, 3, 4, 8]),
+    multiple=st.sampled_from([1, 12]),
+)
+def test_lr_of_another_scale_is_refused_with_its_size(
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, scale: int, made_at: int, multiple: int
+) -> None:
+    """LR of HR cropped to a multiple of the scale or of 12 is used, LR of any other scale is not."""
+    folder = tmp_path_factory.mktemp("set")
+    hr = pictures.coffee()[100 : 100 + height, 200 : 200 + width]
+    if min(height, width) < 48:
+        multiple = 1
+    whole = hr[: height - height % multiple, : width - width % multiple]
+    lr = reduce(whole, made_at)
+    save(folder / "HR", one=hr)
+    save(folder / "LR_bicubic" / f"X{scale}", **{f"onex{scale}": lr})
+    if made_at == scale:
+        pairs = open_pairs(folder, scale)
+        np.testing.assert_array_equal(pairs.lr(0), lr)
+        assert pairs.hr(0).shape == (lr.shape[0] * scale, lr.shape[1] * scale, 3)
+        assert prepare_lr(folder, scale, folder / "out").shapes == [lr.shape]
+    else:
+        for call in (lambda: open_pairs(folder, scale).check(0), lambda: prepare_lr(folder, scale, folder / "out")):
+            with pytest.raises(
+                SisrError, match=rf"onex{scale}\.png is {lr.shape[0]} x {lr.shape[1]}, .*{height} x {width}"
+            ):
+                call()
+        assert not (folder / "out").exists()
 
 
 def test_what_cannot_be_prepared_is_said_and_leaves_nothing(tmp_path: Path) -> None:
@@ -227,8 +288,122 @@ def test_pairs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         PairedStore(tmp_path, 2)
 
 
+def test_grey_lr_of_a_colour_image_is_refused(tmp_path: Path) -> None:
+    coffee, camera = pictures.coffee()[:64, :80], pictures.camera()[:64, :80]
+    folder = save(tmp_path / "set" / "HR", coffee=coffee, camera=camera).parent
+    lr = {"coffeex4": reduce(coffee, 4), "camerax4": reduce(camera, 4)}
+    for grey, hr, lr_kind in (("coffeex4", "RGB", "greyscale"), ("camerax4", "greyscale", "RGB")):
+        other = lr[grey][..., 0] if lr_kind == "greyscale" else np.repeat(lr[grey][..., None], 3, axis=2)
+        save(folder / "LR_bicubic" / "X4", **{**lr, grey: other})
+        i = ["camera", "coffee"].index(grey.removesuffix("x4"))
+        for call in (lambda i=i: open_pairs(folder, 4).hr(i), lambda: prepare_lr(folder, 4, tmp_path / "x4")):
+            with pytest.raises(SisrError, match=rf"{grey}\.png .* it is {lr_kind} but HR is {hr}"):
+                call()
+
+
+def test_two_lr_files_of_one_image_are_refused(tmp_path: Path) -> None:
+    camera = pictures.camera()[:64, :64]
+    folder = save(tmp_path / "set" / "HR", camera=camera, other=camera).parent
+    save(folder / "LR_bicubic" / "X4", camerax4=camera[::4, ::4], camera=camera[::4, ::4], otherx4=camera[::4, ::4])
+    for call in (lambda: open_pairs(folder, 4), lambda: prepare_lr(folder, 4, tmp_path / "x4")):
+        with pytest.raises(SisrError, match=r"camera\.png and camerax4\.png in .* are both an LR of camera at x4"):
+            call()
+
+
+@pytest.mark.parametrize("names", [("LR_bicubic", "x4"), ("lr_bicubic", "X4"), ("LR_Bicubic", "x4")])
+def test_folders_of_lr_are_found_in_any_case(tmp_path: Path, names: tuple[str, str]) -> None:
+    camera = pictures.camera()
+    folder = save(tmp_path / "set" / "hr", camera=camera).parent
+    save(folder / names[0] / names[1], camerax4=reduce(camera, 4, "replicate"))
+    np.testing.assert_array_equal(open_pairs(folder, 4).lr(0), reduce(camera, 4, "replicate"))
+    assert prepare_lr(folder, 4, tmp_path / "x4").index["lr"]["matches"] == "replicate"
+    other = folder / names[0] / names[1].swapcase()
+    other.mkdir()
+    if len(list((folder / names[0]).iterdir())) == 2:  # not where the file system ignores case
+        with pytest.raises(SisrError, match="differ only in case"):
+            open_pairs(folder, 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    names=st.lists(
+        st.sampled_from(["knock_out", "size", "size_x4", "size_x2", "knock", "x4", "baby", "baby-GT", "max4", "0001"]),
+        min_size=1,
+        max_size=6,
+        unique=True,
+    ),
+    mark=st.sampled_from(["", "x4", "_x4", "_bicLRx4", "_LRBI_x4", "_RCAN_x4", "_SRF_4_LR", "-out", "_x4_SR"]),
+)
+def test_lr_is_found_whatever_the_names_end_with(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], mark: str
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    save(folder / "HR", **dict.fromkeys(names, np.zeros((8, 8), dtype=np.uint8)))
+    images = list(hr_files(folder))
+    save(folder / "LR_bicubic" / "X4", **{f"{name}{mark}": np.zeros((2, 2), dtype=np.uint8) for name in names})
+    found = lr_files(folder, 4, images)
+    assert found is not None
+    hr = hr_files(folder)
+    assert {name: path.stem for name, path in found.items()} == {name: hr[name].stem + mark for name in images}
+
+
+def test_a_file_that_may_be_of_two_images_is_refused_with_both_rules(tmp_path: Path) -> None:
+    image = np.zeros((8, 8), dtype=np.uint8)
+    folder = save(tmp_path / "HR", size=image, size_x4=image, other=image).parent
+    save(folder / "LR_bicubic" / "X4", size_x4=image[:2, :2], otherx4=image[:2, :2])
+    with pytest.raises(SisrError) as caught:
+        lr_files(folder, 4, hr_files(folder))
+    assert "size_x4.png, which is taken as size_x4 with no suffix but could be size with the suffix _x4" in str(
+        caught.value
+    )
+
+
+def test_a_killed_prepare_leaves_nothing_behind_the_next(tmp_path: Path) -> None:
+    script = f"""
+import sys, time
+import numpy as np
+from sisr.data.store import write
+def images():
+    yield "a", np.zeros((8, 8), dtype=np.uint8)
+    print("ready", flush=True)
+    time.sleep(60)
+write({str(tmp_path / "hr")!r}, images(), {{}})
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        (left,) = tmp_path.iterdir()
+        write(tmp_path / "hr", [("b", np.zeros((8, 8), dtype=np.uint8))], {})
+        assert left.is_dir()  # of a process that runs
+        process.kill()
+    (tmp_path / ".hr.new").mkdir()  # it may be about to be locked
+    (tmp_path / ".hr.old").mkdir()
+    os.utime(tmp_path / ".hr.old", (0, 0))
+    (tmp_path / ".x2.old").mkdir()  # of another store
+    os.utime(tmp_path / ".x2.old", (0, 0))
+    write(tmp_path / "hr", [("b", np.zeros((8, 8), dtype=np.uint8))], {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hr.new", ".x2.old", "hr"]
+    assert sorted(path.name for path in (tmp_path / "hr").iterdir()) == ["index.json", "pixels.bin"]
+
+
+def test_prepare_finds_an_unusable_output_before_it_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save(tmp_path / "set" / "HR", camera=pictures.camera()).parent
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sisr.data.prepare.read_image", lambda path: pytest.fail(f"{path} is decoded"))
+    for call in (prepare_hr, lambda folder, output: prepare_lr(folder, 4, output)):
+        with pytest.raises(SisrError, match="file"):
+            call(folder, tmp_path / "file" / "hr")
+    free = shutil.disk_usage(tmp_path)._replace(free=200_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    with pytest.raises(SisrError, match=r"needs 0\.3 MB, but .* has 0\.2 MB free"):
+        prepare_hr(folder, tmp_path / "hr")
+
+
 def test_a_mark_of_all_names_is_no_part_of_them(tmp_path: Path) -> None:
     image = np.zeros((8, 8), dtype=np.uint8)
     assert list(hr_files(save(tmp_path / "a", baby_HR_x4=image, bird_HR_x4=image))) == ["baby", "bird"]
     assert list(hr_files(save(tmp_path / "b", baby_x4=image, bird=image))) == ["baby_x4", "bird"]
     assert list(hr_files(save(tmp_path / "c" / "HR", one=image).parent)) == ["one"]
+    assert list(hr_files(save(tmp_path / "d", size_x4=image))) == ["size_x4"]
+    assert list(hr_files(save(tmp_path / "e", knock_out=image, black_out=image))) == ["black_out", "knock_out"]
+    assert list(hr_files(save(tmp_path / "f", baby_GT=image))) == ["baby"]

@@ -56,8 +56,9 @@ def test_gives_what_matlab_gave_for_bicubic(reference_data: Path) -> None:
         hr = crop(read_image(reference_data / "benchmarks" / row["set"] / "HR" / f"{row['image']}.png"), scale)
         assert hr.shape[:2] == (int(row["height"]), int(row["width"]))
         sr = imresize(imresize(hr, 1 / scale, "replicate"), scale, "replicate")
-        assert psnr(sr, hr, scale, "P2") == pytest.approx(float(row["psnr"]), abs=1e-4)
-        assert ssim(sr, hr, scale, "P2") == pytest.approx(float(row["ssim"]), abs=1e-5)
+        # the table has six decimals
+        assert psnr(sr, hr, scale, "P2") == pytest.approx(float(row["psnr"]), abs=6e-7)
+        assert ssim(sr, hr, scale, "P2") == pytest.approx(float(row["ssim"]), abs=6e-7)
 
 
 # the bicubic row that papers copy from one another: PSNR to two digits, SSIM to four where it is printed
@@ -119,6 +120,24 @@ def test_luminance_of_black_white_and_primaries() -> None:
     np.testing.assert_array_equal(luminance(colours, "P2"), [[16, 235, 81, 145, 41]])
 
 
+def test_rounding_y_follows_the_order_of_matlab() -> None:
+    """MATLAB multiplies its coefficients by 1/255 first, which decides which Y at .5 are rounded up."""
+    red, green, blue = np.meshgrid(*[np.arange(256)] * 3, indexing="ij")
+    exact = 65481 * red + 128553 * green + 24966 * blue  # 255,000 (Y - 16)
+    ties = np.argwhere(exact % 255_000 == 127_500).astype(np.uint8)[None]
+    assert ties.shape[1] > 50
+    scaled = [weight * (1 / 255) for weight in (65.481, 128.553, 24.966)]
+    matlab = [np.floor(sum(c * float(v) for c, v in zip(scaled, colour, strict=True)) + 16 + 0.5) for colour in ties[0]]
+    for protocol in ("P2", "P3"):
+        np.testing.assert_array_equal(luminance(ties, protocol)[0], matlab)
+    planes = torch.from_numpy(ties).permute(2, 0, 1)[None]
+    black = np.zeros_like(ties)
+    batch = psnr_batch(planes, torch.zeros_like(planes), 0, "P2").item()
+    assert batch == pytest.approx(psnr(ties, black, 0, "P2"), abs=1e-12)
+    other = np.floor(luminance(ties)[0] + 0.5)
+    assert 0 < np.count_nonzero(other != matlab) < len(matlab)  # the order matters
+
+
 def test_rounding_y_lowers_psnr_by_as_much_as_known() -> None:
     hr = pictures.coffee()
     sr = noisy(hr, 10)
@@ -172,9 +191,18 @@ def test_what_cannot_be_measured_is_said_in_one_sentence() -> None:
         (lambda: psnr(image, image[:-1], 2), "30 x 30"),
         (lambda: psnr(image, image, 15), "border"),
         (lambda: psnr(image, image, 2, "P4"), "P4"),
-        (lambda: psnr(image.astype(np.int32), image, 2), "int32"),
+        (lambda: psnr(image, image, 2.5), "2.5"),
+        (lambda: psnr(image, image, -1), "border"),
+        (lambda: psnr(image.astype(np.int32), image, 2), "image.astype(np.uint8)"),
         (lambda: psnr(np.dstack([image, image]), image, 2), "(30, 30, 6)"),
         (lambda: ssim(image, image, 10), "11"),
+        (lambda: psnr(image, image[..., 0], 2), "SR is RGB but HR is greyscale"),
+        (lambda: psnr(image.transpose(2, 0, 1), image, 2), "transpose"),
+        (lambda: psnr(np.zeros((30, 30, 4), dtype=np.uint8), image, 2), "alpha"),
+        (lambda: psnr(torch.zeros(30, 30, requires_grad=True), image, 2), "array"),
+        (lambda: psnr_batch(image, image, 2), "sisr.psnr"),
+        (lambda: psnr_batch(torch.zeros(0, 3, 9, 9), torch.zeros(0, 3, 9, 9), 1), "batches"),
+        (lambda: psnr_batch(torch.zeros(1, 3, 9, 9), torch.zeros(1, 1, 9, 9), 1), "batches"),
         (lambda: psnr_batch(torch.zeros(1, 3, 9, 9), torch.zeros(2, 3, 9, 9), 1), "batches"),
         (lambda: psnr_batch(torch.zeros(1, 2, 9, 9), torch.zeros(1, 2, 9, 9), 1), "channels"),
         (lambda: ssim_batch(torch.zeros(1, 3, 12, 12), torch.zeros(1, 3, 12, 12), 1), "11"),
@@ -182,6 +210,90 @@ def test_what_cannot_be_measured_is_said_in_one_sentence() -> None:
         with pytest.raises(SisrError) as caught:
             call()
         assert word in str(caught.value)
+
+
+TYPES = ["uint8", "uint16", "int64", "bool", "float16", "float32", "float64"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(TYPES),
+    largest=st.sampled_from([1, 255, 65535]),
+    colour=st.booleans(),
+    first=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_every_type_and_range_is_right_or_refused(
+    kind: str, largest: int, colour: bool, first: bool, seed: int
+) -> None:
+    """The same two images in any type and range give the PSNR of their 8-bit pixels, or a sentence."""
+    rng = np.random.default_rng(seed)
+    shape = (24, 20, 3) if colour else (24, 20)
+    sr, hr = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
+    expected = psnr(sr, hr, 2)
+
+    def convert(image: np.ndarray) -> np.ndarray:
+        values = image / 255.0 * largest
+        converted = (values if "float" in kind else np.rint(values)).astype(kind)
+        return converted.transpose(2, 0, 1) if first and colour else converted
+
+    with np.errstate(over="ignore"):
+        a, b = convert(sr), convert(hr)
+    unchanged = kind == "uint8" and largest == 255 and not (first and colour)
+    y = "float" in kind and largest == 255 and not colour
+    if unchanged or y:
+        # half precision has 11 bits
+        assert psnr(a, b, 2) == pytest.approx(expected, abs=1e-2 if kind == "float16" else 1e-5)
+    elif kind == "uint8" and not (first and colour):
+        pass  # 0 and 1 in uint8 are also the pixels of a very dark image
+    else:
+        with pytest.raises(SisrError) as caught:
+            psnr(a, b, 2)
+        assert str(caught.value).count("\n") == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["uint8", "int32", "int64", "bool", "float16", "bfloat16", "float32", "float64"]),
+    largest=st.sampled_from([1, 255]),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 99),
+)
+def test_every_batch_is_right_or_refused(kind: str, largest: int, channels: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sr, hr = (torch.randint(0, 256, (2, channels, 24, 20), generator=generator, dtype=torch.uint8) for _ in range(2))
+    floating = "float" in kind
+    a, b = ((x.double() / 255 * largest if floating else x).to(getattr(torch, kind)) for x in (sr, hr))
+    if kind == "uint8" or (floating and largest == 1):
+        expected = [psnr(*(x[i].permute(1, 2, 0).squeeze(-1).numpy() for x in (sr, hr)), 2) for i in range(2)]
+        # bfloat16 has 8 bits
+        np.testing.assert_allclose(psnr_batch(a, b, 2), expected, atol=0.05 if kind == "bfloat16" else 1e-9)
+    else:
+        for metric in (psnr_batch, ssim_batch):
+            with pytest.raises(SisrError):
+                metric(a, b, 2)
+
+
+def test_nan_and_infinity_are_refused() -> None:
+    plane = pictures.camera().astype(float)
+    for value in (np.nan, np.inf, -np.inf):
+        broken = plane.copy()
+        broken[5, 5] = value
+        for call in (lambda x=broken: psnr(x, plane, 2), lambda x=broken: ssim(plane, x, 2)):
+            with pytest.raises(SisrError, match="NaN or infinite"):
+                call()
+        batch = torch.full((1, 1, 20, 20), 0.5)
+        other = batch.clone()
+        other[0, 0, 3, 3] = value
+        for pair in ((other, batch), (batch, other)):
+            with pytest.raises(SisrError, match="must be in"):
+                psnr_batch(*pair, 2)
+
+
+def test_a_networks_overshoot_is_clamped() -> None:
+    hr = torch.zeros(1, 1, 20, 20, dtype=torch.uint8)
+    sr = torch.full((1, 1, 20, 20), -0.3)
+    assert psnr_batch(sr, hr, 2) == float("inf")
 
 
 def test_are_exported() -> None:

@@ -15,6 +15,7 @@ os.environ.update(
 
 from sisr.config import comparison as planning
 from sisr.config import declared, preflight
+from sisr.config.image_folders import store_sources
 from sisr.config.layout import Results
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
@@ -53,11 +54,13 @@ if workflow.is_main_process:
     except SisrError as error:
         sys.exit(f"{error}")
 VISUAL = figures(PLAN)
-# of the environment, not a parameter: what shows of a training while it runs changes nothing that it makes
+# of the environment, not a parameter: what shows of a training while it runs changes nothing that it makes, nor do the
+# test sets, whose images it refuses to train on
 os.environ.update(
     SISR_WATCH=shlex.join(
         ["--validate", *config["data"].get("validate", [])]
         + ["--tensorboard"] * config.get("tensorboard", False)
+        + ([] if config["data"].get("overlap_allowed") else ["--test", *PLAN.test])
     )
 )
 
@@ -166,7 +169,8 @@ def set_source(wildcards):
     """What a prepared set depends on: the record of a known set, or the images of one's own folder."""
     folders = config["data"].get("folders", {})
     if wildcards.set in folders:
-        return folders[wildcards.set]
+        index = Path("data/prepared", wildcards.set, wildcards.store, "index.json")
+        return store_sources(folders[wildcards.set], wildcards.store, index)
     return f"data/verified/{wildcards.set}.json"
 
 

@@ -1,6 +1,7 @@
 """`python -m sisr evaluate`: PSNR and SSIM, one row an image."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from sisr.cli import arguments
@@ -42,16 +43,19 @@ def run(args: argparse.Namespace) -> list[dict]:
 
     from tqdm import tqdm
 
+    from sisr.data.overlap import describe
     from sisr.data.pairs import open_pairs, set_name
-    from sisr.evaluation.evaluate import evaluate, write_rows
+    from sisr.evaluation.evaluate import NotMeasuredError, evaluate, write_rows
     from sisr.evaluation.inference import Mode
     from sisr.evaluation.upscalers import method
-    from sisr.utils.errors import UsageError
+    from sisr.utils.errors import SisrError, UsageError
+    from sisr.utils.files import check_writable
 
     arguments.check_scale(args.scale)
     names = [set_name(path) for path in args.data]
     if len(set(names)) < len(names):
         raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
+    check_writable(args.output_dir, folder=True)
     mode = Mode(tile=args.tile, overlap=args.overlap, chop=args.chop, self_ensemble=args.self_ensemble)
     sets = [open_pairs(path, args.scale, args.boundary) for path in args.data]
     what = method(
@@ -66,23 +70,51 @@ def run(args: argparse.Namespace) -> list[dict]:
     )
     for pairs in sets:
         what.check(pairs, args.scale)
-    result = []
+    trained_on = _trained_on(Path(args.what), args.data)
+    if trained_on:
+        print(f"note: {describe(trained_on)}", file=sys.stderr)
+    result, partial_files, failures = [], [], []
     for name, pairs in zip(names, sets, strict=True):
-        rows, facts = evaluate(
-            what,
-            pairs,
-            args.scale,
-            args.protocol,
-            args.greyscale,
-            args.output_dir / f"{name}_x{args.scale}" if args.save_images else None,
-            partial(tqdm, desc=name, unit="image", leave=False, disable=None),
-        )
         path = args.output_dir / f"{name}_x{args.scale}.csv"
-        write_rows(rows, path, {"set": name, **facts})
+        partial_files.append(path.with_suffix(".partial.json"))
+        try:
+            rows, facts = evaluate(
+                what,
+                pairs,
+                args.scale,
+                args.protocol,
+                args.greyscale,
+                args.output_dir / path.stem if args.save_images else None,
+                partial(tqdm, desc=name, unit="image", leave=False, disable=None),
+                partial_files[-1],
+            )
+        except NotMeasuredError as error:
+            failures.append(str(error).rstrip("."))
+            continue
+        shared = {train: len(images) for (train, test), images in trained_on.items() if test == pairs.name}
+        write_rows(rows, path, {"set": name, **facts, **({"trained_on": shared} if shared else {})})
         result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
         if not args.json:
             _print(name, args.scale, args.protocol, facts, result[-1])
+    if failures:
+        # the partial rows of complete sets stay as well: Snakemake deletes all tables of a failed job
+        raise SisrError(f"{'; '.join(failures)}.")
+    for file in partial_files:
+        file.unlink(missing_ok=True)
     return result
+
+
+def _trained_on(what: Path, data: list[Path]) -> dict[tuple[str, str], list[str]]:
+    """The images of prepared test sets that a run was trained on, if its training sets are prepared beside them."""
+    from sisr.data.overlap import shared_sets
+    from sisr.utils.files import read_run_json
+
+    config = (what if what.is_dir() else what.parent) / "config.json"
+    train = read_run_json(config).get("train", []) if config.is_file() else []
+    shared: dict[tuple[str, str], list[str]] = {}
+    for path in data:
+        shared |= shared_sets(train, [path.resolve().name], path.resolve().parent)
+    return shared
 
 
 def _summary(rows: list) -> dict:

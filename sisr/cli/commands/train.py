@@ -64,13 +64,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help="validation sets: logs the PSNR on their first five images, for monitoring only [none]",
     )
+    add(
+        "--test",
+        nargs="*",
+        default=[],
+        metavar="SET",
+        help="test sets: training is refused if its images include one of theirs [none]",
+    )
     add("--tensorboard", action="store_true", help="write event files with validation images to the run folder")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     resolved = run_from(args)
+    from sisr.data.overlap import check_apart
     from sisr.training.train import train
 
+    check_apart(resolved.train, args.test, args.data)
     record = train(
         resolved,
         args.output,
