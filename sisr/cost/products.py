@@ -16,6 +16,7 @@ copies, matrix decompositions that are not negligible, and data that leave torch
 does not see. A formula for a custom operator is given with `torch.utils.flop_counter.register_flop_formula`.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -55,7 +56,7 @@ def count(call: Callable[[], Any]) -> Products:
     """Count the products of one call, which is executed. Where it fails under the counter, the count is partial."""
     counter = _Counter()
     try:
-        with decomposed(), torch.compiler.set_stance("force_eager"), _Exports(counter), counter:
+        with decomposed(), _Exports(counter), counter:
             out = call()
         counter.read(out)
     except CRASHES as error:
@@ -65,12 +66,14 @@ def count(call: Callable[[], Any]) -> Products:
 
 @contextmanager
 def decomposed() -> Iterator[None]:
-    """Without the fast path of `nn.MultiheadAttention`, one operator that hides its products, and without JIT fusion."""
+    """Without what hides products: the fast path of `nn.MultiheadAttention`, fusion by the JIT, and torch.compile."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, enabled)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(torch.jit.optimized_execution(False))
+        if "torch._dynamo" in sys.modules:  # nothing was compiled without it, and its import takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 
