@@ -50,7 +50,7 @@ def draw(comparison: Comparison) -> Figure:
 
 def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: float) -> tuple[Any, ...]:
     look = style.identities(comparison.labels)
-    points, ends, labels = [], [], []
+    points, ends, labels, colours = [], [], [], []
     prices = {label: comparison.measured(label, cost) for label in comparison.labels}
     positive = [price.value * factor for price in prices.values() if price is not None and price.value > 0]
     free = min(positive) / 4 if positive else 0.0  # position of a mechanism without cost: no logarithm reaches 0
@@ -69,6 +69,7 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
         points.append((x, y))
         ends.append((y, y) if gain.low is None or gain.high is None else (gain.low, gain.high))
         labels.append(bounded(label, price.at_least))
+        colours.append(colour)
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
     if points and positive:
         lowest, highest = min(x for x, _ in points), max(x for x, _ in points)
@@ -85,7 +86,7 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
             )  # fmt: skip
     axes.margins(y=0.2)
     style.pareto(axes, points)
-    return points, ends, labels, [look[label][0] for label in labels]
+    return points, ends, labels, colours
 
 
 def _tick(value: float) -> str:

@@ -145,7 +145,9 @@ class _Counter(TorchDispatchMode):
         """Count outer products, and multiplications that are summed."""
         if name in ("mul", "addcmul"):
             one, two = args[-2:]
-            if not (isinstance(one, Tensor) and isinstance(two, Tensor) and (out.is_floating_point() or out.is_complex())):
+            if not (
+                isinstance(one, Tensor) and isinstance(two, Tensor) and (out.is_floating_point() or out.is_complex())
+            ):
                 return
             number = out.numel() * _weight([out])
             if out.numel() > max(one.numel(), two.numel()):
@@ -309,15 +311,17 @@ _UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_st
 _VIEWS = ("_unsafe_view", "_reshape_alias", "alias", "detach", "lift_fresh", "set", "resize", "resize_as")
 _DECOMPOSITIONS = ("linalg_", "_linalg_", "cholesky", "geqrf")
 _NO_PRODUCTS = ("_foreach_", "_native_batch_norm", "_batch_norm", "_thnn_fused", "index_", "scatter", "_unsafe_index")
-_NO_PRODUCT = frozenset(
-    "_add_relu _chunk_cat _copy_from _embedding_bag _embedding_bag_forward_only _fused_rms_norm _index_put_impl "
-    "_linalg_check_errors _masked_scale _prelu_kernel _stack _standard_gamma_grad _to_copy "
-    "_transform_bias_rescale_qkv _unsafe_masked_index _unsafe_masked_index_put_accumulate _weight_norm_interface allclose "
-    "as_strided_scatter batch_norm_elemt batch_norm_gather_stats batch_norm_update_stats bernoulli "
-    "binary_cross_entropy binary_cross_entropy_with_logits bucketize cat complex copy copysign cudnn_batch_norm "
-    "cudnn_grid_sampler diagonal_scatter dist embedding eq equal fill floor_divide ge grid_sampler_2d "
-    "grid_sampler_3d gt heaviside histogram huber_loss isin le lerp linalg__powsum linalg_cross "
-    "linalg_vector_norm linspace logspace lt masked_fill masked_scatter max min miopen_batch_norm mse_loss "
-    "native_batch_norm native_group_norm native_layer_norm ne normal polar put renorm rrelu_with_noise rsub "
-    "searchsorted segment_reduce select_scatter slice_scatter smooth_l1_loss soft_margin_loss stack where xlogy".split()
-)
+_NO_PRODUCT = frozenset((
+    "_add_relu", "_chunk_cat", "_copy_from", "_embedding_bag", "_embedding_bag_forward_only", "_fused_rms_norm",
+    "_index_put_impl", "_linalg_check_errors", "_masked_scale", "_prelu_kernel", "_stack", "_standard_gamma_grad",
+    "_to_copy", "_transform_bias_rescale_qkv", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
+    "_weight_norm_interface", "allclose", "as_strided_scatter", "batch_norm_elemt", "batch_norm_gather_stats",
+    "batch_norm_update_stats", "bernoulli", "binary_cross_entropy", "binary_cross_entropy_with_logits", "bucketize",
+    "cat", "complex", "copy", "copysign", "cudnn_batch_norm", "cudnn_grid_sampler", "diagonal_scatter", "dist",
+    "embedding", "eq", "equal", "fill", "floor_divide", "ge", "grid_sampler_2d", "grid_sampler_3d", "gt", "heaviside",
+    "histogram", "huber_loss", "isin", "le", "lerp", "linalg__powsum", "linalg_cross", "linalg_vector_norm",
+    "linspace", "logspace", "lt", "masked_fill", "masked_scatter", "max", "min", "miopen_batch_norm", "mse_loss",
+    "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "normal", "polar", "put", "renorm",
+    "rrelu_with_noise", "rsub", "searchsorted", "segment_reduce", "select_scatter", "slice_scatter", "smooth_l1_loss",
+    "soft_margin_loss", "stack", "where", "xlogy",
+))  # fmt: skip

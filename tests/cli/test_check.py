@@ -407,7 +407,10 @@ class Outer(nn.Module):
             "cannot be built: AttributeError: the constructor does not call super().__init__(); add it as the first line "
             "of __init__ (forgetful.py, line 7).",
         ),
-        ("NoParts", "the constructor of NoParts does not call super().__init__(); add it as the first line of __init__"),
+        (
+            "NoParts",
+            "the constructor of NoParts does not call super().__init__(); add it as the first line of __init__",
+        ),
         ("Outer", "the constructor of Inner does not call super().__init__(); add it as the first line of __init__"),
     ],
 )
@@ -435,8 +438,18 @@ class Normalised(nn.Module):
 @pytest.mark.parametrize(
     ("norm", "dropout", "name", "note"),
     [
-        (nn.BatchNorm2d, 0.0, "batch_independence", "the other images of its batch (BatchNorm2d norm): with batch statist"),
-        (nn.BatchNorm2d, 0.5, "batch_independence", "the other images of its batch (BatchNorm2d norm): with batch statist"),
+        (
+            nn.BatchNorm2d,
+            0.0,
+            "batch_independence",
+            "the other images of its batch (BatchNorm2d norm): with batch statist",
+        ),
+        (
+            nn.BatchNorm2d,
+            0.5,
+            "batch_independence",
+            "the other images of its batch (BatchNorm2d norm): with batch statist",
+        ),
         (
             lambda channels: nn.InstanceNorm2d(channels, track_running_stats=True),
             0.0,

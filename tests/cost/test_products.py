@@ -199,7 +199,7 @@ def test_elementwise_operators_stay_free() -> None:
 def test_a_small_product_that_is_written_out_leaves_fvcores_count() -> None:
     """0.1 % of the whole, as in the sum over the rounds of NLSA: it stays elementwise."""
     x = torch.rand(1, 40, C)
-    counted = operations(lambda x: ((x @ torch.ones(C, 1000)).sum() + (x[..., :1] * x).sum()), x)
+    counted = operations(lambda x: (x @ torch.ones(C, 1000)).sum() + (x[..., :1] * x).sum(), x)
     assert (counted.multiply_adds, counted.counter) == (40 * C * 1000, "fvcore")
 
 
@@ -330,7 +330,9 @@ def test_committed_counts_stay_to_the_digit(row: dict[str, Any]) -> None:
     assert (whole.counter, whole.at_least, core.counter, core.at_least) == ("fvcore", "", "fvcore", "")
 
 
-@pytest.mark.parametrize("spec", ["edsr:scale=2,blocks=1,channels=8", "enlcn:scale=2,blocks=4,channels=16", "lapsrn:scale=4"])
+@pytest.mark.parametrize(
+    "spec", ["edsr:scale=2,blocks=1,channels=8", "enlcn:scale=2,blocks=4,channels=16", "lapsrn:scale=4"]
+)
 def test_networks_are_counted_completely_and_as_by_fvcore(spec: str) -> None:
     subject = measure.build(spec, 64, (12, 10), 64, CPU)
     with torch.no_grad():

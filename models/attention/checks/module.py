@@ -202,7 +202,9 @@ def _batch_statistics(module: nn.Module, x: Tensor) -> str | None:
     before = dict(module.named_buffers())
     changed = [name for name, value in trained.named_buffers() if not torch.equal(value, before[name])]
     if changed:
-        return f"a training forward changes {', '.join(changed)}{names}: evaluation computes something else than training"
+        return (
+            f"a training forward changes {', '.join(changed)}{names}: evaluation computes something else than training"
+        )
     return None
 
 
