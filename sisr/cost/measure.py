@@ -32,8 +32,8 @@ COLUMNS = (
     "seconds_low", "seconds_high", "peak_memory_bytes", "device", "threads", "torch", "gmacs", "counter", "at_least",
     "core_counter", "core_at_least", "products_by_operator",
 )  # fmt: skip
-"""`gmacs` and `core_gmacs` are the counts of `count_operations` for the module and its core, with the counter that they are
-from and the names of what is not in them; the columns of fvcore and torch have what these count alone."""
+"""`gmacs` and `core_gmacs` are the counts of `count_operations` for the module and its core, with the counter that they
+are from and the names of what is not in them; the columns of fvcore and torch have what these count alone."""
 TRAINING = ("training_seconds", "training_low", "training_high", "training_memory_bytes")
 """Columns of `measure_training`."""
 
@@ -197,7 +197,7 @@ def count_operations(module: nn.Module, *inputs: Any) -> Operations:
     """Multiply-adds of one forward, by fvcore and by `sisr.cost.products`, which executes it.
 
     fvcore's count is kept where its matrix products are as many as those that are executed. einsum may differ by a
-    thousandth, since fvcore rounds it. Else the larger count of products is taken, with what fvcore counts beside products.
+    thousandth, since fvcore rounds it. Else the larger count of products is taken, with what else fvcore counts.
     """
     executed = products.count(lambda: module(*inputs))
     try:

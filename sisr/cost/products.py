@@ -12,12 +12,12 @@ multiply-add a channel.
 
 What may multiply and has no formula is named in `Products.at_least`: the count is then a lower bound. This holds for
 operators of other libraries, torch's operators of two floating-point tensors that are not known to be elementwise or
-copies, matrix decompositions that are not negligible, and data that leave torch (`Tensor.numpy`, `Tensor.data_ptr`) or come from code that torch
-does not see. A formula for a custom operator is given with `torch.utils.flop_counter.register_flop_formula`.
+copies, matrix decompositions that are not negligible, and data that leave torch (`Tensor.numpy`, `Tensor.data_ptr`) or
+come from code that torch does not see. `torch.utils.flop_counter.register_flop_formula` gives a custom operator a count.
 """
 
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -82,10 +82,10 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.multiply_adds: Counter[str] = Counter()
+        self.multiply_adds: defaultdict[str, float] = defaultdict(float)
         self.at_least: set[str] = set()
-        self._written_out: Counter[str] = Counter()
-        self._decompositions: Counter[str] = Counter()
+        self._written_out: defaultdict[str, float] = defaultdict(float)
+        self._decompositions: defaultdict[str, float] = defaultdict(float)
         # results of elementwise multiplications, with their multiply-adds: a sum makes a product of them
         self._multiplied: WeakIdKeyDictionary = WeakIdKeyDictionary()
         # allocated, and not written by any operator
@@ -118,13 +118,13 @@ class _Counter(TorchDispatchMode):
     def read(self, value: Any) -> None:
         """Note where tensors hold values that no operator has written."""
         for tensor in _tensors(value):
-            if tensor.numel() and self._unwritten.pop(_storage(tensor), None):
+            if tensor.numel() and self._unwritten.pop(_storage(tensor), None) is not None:
                 self.at_least.add(OUTSIDE)
 
     def _count(
         self, func: Any, name: str, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> None:
-        tensors = [x for x in _tensors((args, kwargs)) if x.is_floating_point() or x.is_complex()]
+        tensors = [x for x in _tensors((args, kwargs)) if _is_real_or_complex(x)]
         counted = name in FORMULAS or packet in flop_registry
         if counted and any(tensor.layout != torch.strided for tensor in tensors):
             self.at_least.add(f"{name} (sparse)")
@@ -145,20 +145,19 @@ class _Counter(TorchDispatchMode):
         """Count outer products, and multiplications that are summed."""
         if name in ("mul", "addcmul"):
             one, two = args[-2:]
-            if not (
-                isinstance(one, Tensor) and isinstance(two, Tensor) and (out.is_floating_point() or out.is_complex())
-            ):
+            if not (isinstance(one, Tensor) and isinstance(two, Tensor)) or not _is_real_or_complex(out):
                 return
             number = out.numel() * _weight([out])
             if out.numel() > max(one.numel(), two.numel()):
                 self._written_out[name] += number
             elif one is not two and min(one.numel(), two.numel()) > 1:
                 self._multiplied[out] = number
-        elif name in ("sum", "mean") and out.numel() < args[0].numel() and args[0] in self._multiplied:
+        elif not args or not isinstance(args[0], Tensor) or args[0] not in self._multiplied:
+            return
+        elif name in ("sum", "mean") and out.numel() < args[0].numel():
             self._written_out[f"mul, {name}"] += self._multiplied.pop(args[0])
-        elif _is_view(func, name) and args and isinstance(args[0], Tensor) and isinstance(out, Tensor):
-            if args[0] in self._multiplied and out.numel() == args[0].numel():
-                self._multiplied[out] = self._multiplied[args[0]]
+        elif _is_view(func, name) and isinstance(out, Tensor) and out.numel() == args[0].numel():
+            self._multiplied[out] = self._multiplied[args[0]]
 
     def _follow(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Follow which storages an operator reads, writes and allocates."""
@@ -200,6 +199,10 @@ def _multiply_adds(name: str, packet: Any, args: tuple[Any, ...], kwargs: dict[s
 
 def _tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _is_real_or_complex(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _storage(tensor: Tensor) -> int:

@@ -404,8 +404,8 @@ class Outer(nn.Module):
     [
         (
             "Parts",
-            "cannot be built: AttributeError: the constructor does not call super().__init__(); add it as the first line "
-            "of __init__ (forgetful.py, line 7).",
+            "cannot be built: AttributeError: the constructor does not call super().__init__(); add it as the first "
+            "line of __init__ (forgetful.py, line 7).",
         ),
         (
             "NoParts",
@@ -442,20 +442,20 @@ class Normalised(nn.Module):
             nn.BatchNorm2d,
             0.0,
             "batch_independence",
-            "the other images of its batch (BatchNorm2d norm): with batch statist",
+            "other images of its batch (BatchNorm2d norm): with batch stat",
         ),
         (
             nn.BatchNorm2d,
             0.5,
             "batch_independence",
-            "the other images of its batch (BatchNorm2d norm): with batch statist",
+            "other images of its batch (BatchNorm2d norm): with batch stat",
         ),
         (
             lambda channels: nn.InstanceNorm2d(channels, track_running_stats=True),
             0.0,
             "batch_independence",
             "a training forward changes norm.running_mean, norm.running_var "
-            "(InstanceNorm2d norm): evaluation computes something else than training",
+            "(InstanceNorm2d norm): evaluation computes something else",
         ),
         (nn.InstanceNorm2d, 0.0, "batch_independence", ""),
         (lambda channels: nn.GroupNorm(2, channels), 0.5, "batch_independence", ""),

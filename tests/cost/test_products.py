@@ -138,7 +138,8 @@ KINDS = [
     ("fft", lambda x: torch.fft.fft(torch.complex(x, x), dim=1).abs(), lambda N: C * 2.5 * N * np.log2(N)),
     ("fft, real", lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=1), n=x.shape[1], dim=1),
      lambda N: 2 * C * 1.25 * N * np.log2(N)),
-    ("fft, two dimensions", lambda x: torch.fft.fft2(torch.complex(x, x)).abs(), lambda N: 2.5 * N * C * np.log2(N * C)),
+    ("fft, two dimensions", lambda x: torch.fft.fft2(torch.complex(x, x)).abs(),
+     lambda N: 2.5 * N * C * np.log2(N * C)),
 ]  # fmt: skip
 
 
@@ -188,7 +189,8 @@ def test_elementwise_operators_stay_free() -> None:
             x * y, x / y, torch.exp(x), x.softmax(-1), x * 2, x.sum(), torch.cat([x, y]), torch.where(x > 0, x, y),
             F.layer_norm(x, (C,), y[0, 0], y[0, 1]), F.group_norm(x, 2, torch.ones(6)), torch.lerp(x, y, x), x.mT + 1,
             F.batch_norm(x, torch.ones(6), torch.ones(6)), x.index_add(1, torch.tensor([0]), y[:, :1]), (x * x).sum(),
-            F.grid_sample(x[:, None], torch.zeros(1, 2, 2, 2), align_corners=False), F.normalize(x), torch.maximum(x, y), x.topk(2).values,
+            F.grid_sample(x[:, None], torch.zeros(1, 2, 2, 2), align_corners=False),
+            F.normalize(x), torch.maximum(x, y), x.topk(2).values,
             F.interpolate(x[:, None], scale_factor=2, mode="bicubic"), F.dropout(x, 0.5, True), x.addcmul(x, y),
             F.pixel_shuffle(image(x), 2), F.unfold(image(x), 2), x.roll(1, 1), (x * y[:, :, :1]).flatten(1),
         )

@@ -194,7 +194,7 @@ def _batch_statistics(module: nn.Module, x: Tensor) -> str | None:
             torch.manual_seed(0)
             trained = copy.deepcopy(module)
             outs.append(trained(images_)[:1])
-    if not torch.allclose(*outs, rtol=1e-3, atol=1e-4, equal_nan=True):
+    if not _same(outs[0], outs[1]):
         return (
             f"in training, an image's output depends on the other images of its batch{names}: with batch statistics, "
             "results depend on the batch size, and evaluation, which uses none, computes something else"
@@ -214,10 +214,14 @@ def _randomness(module: nn.Module, x: Tensor) -> str | None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for _ in range(2):
             outs.append(copy.deepcopy(module).train()(x))
-    if torch.allclose(*outs, rtol=1e-3, atol=1e-4, equal_nan=True):
+    if _same(outs[0], outs[1]):
         return None
     names = _names(module, nn.modules.dropout._DropoutNd)
     return f"two training forwards of the same image differ{names}, evaluation is without this randomness"
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 def _names(module: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> str:

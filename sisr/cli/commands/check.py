@@ -72,8 +72,8 @@ def _uncounted(build: Any, channels: int) -> str:
         return ""
     advice = "; torch.utils.flop_counter.register_flop_formula gives a custom operator its count"
     return (
-        f"at least {2 * counted.multiply_adds / 1e9:.3g} GFLOP on a {height}x{width} feature map: {counted.at_least} may "
-        f"multiply and cannot be counted{advice if '::' in counted.at_least else ''}"
+        f"at least {2 * counted.multiply_adds / 1e9:.3g} GFLOP on a {height}x{width} feature map: {counted.at_least} "
+        f"may multiply and cannot be counted{advice if '::' in counted.at_least else ''}"
     )
 
 
