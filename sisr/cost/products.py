@@ -13,7 +13,9 @@ multiply-add a channel.
 What may multiply and has no formula is named in `Products.at_least`: the count is then a lower bound. This holds for
 operators of other libraries, torch's operators of two floating-point tensors that are not known to be elementwise or
 copies, matrix decompositions that are not negligible, and data that leave torch (`Tensor.numpy`, `Tensor.data_ptr`) or
-come from code that torch does not see. `torch.utils.flop_counter.register_flop_formula` gives a custom operator a count.
+come from code that torch does not see.
+
+`torch.utils.flop_counter.register_flop_formula` gives a custom operator a count.
 """
 
 import sys
