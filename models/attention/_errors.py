@@ -21,6 +21,11 @@ CRASHES = (
     ValueError,
 )
 _LIBRARIES = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<")
+# what torch raises where a class assigns or uses parts of a Module that was not initialised
+_NOT_INITIALISED = re.compile(
+    r"cannot assign \w+ before Module.__init__\(\) call"
+    r"|'(\w+)' object has no attribute '(?:_modules|_parameters|_buffers|_\w*hooks\w*|training)'"
+)
 _HERE = Path(__file__).parent
 _SUITE = tuple(str(path) for path in (_HERE / "checks", _HERE / "_registry.py", _HERE.parent.parent / "sisr" / "cli"))
 
@@ -36,6 +41,9 @@ def sentence(error: BaseException) -> str:
         lines = [error.msg]
     # a line that ends with a colon, like "backend='inductor' raised:", continues on the next line
     message = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1])
+    if isinstance(error, AttributeError) and (match := _NOT_INITIALISED.fullmatch(message)):
+        of = f" of {match[1]}" if match[1] else ""
+        message = f"the constructor{of} does not call super().__init__(); add it as the first line of __init__"
     location = place(error)
     return type(error).__name__ + (f": {message}" if message else "") + (f" ({location})" if location else "")
 

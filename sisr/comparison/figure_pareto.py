@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sisr.comparison.result import Comparison, Measured
 from sisr.report.figures import style
-from sisr.report.tables.view import interval
-from sisr.results.cells import text
+from sisr.report.tables.view import interval, lower_bounds
+from sisr.results.cells import bounded, text
 from sisr.utils.errors import SisrError
 
 _AXES = (("gflops", 1.0, "operations of one forward (GFLOPs)"), ("forward_seconds", 1e3, "time of one forward (ms)"))
@@ -35,11 +35,12 @@ def draw(comparison: Comparison) -> Figure:
         line[0].set_title(f"{dataset} x{comparison.scale}{level}")
         line[0].set_ylabel(f"PSNR minus {comparison.reference}'s (dB)")
     style.legend(figure)
+    bounds = lower_bounds(comparison.table[comparison.table["quantity"] == "gflops"])
     style.stamp(
         figure,
         comparison.table,
         f"Vertical: mean difference over images, {interval(comparison.table)}. Horizontal: one mechanism "
-        "alone, quartiles of repeated timings. Up and to the left is better.",
+        "alone, quartiles of repeated timings. Up and to the left is better. " + " ".join(bounds),
     )
     figure.canvas.draw()
     for axes, points, ends, labels, colours in pending:
@@ -49,7 +50,7 @@ def draw(comparison: Comparison) -> Figure:
 
 def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: float) -> tuple[Any, ...]:
     look = style.identities(comparison.labels)
-    points, ends, labels = [], [], []
+    points, ends, labels, colours = [], [], [], []
     prices = {label: comparison.measured(label, cost) for label in comparison.labels}
     positive = [price.value * factor for price in prices.values() if price is not None and price.value > 0]
     free = min(positive) / 4 if positive else 0.0  # position of a mechanism without cost: no logarithm reaches 0
@@ -67,7 +68,8 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
         )  # fmt: skip
         points.append((x, y))
         ends.append((y, y) if gain.low is None or gain.high is None else (gain.low, gain.high))
-        labels.append(label)
+        labels.append(bounded(label, price.at_least))
+        colours.append(colour)
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
     if points and positive:
         lowest, highest = min(x for x, _ in points), max(x for x, _ in points)
@@ -84,7 +86,7 @@ def _panel(axes: Axes, comparison: Comparison, dataset: str, cost: str, factor: 
             )  # fmt: skip
     axes.margins(y=0.2)
     style.pareto(axes, points)
-    return points, ends, labels, [look[label][0] for label in labels]
+    return points, ends, labels, colours
 
 
 def _tick(value: float) -> str:

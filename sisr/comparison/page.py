@@ -20,7 +20,7 @@ from sisr.comparison import crops, result, sentences, table_view
 from sisr.comparison.result import Comparison
 from sisr.config.layout import Results
 from sisr.report.tables.view import banner
-from sisr.results.cells import number, span, text
+from sisr.results.cells import bounded, number, span, text
 from sisr.utils.files import atomic_write
 
 FIGURES = {
@@ -212,7 +212,10 @@ def _cost(comparison: Comparison) -> Data | None:
                 continue
             ends = [_short(end * factor) for end in (measured.low, measured.high) if end is not None]
             detail = " to ".join(ends) if len(ends) == 2 else ""
-            cells.append(_cell(_short(measured.value * factor), measured.value, detail))
+            if measured.at_least:
+                detail = f"not counted: {measured.at_least}"
+            words = bounded(_short(measured.value * factor), measured.at_least)
+            cells.append(_cell(words, measured.value, detail))
         rows.append({"label": label, "cells": cells})
     if not any(cell["words"] for row in rows for cell in row["cells"]):
         return None

@@ -27,6 +27,8 @@ class Measured:
     value: float
     low: float | None
     high: float | None
+    at_least: str = ""
+    """What a number of operations leaves out: the value is then a lower bound."""
 
     @property
     def bars(self) -> list[list[float]] | None:
@@ -91,7 +93,7 @@ class Comparison:
         """The figure with its interval, None where there is none."""
         cell = self.cell(row, quantity, dataset)
         value = None if cell is None else number(cell["measured"])
-        return None if value is None else Measured(value, number(cell["low"]), number(cell["high"]))
+        return None if value is None else Measured(value, number(cell["low"]), number(cell["high"]), cell["at_least"])
 
     def places(self) -> Iterator[tuple[str, str]]:
         """(mechanism, data set) of everything that was compared with the reference, sets in the outer loop."""

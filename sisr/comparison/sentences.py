@@ -3,7 +3,7 @@
 from collections import Counter
 
 from sisr.comparison.result import Comparison
-from sisr.results.cells import number, span, text
+from sisr.results.cells import number, ratio_bound, span, text
 from sisr.results.runs import CONTROLS
 from sisr.results.significance import BETTER, EQUIVALENT, VERDICTS, WORSE
 
@@ -61,9 +61,11 @@ def cost(comparison: Comparison, label: str) -> str:
     for quantity, name in _COSTS:
         mine, other = comparison.measured(label, quantity), comparison.measured(comparison.reference, quantity)
         if mine and other and other.value > 0:
-            ratio = mine.value / other.value
-            much = "about the same" if abs(ratio - 1) < _SAME else f"{times(ratio)} the"
-            parts.append(f"{much} {name}")
+            ratio, bound = mine.value / other.value, ratio_bound(mine.at_least, other.at_least)
+            if bound is None:  # nothing can be said of two lower bounds
+                continue
+            same = not bound and abs(ratio - 1) < _SAME
+            parts.append(f"about the same {name}" if same else f"{bound}{times(ratio)} the {name}")
     if not parts:
         return ""
     most = ", ".join(parts[:-1])

@@ -144,6 +144,7 @@ def _costs(labels: list[str], file: Path, preset: str) -> Iterator[Cell]:
             note = f"one {shape} feature map of {cost['channels']} channels" if kind == "mechanism" else f"LR {shape}"
             if column == "gflops":
                 note = f"{cost['gflops_convention']}; {note}"
+                known["at_least"] = cost["gflops_at_least"]
             low, high = (float(cost[end]) for end in ends) if ends else (None, None)
             yield Cell(
                 **known, measured=float(cost[column]), low=low, high=high, interval="quartiles" if ends else "",
@@ -156,5 +157,6 @@ def read_costs(file: Path) -> pd.DataFrame:
     """Rows of a complexity file that was measured with labels. Raises SisrError where it is none."""
     needed = {"label", "kind", "height", "width", "channels", "device", "threads", "torch", "gflops_convention"}
     needed |= {column for _, _, name, ends in COSTS.values() for column in (name, *ends)}
-    texts = {"label": str, "gflops_convention": str}
-    return read_columns(file, needed, "python -m sisr complexity --label …", "are no measurements of cost", dtype=texts)
+    texts, added = {"label": str, "gflops_convention": str, "gflops_at_least": str}, {"gflops_at_least": ""}
+    command, missing = "python -m sisr complexity --label …", "are no measurements of cost"
+    return read_columns(file, needed, command, missing, added, dtype=texts)

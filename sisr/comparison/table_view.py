@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from sisr.report.tables.view import Column, Section, Text, View, marks, measured_text, rule
+from sisr.report.tables.view import Column, Section, Text, View, lower_bounds, marks, measured_text, rule
 from sisr.results.cells import measured_value, number, span, text
 from sisr.results.significance import ONE_SEED
 
@@ -78,7 +78,7 @@ def _notes(table: pd.DataFrame, reference: str) -> list[str]:
             f"{first['torch']}; memory is the peak of a forward beyond weights and input. GFLOPs are two operations a "
             "multiply-add, by the paper's convention where it has one (attention core only), else the core as counted."
         )
-    return lines
+    return lines + lower_bounds(table)
 
 
 def _difference(cell: Any, digits: int, reference: bool) -> list[Text]:

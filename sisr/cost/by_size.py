@@ -13,11 +13,11 @@ from sisr.cost import measure
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
 
-COLUMNS = ("label", *measure.COLUMNS, *measure.TRAINING, "gflops", "gflops_convention")
+COLUMNS = ("label", *measure.COLUMNS, *measure.TRAINING, "gflops", "gflops_convention", "gflops_at_least")
 BY_SIZE = (
     "label", "height", "width", "forward_seconds", "forward_low", "forward_high", "training_seconds",
     "peak_memory_bytes", "gflops", "device", "training_low", "training_high", "training_memory_bytes", "threads",
-    "torch",
+    "torch", "gflops_at_least",
 )  # fmt: skip
 """Columns of the file by size."""
 _FORWARD = {"seconds_median": "forward_seconds", "seconds_low": "forward_low", "seconds_high": "forward_high"}
@@ -50,19 +50,21 @@ def rows(
 
 
 def gflops(row: dict[str, Any]) -> dict[str, Any]:
-    """GFLOP of one row of `sisr.cost.measure`, and by which convention.
+    """GFLOP of one row of `sisr.cost.measure`, by which convention, and what is not in it (then a lower bound).
 
     The paper's convention if it exists for this mechanism; else two operations a multiply-add, counted for the
     attention core as in the paper, and for the whole network.
     """
     paper = row["paper_gflops"]
     if paper is not None and not isnan(paper):
-        return {"gflops": paper, "gflops_convention": row["paper_convention"]}
-    if row["kind"] == "mechanism":
-        convention = "two operations a multiply-add of the core, as counted by fvcore"
-        return {"gflops": 2 * row["core_gmacs"], "gflops_convention": convention}
-    convention = "two operations a multiply-add of the whole network, as counted by fvcore"
-    return {"gflops": 2 * row["fvcore_gmacs"], "gflops_convention": convention}
+        return {"gflops": paper, "gflops_convention": row["paper_convention"], "gflops_at_least": ""}
+    prefix, part = ("core_", "core") if row["kind"] == "mechanism" else ("", "whole network")
+    how = "counted operator by operator" if row.get(f"{prefix}counter") == "operators" else "as counted by fvcore"
+    return {
+        "gflops": 2 * row[f"{prefix}gmacs"],
+        "gflops_convention": f"two operations a multiply-add of the {part}, {how}",
+        "gflops_at_least": row.get(f"{prefix}at_least", ""),
+    }
 
 
 def write(measured: Sequence[dict[str, Any]], output: Path | None, by_size: Path | None) -> None:

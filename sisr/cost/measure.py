@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 import models
 from models.attention import _registry, _switches
+from models.attention._errors import CRASHES
 from sisr.config.mechanisms import Mechanism
-from sisr.cost import op_counters
+from sisr.cost import op_counters, products
 from sisr.cost.timing import peak_memory, quartiles, seconds_of
 from sisr.utils.errors import UsageError
 from sisr.utils.files import atomic_write
@@ -28,10 +29,33 @@ from sisr.utils.provenance import device_name
 COLUMNS = (
     "spec", "kind", "channels", "height", "width", "parameters", "fvcore_gmacs", "core_gmacs", "torch_gflops",
     "fvcore_by_operator", "operations_by_operator", "paper_gflops", "paper_convention", "uncounted", "seconds_median",
-    "seconds_low", "seconds_high", "peak_memory_bytes", "device", "threads", "torch",
+    "seconds_low", "seconds_high", "peak_memory_bytes", "device", "threads", "torch", "gmacs", "counter", "at_least",
+    "core_counter", "core_at_least", "products_by_operator",
 )  # fmt: skip
+"""`gmacs` and `core_gmacs` are the counts of `count_operations` for the module and its core, with the counter that they
+are from and the names of what is not in them; the columns of fvcore and torch have what these count alone."""
 TRAINING = ("training_seconds", "training_low", "training_high", "training_memory_bytes")
 """Columns of `measure_training`."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Multiply-adds of one forward, as counted in two ways."""
+
+    multiply_adds: float
+    """fvcore's where the two agree; where they differ, the larger."""
+    counter: str
+    """`fvcore` or `operators` (`sisr.cost.products`): what `multiply_adds` is from."""
+    at_least: str
+    """Names of operators that may multiply and are not counted, joined by commas: then the count is a lower bound."""
+    fvcore: dict[str, float] | None
+    """Multiply-adds by fvcore, by operator; None where it cannot trace the module."""
+    others: dict[str, float]
+    """Operations that are no multiply-adds, by operator."""
+    uncounted: dict[str, int]
+    """Calls of operators that fvcore does not count."""
+    products: dict[str, float]
+    """Multiply-adds of the matrix products alone, by operator, as executed."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +102,8 @@ def measure_cost(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
     """One row with the columns `COLUMNS`. seconds: for how long the forward is repeated."""
     module, example = subject.module, subject.input
     with torch.no_grad():
-        counted, uncounted = count(module, example)
-        multiply_adds = {
-            name: value for name, value in counted.items() if f"aten::{name}" not in op_counters.OPERATIONS
-        }
-        core, c, c_out = _core(subject)
+        counted = count_operations(module, example)
+        core, c, c_out = _core(subject, counted)
         low, median, high = quartiles(seconds_of(lambda: module(example), example.device, seconds))
         memory = peak_memory(lambda: module(example), example.device)
         flops = _torch_flops(lambda: module(example))
@@ -94,14 +115,14 @@ def measure_cost(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
         "height": example.shape[2],
         "width": example.shape[3],
         "parameters": sum(p.numel() for p in module.parameters()),
-        "fvcore_gmacs": sum(multiply_adds.values()) / 1e9,
-        "core_gmacs": core,
-        "torch_gflops": flops / 1e9,
-        "fvcore_by_operator": json.dumps(_sorted(multiply_adds)),
-        "operations_by_operator": json.dumps(_sorted({k: v for k, v in counted.items() if k not in multiply_adds})),
+        "fvcore_gmacs": None if counted.fvcore is None else sum(counted.fvcore.values()) / 1e9,
+        "core_gmacs": None if core is None else core.multiply_adds / 1e9,
+        "torch_gflops": None if flops is None else flops / 1e9,
+        "fvcore_by_operator": json.dumps(_sorted(counted.fvcore or {})),
+        "operations_by_operator": json.dumps(_sorted(counted.others)),
         "paper_gflops": paper,
         "paper_convention": convention,
-        "uncounted": json.dumps(_sorted(uncounted)),
+        "uncounted": json.dumps(_sorted(counted.uncounted)),
         "seconds_median": median,
         "seconds_low": low,
         "seconds_high": high,
@@ -109,6 +130,12 @@ def measure_cost(subject: Subject, seconds: float = 2.0) -> dict[str, Any]:
         "device": device_name(example.device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "gmacs": counted.multiply_adds / 1e9,
+        "counter": counted.counter,
+        "at_least": counted.at_least,
+        "core_counter": "" if core is None else core.counter,
+        "core_at_least": "" if core is None else core.at_least,
+        "products_by_operator": json.dumps(_sorted(counted.products)),
     }
 
 
@@ -166,12 +193,40 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False)
 
 
+def count_operations(module: nn.Module, *inputs: Any) -> Operations:
+    """Multiply-adds of one forward, by fvcore and by `sisr.cost.products`, which executes it.
+
+    fvcore's count is kept where its matrix products are as many as those that are executed. einsum may differ by a
+    thousandth, since fvcore rounds it. Else the larger count of products is taken, with what else fvcore counts.
+    """
+    executed = products.count(lambda: module(*inputs))
+    try:
+        by_fvcore, uncounted = count(module, *inputs)
+    except CRASHES:
+        total, at_least = executed.total, ", ".join(executed.at_least)
+        return Operations(total, "operators", at_least, None, {}, {}, executed.multiply_adds)
+    adds = {name: value for name, value in by_fvcore.items() if f"aten::{name}" not in op_counters.OPERATIONS}
+    missed = executed.total - sum(adds.get(name, 0) for name in op_counters.PRODUCTS)
+    total, counter = sum(adds.values()), "fvcore"
+    if missed > adds.get("einsum", 0) / 1000:
+        total, counter = total + missed, "operators"
+    return Operations(
+        multiply_adds=total,
+        counter=counter,
+        at_least=", ".join(executed.at_least),
+        fvcore=adds,
+        others={name: value for name, value in by_fvcore.items() if name not in adds},
+        uncounted=uncounted,
+        products=executed.multiply_adds,
+    )
+
+
 def count(module: nn.Module, *inputs: Any) -> tuple[dict[str, float], dict[str, int]]:
     """fvcore's count of one forward, with the handles of this suite: {operator: count}, {uncounted operator: calls}.
 
     A fused multiply-add is one; operators in `op_counters.OPERATIONS` are counted in operations of their own.
     """
-    with _quiet():
+    with _quiet(), products.decomposed():
         from fvcore.nn import FlopCountAnalysis
 
         analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -193,27 +248,27 @@ class _Core(nn.Module):
         return self.mechanism.attend(query, key, value, self.size)
 
 
-def _core(subject: Subject) -> tuple[float | None, int, int]:
-    """(GMAC of the attention core, channels of query and key, of value); the whole of a free-form mechanism."""
+def _core(subject: Subject, whole: Operations) -> tuple[Operations | None, int, int]:
+    """(count of the attention core, channels of query and key, of value); the whole of a free-form mechanism."""
     module, example = subject.module, subject.input
     if subject.kind == "network":
         return None, 0, 0
-    channels = example.shape[1]
     if not isinstance(module, models.attention.Attention):
-        counted, c, c_out = count(module, example)[0], channels, channels
-    else:
-        query, key, value = module.embed(example)
-        counted = count(_Core(module, (example.shape[2], example.shape[3])), query, key, value)[0]
-        c, c_out = query.shape[-1], value.shape[-1]
-    return sum(v for k, v in counted.items() if f"aten::{k}" not in op_counters.OPERATIONS) / 1e9, c, c_out
+        return whole, example.shape[1], example.shape[1]
+    query, key, value = module.embed(example)
+    counted = count_operations(_Core(module, (example.shape[2], example.shape[3])), query, key, value)
+    return counted, query.shape[-1], value.shape[-1]
 
 
-def _torch_flops(forward: Callable[[], Any]) -> float:
-    """torch's own count, two a multiply-add; a check of fvcore's count; some builds omit fused attention."""
+def _torch_flops(forward: Callable[[], Any]) -> float | None:
+    """torch's own count, two a multiply-add; some builds omit fused attention. None where it fails."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        forward()
+    try:
+        with FlopCounterMode(display=False) as counter, products.decomposed():
+            forward()
+    except CRASHES:
+        return None
     return float(counter.get_total_flops())
 
 

@@ -68,6 +68,9 @@ def _dimension(inputs: list[Any]) -> int:
 
 MULTIPLY_ADDS: dict[str, Handle] = {"aten::scaled_dot_product_attention": scaled_dot_product_attention}
 
+PRODUCTS = ("addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm", "scaled_dot_product_attention")
+"""Names that fvcore counts the matrix products under; its others are norms, pooling and interpolation."""
+
 _READS = ("gather", "index", "index_select", "embedding", "scatter", "scatter_")
 _ELEMENTWISE = ("exp", "exp_", "log", "sigmoid", "sigmoid_", "tanh", "gelu", "silu", "reciprocal", "sqrt")
 

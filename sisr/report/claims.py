@@ -15,7 +15,7 @@ import pandas as pd
 from sisr.config.layout import Results
 from sisr.report.tables import MODULES, table4
 from sisr.results import cells, power, published, runs, significance
-from sisr.results.cells import span, text
+from sisr.results.cells import ratio_bound, span, text
 from sisr.results.runs import Setting
 from sisr.results.significance import BETTER, INCONCLUSIVE, LEVEL, WORSE, Estimate
 from sisr.utils.errors import SisrError
@@ -237,10 +237,11 @@ def _costs(results: Path) -> list[str]:
         other = measured.get(name)
         if ours is None or other is None:
             continue
+        bound = ratio_bound(ours["core_at_least"], other["core_at_least"])
         parts = [
-            f"{float(ours[column]) / float(other[column]):.3g} times the {word}"
-            for column, word in (("core_gmacs", "operations"), ("seconds_median", "time"))
-            if float(other[column] or nan) > 0
+            f"{words}{float(ours[column]) / float(other[column]):.3g} times the {word}"
+            for column, word, words in (("core_gmacs", "operations", bound), ("seconds_median", "time", ""))
+            if words is not None and float(other[column] or nan) > 0
         ]
         items.append(f"- against {name}: {', '.join(parts)} ({ours['device']}, {ours['height']}x{ours['width']}).")
     return ["**ENLCA (m = 128) costs a fraction of the others**:", "", *items, ""] if items else []

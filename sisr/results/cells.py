@@ -1,6 +1,6 @@
 """One row a cell: the long form in which every table is stored, with the origin of each figure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import isinf, isnan, nan
 from pathlib import Path
@@ -66,9 +66,13 @@ class Cell:
     training: str = ""
     comparable: str = ""
     """`yes` where the training is at the paper's scale, `no` where it is not, blank for what is not trained."""
+    at_least: str = ""
+    """Operators that a number of operations leaves out, joined by commas: `measured` is then a lower bound."""
 
 
 COLUMNS = tuple(field.name for field in fields(Cell))
+_ADDED = {"at_least": ""}
+"""Columns that tables of older versions lack."""
 
 
 def frame(cells: Iterable[Cell]) -> pd.DataFrame:
@@ -102,23 +106,33 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """Read what `write` wrote. Raises SisrError where there is none."""
-    return read_typed(path, Cell, f"python -m sisr tables {path.stem}")
+    return read_typed(path, Cell, f"python -m sisr tables {path.stem}", _ADDED)
 
 
-def read_typed(path: Path, kind: type, command: str) -> pd.DataFrame:
-    """A table with the fields of a dataclass as columns; only optional numbers may be blank, and become NaN."""
+def read_typed(path: Path, kind: type, command: str, added: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """A table with the fields of a dataclass as columns; only optional numbers may be blank, and become NaN.
+
+    added: as in `read_columns`.
+    """
     numbers = {field.name for field in fields(kind) if field.type in (int | None, float | None)}
     plain = {field.name for field in fields(kind) if field.type in (int, float, bool)}
-    columns = [field.name for field in fields(kind)]
+    columns = [field.name for field in fields(kind) if field.name not in (added or {})]
     texts = {name: str for name in columns if name not in numbers | plain}
     blanks = {name: [""] for name in numbers}
-    return read_columns(path, columns, command, dtype=texts, keep_default_na=False, na_values=blanks)
+    return read_columns(path, columns, command, added=added, dtype=texts, keep_default_na=False, na_values=blanks)
 
 
 def read_columns(
-    path: Path, columns: Iterable[str], command: str, missing: str = "is no table", **options: Any
+    path: Path,
+    columns: Iterable[str],
+    command: str,
+    missing: str = "is no table",
+    added: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> pd.DataFrame:
     """A CSV file that has these columns. options: of `pandas.read_csv`.
+
+    added: columns of text that files of older versions lack, with their value there and in blank cells.
 
     Raises SisrError, with the command that makes the file, where the file or a column is missing.
     """
@@ -127,6 +141,8 @@ def read_columns(
     table: pd.DataFrame = pd.read_csv(path, **options)
     if absent := set(columns) - set(table.columns):
         raise SisrError(f"{path} lacks the column {min(absent)}; make it again with {command}.")
+    for name, value in (added or {}).items():
+        table[name] = table[name].fillna(value).astype(str) if name in table.columns else value
     return table
 
 
@@ -240,6 +256,18 @@ def text(value: float | None, digits: int, sign: bool = False) -> str:
     if isinf(value):
         return "∞"
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def bounded(words: str, at_least: str) -> str:
+    """A figure as `≥ 1.40` where it is a lower bound: where `at_least` names what it leaves out."""
+    return f"≥ {words}" if words and at_least else words
+
+
+def ratio_bound(at_least: str, other: str) -> str | None:
+    """`at least ` or `at most ` for the ratio of two counts, either of which may be a lower bound; None if both are."""
+    if at_least and other:
+        return None
+    return "at least " if at_least else "at most " if other else ""
 
 
 def span(low: float | None, high: float | None, digits: int, sign: bool = False) -> str:

@@ -368,3 +368,185 @@ def test_enlca_passes_the_checks_of_its_loss():
 )
 def test_errors_become_one_line(error, said):
     assert _errors.sentence(error) == said
+
+
+FORGETFUL = """
+import torch
+from torch import nn
+
+class Parts(nn.Module):
+    def __init__(self, channels=64):
+        self.value = nn.Conv2d(channels, channels, 1)
+
+class NoParts(nn.Module):
+    def __init__(self, channels=64):
+        self.channels = channels
+
+    def forward(self, x):
+        return x
+
+class Inner(nn.Module):
+    def __init__(self):
+        self.gain = 1.0
+
+class Outer(nn.Module):
+    def __init__(self, channels=64):
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x):
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "Parts",
+            "cannot be built: AttributeError: the constructor does not call super().__init__(); add it as the first "
+            "line of __init__ (forgetful.py, line 7).",
+        ),
+        (
+            "NoParts",
+            "the constructor of NoParts does not call super().__init__(); add it as the first line of __init__",
+        ),
+        ("Outer", "the constructor of Inner does not call super().__init__(); add it as the first line of __init__"),
+    ],
+)
+def test_a_forgotten_super_init_is_named(own, capsys, name, sentence):
+    (own / "forgetful.py").write_text(FORGETFUL)
+    assert check(f"forgetful.py:{name}", "--only", "shapes") == 1
+    shown = capsys.readouterr()
+    assert sentence in shown.out + shown.err
+    assert "_modules" not in shown.out + shown.err
+
+
+class Normalised(nn.Module):
+    """A convolution with a norm and dropout behind it."""
+
+    def __init__(self, channels: int = 16, norm: nn.Module | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.norm = norm or nn.Identity()
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.dropout(self.norm(self.value(x)))
+
+
+@pytest.mark.parametrize(
+    ("norm", "dropout", "name", "note"),
+    [
+        (
+            nn.BatchNorm2d,
+            0.0,
+            "batch_independence",
+            "other images of its batch (BatchNorm2d norm): with batch stat",
+        ),
+        (
+            nn.BatchNorm2d,
+            0.5,
+            "batch_independence",
+            "other images of its batch (BatchNorm2d norm): with batch stat",
+        ),
+        (
+            lambda channels: nn.InstanceNorm2d(channels, track_running_stats=True),
+            0.0,
+            "batch_independence",
+            "a training forward changes norm.running_mean, norm.running_var "
+            "(InstanceNorm2d norm): evaluation computes something else",
+        ),
+        (nn.InstanceNorm2d, 0.0, "batch_independence", ""),
+        (lambda channels: nn.GroupNorm(2, channels), 0.5, "batch_independence", ""),
+        (nn.BatchNorm2d, 0.0, "determinism", ""),
+        (nn.BatchNorm2d, 0.5, "determinism", "two training forwards of the same image differ (Dropout2d dropout)"),
+    ],
+)
+def test_batch_statistics_and_dropout_pass_with_a_note(norm, dropout, name, note):
+    (result,) = checks.run(lambda: Normalised(16, norm(16), dropout), 16, [name])
+    assert result.status == "passed"
+    assert note in result.note
+    assert bool(result.note) == bool(note)
+
+
+@pytest.mark.parametrize("name", attention.available())
+def test_no_registered_mechanism_has_a_note(name):
+    results = checks.run(lambda: attention.create(name, 16), 16, ["batch_independence", "determinism"])
+    assert [(result.status, result.note) for result in results] == [("passed", "")] * 2
+
+
+NOTED = """
+import torch
+from torch import nn
+
+@torch.library.custom_op("sisr_check_test::product", mutates_args=())
+def product(x: torch.Tensor) -> torch.Tensor:
+    return x @ x.mT @ x
+
+class Foreign(nn.Module):
+    def __init__(self, channels=64):
+        super().__init__()
+        self.value = nn.Conv2d(channels, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.norm(x) + product(self.value(x))
+"""
+
+
+def test_notes_are_lines_of_their_own_and_in_json(own, capsys):
+    (own / "noted.py").write_text(NOTED)
+    words = ("noted.py:Foreign", "--channels", "16", "--only", "batch_independence", "flops")
+    assert check(*words) == 0
+    _, *lines, counts = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["passed", "batch_independence"], ["note", "batch_independence"], ["passed", "flops"], ["note", "flops"],
+    ]  # fmt: skip
+    # 16 multiply-adds a pixel in the convolution, 2 an element in the norm as fvcore counts it, two operations each
+    assert f"at least {2 * 48 * 48 * (16 + 2 * 16) / 1e9:.3g} GFLOP on a 48x48 feature map" in lines[-1]
+    assert "sisr_check_test::product may multiply and cannot be counted; torch.utils.flop_counter.reg" in lines[-1]
+    assert counts == "2 passed."
+    assert check(*words, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert ["batch statistics" in rows[0]["note"], "at least" in rows[1]["note"]] == [True, True]
+
+
+class Overwrites(Plain):
+    def forward(self, x):
+        return super().forward(x).add_(x.mul_(2))
+
+
+class Several(Plain):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Wider(Plain):
+    def forward(self, x):
+        return super().forward(x).double()
+
+
+class Smaller(Plain):
+    def forward(self, x):
+        return super().forward(x)[..., 1:, :]
+
+
+class Infinite(Plain):
+    def forward(self, x):
+        return super().forward(x) / x.abs().amax()
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (Overwrites, "the forward changes its input in place at 12x10 pixels; work on a copy of it"),
+        (Several, "output is a tuple, not a tensor"),
+        (Wider, "output is torch.float64, input is torch.float32, at 12x10 pixels"),
+        (Smaller, "output has 11 rows, input has 12, at 12x10 pixels"),
+        (Infinite, "output for an image of zeros at 12x10 pixels: 3840 of 3840 values are not finite"),
+    ],
+)
+def test_a_wrong_output_is_one_sentence(broken, sentence):
+    (result,) = checks.run(lambda: broken(16), 16, ["shapes"])
+    assert str(result) == f"shapes: failed: {sentence}"

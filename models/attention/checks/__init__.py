@@ -16,7 +16,8 @@ from models.attention.checks.tools import Build, Failure, Skipped
 
 __all__ = ["CHECKS", "SLOW", "Failure", "Result", "Skipped", "about", "run"]
 
-Check = Callable[[Build, int], None]
+Check = Callable[[Build, int], str | None]
+"""Returns a note on a module that passes, or None."""
 
 CHECKS: dict[str, Check] = {
     check.__name__: check
@@ -44,11 +45,15 @@ SLOW = {"compiles_to_machine_code"}
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome of one check: status is "passed", "failed" or "skipped", message is empty when it passed."""
+    """Outcome of one check: status is "passed", "failed" or "skipped", message is empty when it passed.
+
+    note: what a user should know of a mechanism that passed.
+    """
 
     check: str
     status: str
     message: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
         return f"{self.check}: {self.status}" + (f": {self.message}" if self.message else "")
@@ -70,7 +75,7 @@ def run(build: Build, channels: int = 64, names: list[str] | None = None) -> Ite
             yield Result(name, "skipped", "runs after shapes passes")
             continue
         try:
-            CHECKS[name](build, channels)
+            note = CHECKS[name](build, channels)
         except Skipped as reason:
             yield Result(name, "skipped", str(reason))
         except Failure as failure:
@@ -80,4 +85,4 @@ def run(build: Build, channels: int = 64, names: list[str] | None = None) -> Ite
             misshapen = name == "shapes"
             yield Result(name, "failed", sentence(error))
         else:
-            yield Result(name, "passed")
+            yield Result(name, "passed", note=note or "")

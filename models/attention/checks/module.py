@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.attention._maps import attention_map, why_not
 from models.attention.checks.tools import SIZES, Build, Failure, Skipped, close, finite, generator, images, same_form
@@ -15,12 +15,16 @@ def shapes(build: Build, channels: int) -> None:
     module = build().eval()
     for height, width in SIZES:
         x = images(2, channels, height, width)
+        where = f"at {height}x{width} pixels"
         with torch.no_grad():
             _attend_form(module, x)
-            same_form(module(x), x, f"at {height}x{width} pixels")
+            given = x.clone()
+            same_form(module(x), x, where)
+        if not torch.equal(x, given):
+            raise Failure(f"the forward changes its input in place {where}; work on a copy of it")
         for what, special in (("zeros", torch.zeros_like(x)), ("one colour", torch.ones_like(x))):
             with torch.no_grad():
-                finite(module(special), f"output for an image of {what} at {height}x{width} pixels")
+                finite(module(special), f"output for an image of {what} {where}")
 
 
 def gradients(build: Build, channels: int) -> None:
@@ -73,7 +77,7 @@ def dtypes(build: Build, channels: int) -> None:
             )
 
 
-def batch_independence(build: Build, channels: int) -> None:
+def batch_independence(build: Build, channels: int) -> str | None:
     """An image's output does not depend on the other images of the batch."""
     module = build().eval()
     x = images(3, channels, 8, 9) * torch.tensor([1.0, 5.0, 0.2]).view(3, 1, 1, 1)
@@ -82,9 +86,10 @@ def batch_independence(build: Build, channels: int) -> None:
         for index in range(len(x)):
             alone = module(x[index : index + 1])
             close(together[index : index + 1], alone, 1e-4, f"image {index} of a batch of 3", "the same image alone")
+    return _batch_statistics(module, x)
 
 
-def determinism(build: Build, channels: int) -> None:
+def determinism(build: Build, channels: int) -> str | None:
     """Outside training two calls give identical bits, and the module does not use the global generator."""
     module = build().eval()
     x = images(2, channels, 11, 13)
@@ -97,6 +102,7 @@ def determinism(build: Build, channels: int) -> None:
         )
     if not torch.equal(state, torch.get_rng_state()):
         raise Failure("an evaluation uses torch's global generator; use a separate generator or a buffer")
+    return _randomness(module, x)
 
 
 def memory_format(build: Build, channels: int) -> None:
@@ -173,6 +179,55 @@ def weights(build: Build, channels: int) -> None:
                 f"the weights have sums from {sums.min():.4g} to {sums.max():.4g} and the smallest is {rows.min():.4g} "
                 f"{where}; weights must not be negative, and their sum must be 1"
             )
+
+
+def _batch_statistics(module: nn.Module, x: Tensor) -> str | None:
+    """A note where an image's output in training depends on its batch, or training changes what evaluation uses."""
+    module = copy.deepcopy(module).train()
+    for part in module.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd):
+            part.eval()
+    names = _names(module, nn.modules.batchnorm._NormBase)
+    outs = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for images_ in (x, x[:1]):
+            torch.manual_seed(0)
+            trained = copy.deepcopy(module)
+            outs.append(trained(images_)[:1])
+    if not _same(outs[0], outs[1]):
+        return (
+            f"in training, an image's output depends on the other images of its batch{names}: with batch statistics, "
+            "results depend on the batch size, and evaluation, which uses none, computes something else"
+        )
+    before = dict(module.named_buffers())
+    changed = [name for name, value in trained.named_buffers() if not torch.equal(value, before[name])]
+    if changed:
+        return (
+            f"a training forward changes {', '.join(changed)}{names}: evaluation computes something else than training"
+        )
+    return None
+
+
+def _randomness(module: nn.Module, x: Tensor) -> str | None:
+    """A note where two training forwards of one image differ, as with dropout."""
+    outs = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            outs.append(copy.deepcopy(module).train()(x))
+    if _same(outs[0], outs[1]):
+        return None
+    names = _names(module, nn.modules.dropout._DropoutNd)
+    return f"two training forwards of the same image differ{names}, evaluation is without this randomness"
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+def _names(module: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> str:
+    """` (BatchNorm2d norm, BatchNorm2d body.1)`: the parts of a kind; blank where there is none."""
+    parts = [f"{type(part).__name__} {name}".strip() for name, part in module.named_modules() if isinstance(part, kind)]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _attend_form(module: Any, x: Tensor) -> None:

@@ -42,15 +42,39 @@ def run(args: argparse.Namespace) -> list[dict[str, str]]:
             print(f"{name}, {args.channels} channels:")
         for result in checks.run(build, args.channels, wanted):
             message = result.message or checks.about(result.check)
-            rows.append({"mechanism": name, "check": result.check, "status": result.status, "message": message})
+            note = result.note
+            if result.check == "flops" and result.status == "passed":
+                note = note or _uncounted(build, args.channels)
+            row = {"mechanism": name, "check": result.check, "status": result.status, "message": message, "note": note}
+            rows.append(row)
             if not args.json:
                 status = result.status.upper() if result.status == "failed" else result.status
                 print(f"  {status:<8}{result.check:<{width + 2}}{message}", flush=True)
+                if note:
+                    print(f"  {'note':<8}{result.check:<{width + 2}}{note}", flush=True)
     count = {status: sum(row["status"] == status for row in rows) for status in ("passed", "skipped", "failed")}
     if not args.json:
         print(", ".join(f"{number} {status}" for status, number in count.items() if number) + ".")
     args.exit_status = 1 if count["failed"] else 0
     return rows
+
+
+def _uncounted(build: Any, channels: int) -> str:
+    """A note on what may multiply and is not counted in the operations; blank where the count is complete."""
+    import torch
+
+    from sisr.cost import measure
+
+    height, width = 48, 48
+    with torch.no_grad():
+        counted = measure.count_operations(build().eval(), torch.rand(1, channels, height, width))
+    if not counted.at_least:
+        return ""
+    advice = "; torch.utils.flop_counter.register_flop_formula gives a custom operator its count"
+    return (
+        f"at least {2 * counted.multiply_adds / 1e9:.3g} GFLOP on a {height}x{width} feature map: {counted.at_least} "
+        f"may multiply and cannot be counted{advice if '::' in counted.at_least else ''}"
+    )
 
 
 def _wanted(known: list[str], only: Sequence[str], left_out: set[str]) -> list[str]:
@@ -87,7 +111,6 @@ def _builder(spec: str, args: argparse.Namespace) -> Any:
     except ValueError as error:
         raise UsageError(f"{str(error).rstrip('.')}.") from error
     except CRASHES as error:
-        raise SisrError(
-            f"{name} cannot be built: {sentence(error)}; its constructor must take channels, and options after a *."
-        ) from error
+        hint = "; its constructor must take channels, and options after a *" if isinstance(error, TypeError) else ""
+        raise SisrError(f"{name} cannot be built: {sentence(error)}{hint}.") from error
     return build

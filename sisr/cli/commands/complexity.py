@@ -85,19 +85,21 @@ def _series(args: argparse.Namespace, where: Any) -> list[dict[str, Any]]:
 
 
 def _line(row: dict[str, Any], heading: bool) -> str:
-    heads = ("spec", "parameters", "GMAC fvcore", "core", "GFLOP paper", "ms [quartiles]", "peak MB", "not counted")
+    from sisr.results.cells import bounded
+
+    heads = ("spec", "parameters", "GMAC", "core", "GFLOP paper", "ms [quartiles]", "peak MB", "not counted")
     paper, core = row["paper_gflops"], row["core_gmacs"]
     cells = (
         row["spec"],
         f"{row['parameters']:,}",
-        f"{row['fvcore_gmacs']:.3f}",
-        "–" if core is None else f"{core:.3f}",
+        bounded(f"{row['gmacs']:.3f}", row["at_least"]),
+        "–" if core is None else bounded(f"{core:.3f}", row["core_at_least"]),
         "–" if paper is None else f"{paper:.2f}",
         f"{row['seconds_median'] * 1e3:.2f} [{row['seconds_low'] * 1e3:.2f}, {row['seconds_high'] * 1e3:.2f}]",
         f"{row['peak_memory_bytes'] / 1e6:.1f}",
-        row["uncounted"],
+        row["at_least"] or "–",
     )
-    widths = (24, 12, 12, 8, 12, 26, 9, 0)
+    widths = (24, 12, 12, 11, 12, 26, 9, 0)
 
     def joined(words: tuple[str, ...]) -> str:
         return "".join(

@@ -8,7 +8,17 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.mechanisms import Mechanism
-from sisr.report.tables.view import Column, Section, Text, View, difference_text, marks, measured_text, rule
+from sisr.report.tables.view import (
+    Column,
+    Section,
+    Text,
+    View,
+    difference_text,
+    lower_bounds,
+    marks,
+    measured_text,
+    rule,
+)
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, read_columns, text
 from sisr.results.labels import cost_label
@@ -21,6 +31,7 @@ COLUMNS = (
     "threads", "torch",
 )  # fmt: skip
 """Columns that this table reads of `python -m sisr complexity --output`."""
+_ADDED = {"at_least": "", "core_at_least": ""}
 
 
 def row(setting: Setting) -> str | None:
@@ -40,9 +51,11 @@ def build(runs: list[Run], preset: str, complexity: Path) -> pd.DataFrame:
 
 def read_complexity(file: Path) -> dict[str, dict[str, Any]]:
     """Rows of a complexity file by the label of their mechanism; networks are left out."""
-    texts = {"spec": str, "paper_convention": str, "uncounted": str}
+    texts = {"spec": str, "paper_convention": str, "uncounted": str, **dict.fromkeys(_ADDED, str)}
     absent = "are no measurements of complexity"
-    table = read_columns(file, COLUMNS, "python -m sisr complexity", absent, dtype=texts)
+    table = read_columns(file, COLUMNS, "python -m sisr complexity", absent, _ADDED, dtype=texts)
+    if "gmacs" not in table.columns:  # a file of an older version, which had fvcore's count alone
+        table["gmacs"] = table["fvcore_gmacs"]
     rows: dict[str, dict[str, Any]] = {}
     for record in table[table["kind"] == "mechanism"].to_dict("records"):
         mechanism = Mechanism.parse(str(record["spec"]))
@@ -57,12 +70,13 @@ _COSTS = (
     # quantity, unit, column
     ("gflops", "GFLOP", "paper_gflops"),
     ("core_gmacs", "GMAC", "core_gmacs"),
-    ("fvcore_gmacs", "GMAC", "fvcore_gmacs"),
+    ("fvcore_gmacs", "GMAC", "gmacs"),  # the name in the committed tables
     ("uncounted", "", "uncounted"),
     ("parameters", "", "parameters"),
     ("seconds", "s", "seconds_median"),
     ("peak_memory", "byte", "peak_memory_bytes"),
 )
+_COUNTS = {"core_gmacs": "core_at_least", "gmacs": "at_least"}
 
 
 def _cells(
@@ -107,6 +121,8 @@ def _cost(known: dict[str, Any], cost: dict[str, Any] | None, column: str, prese
         return Cell(**known, **where, measured=operators, note=shape)
     if column == "seconds_median":
         where |= {"interval": "quartiles", "low": cost["seconds_low"], "high": cost["seconds_high"]}
+    if column in _COUNTS:
+        where["at_least"] = str(cost[_COUNTS[column]])
     convention = f"{cost['paper_convention']}; " if column == "paper_gflops" and cost["paper_convention"] else ""
     return Cell(**known, **where, measured=float(value), note=convention + shape)
 
@@ -114,8 +130,8 @@ def _cost(known: dict[str, Any], cost: dict[str, Any] | None, column: str, prese
 _VIEWED = (
     # group of columns, heading, quantity, factor, decimals
     ("counted", "GFLOPs, same convention", "gflops", 1.0, 2),
-    ("counted", "GMAC of the core by fvcore", "core_gmacs", 1.0, 3),
-    ("counted", "GMAC of the module by fvcore", "fvcore_gmacs", 1.0, 3),
+    ("counted", "GMAC of the core", "core_gmacs", 1.0, 3),
+    ("counted", "GMAC of the module", "fvcore_gmacs", 1.0, 3),
     ("measured", "time, ms", "seconds", 1e3, 2),
     ("measured", "peak memory, MB", "peak_memory", 1e-6, 1),
     ("measured", "parameters", "parameters", 1.0, 0),
@@ -134,7 +150,7 @@ def view(table: pd.DataFrame) -> View:
             for scale, dataset in places
             for label_ in ("PSNR, dB", "difference to convolution, dB")
         ),
-        Column("operators (times)", "not counted"),
+        Column("operators (times)", "not counted by fvcore"),
     ]
     names = list(dict.fromkeys(table["row"]))
     costs = {(c["row"], c["quantity"]): c for _, c in table[table["kind"] == "mechanism"].iterrows()}
@@ -164,9 +180,10 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "(embeddings not counted), a 100x100 feature map with 64 channels for queries and keys and 64 for values.",
         "† derived by us from that convention, which gives the 0.66 the paper does print; not the paper's own figure. "
         "NLSA's GFLOPs are our own count and stand under “counted” only.",
-        "fvcore counts multiply-adds once (1 GMAC is 2 GFLOP); “core” is the mechanism's attend(), "
-        "“module” has its embeddings too. "
+        "A multiply-add is counted once (1 GMAC is 2 GFLOP), by fvcore; where more matrix products are executed than "
+        "it counts, these are taken. “core” is the mechanism's attend(), “module” has its embeddings too. "
         "exp, softmax, sort and their like are no multiply-adds and are listed in the complexity file by operator.",
+        *lower_bounds(table),
         "Time is the median of one forward of the module, [first, third quartile], all rows in one process: "
         f"{where or 'not measured'}.",
         rule(table),

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sisr.config.layout import Results
-from sisr.results.cells import measured_value, number, origin, span, text
+from sisr.results.cells import bounded, measured_value, number, origin, span, text
 from sisr.results.runs import Run, Setting
 from sisr.results.significance import LEVEL, MARGINS
 
@@ -128,13 +128,27 @@ def rule(table: pd.DataFrame) -> str:
 
 
 def measured_text(cell: Any, digits: int, factor: float = 1.0, mark: str = "") -> Text:
-    """The number in a cell times `factor`, with its interval; without decimals it has thousands separators."""
+    """The number in a cell times `factor`, with its interval; without decimals it has thousands separators.
+
+    A lower bound is marked with ≥.
+    """
     value = measured_value(cell)
     if value is None:
         return Text()
     low, high = (None if (end := number(cell[name])) is None else end * factor for name in ("low", "high"))
     main = text(value * factor, digits) if digits else f"{value * factor:,.0f}"
-    return Text(main, span(low, high, digits), mark)
+    return Text(bounded(main, cell["at_least"]), span(low, high, digits), mark)
+
+
+def lower_bounds(table: pd.DataFrame) -> list[str]:
+    """A note on the cells that are lower bounds; none where every count is complete."""
+    cells = table[table["at_least"] != ""]
+    missing: dict[str, list[str]] = {}
+    for _, cell in cells.iterrows():
+        names = missing.setdefault(cell["row"], [])
+        names += [name for name in cell["at_least"].split(", ") if name not in names]
+    listed = "; ".join(f"{row}: {', '.join(names)}" for row, names in missing.items())
+    return [f"≥: at least this many operations. What may multiply and is not counted: {listed}."] if listed else []
 
 
 def difference_text(cell: Any, baseline: bool = False) -> Text:
