@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from models.restore import restore
 def save(model: nn.Module, path: str | Path) -> None:
     """Write weights and buffers as safetensors, with `model.config` as JSON in the metadata entry "sisr".
 
-    Writing is atomic. Raises ValueError for a model without `config`.
+    Writing is atomic. Raises ValueError for a model without `config`, OSError where the file cannot be written.
     """
     config = getattr(model, "config", None)
     if config is None:
@@ -29,7 +30,10 @@ def save(model: nn.Module, path: str | Path) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:
-        save_file(tensors, temporary, metadata={"sisr": json.dumps(config)})
+        try:
+            save_file(tensors, temporary, metadata={"sisr": json.dumps(config)})
+        except SafetensorError as error:  # such as a full disk
+            raise OSError(str(error)) from error
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp creates files that only their owner can read
