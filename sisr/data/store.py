@@ -6,8 +6,6 @@ C); `index.json` contains their names, sizes, offsets and origin, how LR was mad
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write
+from sisr.utils.files import atomic_write, temporary_folder
 
 SCHEMA = 1
 PIXELS, INDEX = "pixels.bin", "index.json"
@@ -89,9 +87,16 @@ def write(
 
     Raises SisrError where there is no image, an image is not uint8, or the disk is full; nothing is stored then.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with temporary_folder(path) as temporary:
+        return _write(temporary, Path(path), images, facts)
+
+
+def _write(
+    temporary: Path,
+    path: Path,
+    images: Iterable[tuple[str, NDArray[np.uint8]]],
+    facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+) -> ImageStore:
     try:
         entries, offset, digest = [], 0, hashlib.sha256()
         with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
@@ -114,8 +119,6 @@ def write(
         replace_folder(temporary, path)
     except OSError as error:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return ImageStore(path)
 
 
@@ -125,12 +128,9 @@ def replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        path.rename(old / "old")
+    with temporary_folder(path) as aside:
+        path.rename(aside / "old")
         new.rename(path)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 class PairedStore:
