@@ -148,6 +148,10 @@ def _run(words: list[str]) -> int:
     except SisrError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
+    except SystemExit as stopped:  # argparse has printed what is wrong
+        if stopped.code != 2:
+            raise
+        return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted.", file=sys.stderr)
         return 130

@@ -119,11 +119,14 @@ def run_from(args: argparse.Namespace) -> Run:
         from sisr.training.warm_start import identity
 
         training["start_from"] = identity(training["start_from"])
+    seed = given.get("seed", run.seed)
+    if not isinstance(seed, int) or not 0 <= seed <= arguments.MAX_SEED:
+        raise UsageError(f"seed is {seed!r}; it must be a whole number from 0 to {arguments.MAX_SEED}.")
     return Run(
         network=replace(run.network, **network),
         training=replace(run.training, **training),
         train=tuple(given.get("train", run.train)),
-        seed=given.get("seed", run.seed),
+        seed=seed,
     )
 
 
