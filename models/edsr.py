@@ -7,6 +7,7 @@ A slot lies before a residual block, or after the last: slot 8 means "after eigh
 import functools
 import inspect
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from models.warm_start import Gated
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code of EDSR and its descendants
 INITIALISATIONS = ("pytorch", "interpolation")
+MAX_BLOCKS = 10_000
 
 
 class ResidualBlock(nn.Module):
@@ -65,6 +67,10 @@ class EDSR(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = scale
+        if not isinstance(blocks, int) or not 0 <= blocks <= MAX_BLOCKS:
+            raise ValueError(f"blocks must be from 0 to {MAX_BLOCKS}, not {blocks!r}")
+        if isinstance(residual_scale, bool | str) or not math.isfinite(residual_scale):
+            raise ValueError(f"residual_scale must be a number, not {residual_scale!r}")
         chosen = default_slots(blocks) if slots is None else tuple(slots)
         _check(scale, blocks, channels, chosen, initialisation)
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -123,8 +129,6 @@ def _upsampler(scale: int, channels: int) -> nn.Sequential:
 def _check(scale: int, blocks: int, channels: int, slots: tuple[int, ...], initialisation: str) -> None:
     if scale not in (1, 2, 3, 4, 8):
         raise ValueError(f"scale must be 1, 2, 3, 4 or 8, not {scale}")
-    if blocks < 0:
-        raise ValueError(f"blocks must not be negative, it is {blocks}")
     if channels < 3:
         raise ValueError(f"channels must be at least 3, not {channels}")
     if len(set(slots)) < len(slots) or any(not 0 <= slot <= blocks for slot in slots):

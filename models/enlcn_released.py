@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN
-from models.registry import create, fill
+from models.restore import restore
 
 RENAMED = {"conv_match1.0": "query", "conv_match2.0": "key", "conv_assembly.0": "value"}
 
 
+def recognises(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of an authors' checkpoint."""
+    return {"head.0.weight", "tail.0.0.weight"} <= state.keys()
+
+
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The ENLCN in the authors' state dict, in eval mode. ValueError if a weight is missing, unknown or misshapen."""
-    if not {"head.0.weight", "tail.0.0.weight"} <= state.keys():
-        raise ValueError(
-            "these weights are not a released ENLCN checkpoint (head.0.weight or tail.0.0.weight is missing); "
-            "files of this suite must have the suffix .safetensors"
-        )
     channels = state["head.0.weight"].shape[0]
     kinds = _kinds(state)
     names, slots, options = _layout(state, kinds, channels)
@@ -34,16 +34,16 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
             _check_mean(key, tensor)
             continue
         tensors[_rename(key, names)] = tensor
-    model = create(
-        "enlcn",
-        _scale(state, channels),
+    return restore(
+        tensors,
+        name="enlcn",
+        scale=_scale(state, channels),
         blocks=sum(kind == "block" for kind in kinds),
         channels=channels,
         attention="enlca" if slots else None,
         attention_options=options,
         slots=slots,
     )
-    return fill(model, tensors)
 
 
 def _kinds(state: Mapping[str, Tensor]) -> list[str]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.colour import to_rgb, to_ycbcr, upscale
-from models.registry import create, fill, register
+from models.registry import register
+from models.restore import restore
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -102,7 +103,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
         renamed[f"{names[name]}.{'weight' if kind == 'f' else 'bias'}"] = _from_matconvnet(key, tensor)
     channels = state["input_conv_b"].shape[0]
     depth = sum(key.startswith("level1_conv") and key.endswith("_f") for key in state)
-    return fill(create("lapsrn", 2**levels, depth=depth, channels=channels), renamed)
+    return restore(renamed, name="lapsrn", scale=2**levels, depth=depth, channels=channels)
 
 
 def _from_matconvnet(key: str, tensor: Tensor) -> Tensor:

@@ -3,17 +3,19 @@
 import difflib
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from numbers import Integral
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from models.attention._registry import build
 
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {}
 Network = Callable[..., nn.Module]
+MAX_SCALE = 16
 
 
 def register(constructor: Network) -> Network:
@@ -78,7 +80,10 @@ def create(name: str, scale: int = 4, **options: Any) -> nn.Module:
     The options are the keyword arguments of the network's function. The result's `config` rebuilds it:
     `create(**model.config)`. Raises ValueError for an unknown name, an unknown option or a value out of range.
     """
-    return build(find(name), f"network {name!r}", {"scale": scale}, options)
+    network = find(name)
+    if not isinstance(scale, Integral) or isinstance(scale, bool) or scale > MAX_SCALE:
+        raise ValueError(f"scale must be a whole number up to {MAX_SCALE}, not {scale!r}")
+    return build(network, f"network {name!r}", {"scale": int(scale)}, options)
 
 
 def find(name: str) -> Network:
@@ -88,13 +93,3 @@ def find(name: str) -> Network:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown network {name!r}: {hint}registered are {', '.join(available())}")
     return _NETWORKS[name]
-
-
-def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Load a state dict that must match exactly and return the model in eval mode; ValueError names the differences."""
-    try:
-        model.load_state_dict(dict(tensors), strict=True)
-    except RuntimeError as error:
-        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise ValueError(f"the weights do not fit {type(model).__name__}: {problems}") from None
-    return model.eval()

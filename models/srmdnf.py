@@ -6,13 +6,14 @@ blur kernel, as 15 principal components, is concatenated to the colours as 15 co
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.registry import create, fill, register
+from models.registry import register
+from models.restore import restore
 
 
 class SRMDNF(nn.Module):
@@ -35,8 +36,7 @@ class SRMDNF(nn.Module):
         self.scale = scale
         options = {"layers": layers, "channels": channels, "degradation": degradation}
         self.config = {"name": "srmdnf", "scale": scale, **options}
-        widths = [3 + degradation, *[channels] * (layers - 1), 3 * scale**2]
-        pairs = pairwise(widths)
+        pairs = pairwise(chain([3 + degradation], repeat(channels, layers - 1), [3 * scale**2]))
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
         self.register_buffer("degradation", torch.zeros(degradation))
 
@@ -68,11 +68,11 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
         names |= {f"model.{number}.{part}": f"layers.{index}.{part}" for part in ("weight", "bias")}
     renamed = {names.get(key, key): tensor for key, tensor in state.items()}
     first, last = (state[f"model.{number}.weight"] for number in (numbers[0], numbers[-1]))
-    network = create(
-        "srmdnf",
-        round((last.shape[0] / 3) ** 0.5),
+    return restore(
+        renamed,
+        name="srmdnf",
+        scale=round((last.shape[0] / 3) ** 0.5),
         layers=len(numbers),
         channels=first.shape[0],
         degradation=first.shape[1] - 3,
     )
-    return fill(network, renamed)

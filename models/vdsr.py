@@ -5,14 +5,15 @@ all scales. Cb and Cr are upscaled bicubically.
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.colour import to_rgb, to_ycbcr, upscale
-from models.registry import create, fill, register
+from models.registry import register
+from models.restore import restore
 
 INNER = 18  # layers between the first and the last, in the public retraining
 
@@ -32,8 +33,7 @@ class VDSR(nn.Module):
             raise ValueError(f"layers must be at least 2, not {layers}")
         self.scale = scale
         self.config = {"name": "vdsr", "scale": scale, "layers": layers, "channels": channels}
-        widths = [1, *[channels] * (layers - 1), 1]
-        pairs = pairwise(widths)
+        pairs = pairwise(chain([1], repeat(channels, layers - 1), [1]))
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs)
         for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
@@ -73,4 +73,4 @@ def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     names = {old: f"layers.{i}.weight" for i, old in enumerate(order)}
     renamed = {names.get(key, key): tensor for key, tensor in state.items()}
     channels = state["input.weight"].shape[0]
-    return fill(create("vdsr", scale, layers=len(order), channels=channels), renamed)
+    return restore(renamed, name="vdsr", scale=scale, layers=len(order), channels=channels)

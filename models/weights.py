@@ -2,25 +2,24 @@
 
 import json
 import os
-import pickle
 import tempfile
-import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import enlcn_released, lapsrn, srmdnf, vdsr
-from models.registry import create, fill
+from models import enlcn_released, lapsrn, srmdnf, vdsr, weight_files
+from models.restore import restore
 
 
 def save(model: nn.Module, path: str | Path) -> None:
     """Write weights and buffers as safetensors, with `model.config` as JSON in the metadata entry "sisr".
 
-    Writing is atomic. Raises ValueError for a model without `config`.
+    Writing is atomic. Raises ValueError for a model without `config`, OSError where the file cannot be written.
     """
     config = getattr(model, "config", None)
     if config is None:
@@ -31,7 +30,10 @@ def save(model: nn.Module, path: str | Path) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:
-        save_file(tensors, temporary, metadata={"sisr": json.dumps(config)})
+        try:
+            save_file(tensors, temporary, metadata={"sisr": json.dumps(config)})
+        except SafetensorError as error:  # such as a full disk
+            raise OSError(str(error)) from error
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp creates files that only their owner can read
@@ -40,62 +42,71 @@ def save(model: nn.Module, path: str | Path) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def load(source: str | Path | Mapping[str, Tensor], scale: int | None = None) -> nn.Module:
-    """The network in a file or state dict, in eval mode, on the CPU.
+def load(source: str | Path | Mapping[str, Any], scale: int | None = None) -> nn.Module:
+    """The network in a file or state dict, in eval mode, in float32, on the CPU.
 
-    Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (`.pt` file or its state
-    dict, of any width and depth); and plain arrays (`.npz`) of LapSRN, SRMDNF and VDSR. `scale` is needed for VDSR
-    alone, whose weights serve all scales. Every weight must be present and match: ValueError names the differences.
+    Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (of any width and depth);
+    and weights of LapSRN, SRMDNF and VDSR. Files are safetensors, `.pt` or `.npz`; no code in them is executed. In a
+    checkpoint, the weights under `params_ema`, `params`, `state_dict` and others (`weight_files.WRAPPERS`) are used.
+    `scale` is needed for VDSR alone, whose weights serve all scales.
+
+    Raises ValueError, in one sentence, unless every weight is present, fits and is a finite number, or if the weights
+    have another scale.
     """
-    if isinstance(source, Mapping):
-        network = _recognise(source, scale)
-    else:
-        path = Path(source)
-        if not path.is_file():
-            raise ValueError(f"weights file {str(path)!r} does not exist")
-        network = _load_own(path) if path.suffix == ".safetensors" else _recognise(_read(path), scale)
+    network = load_any_scale(source, scale)
     if scale is not None and network.scale != scale:
         raise ValueError(f"these weights upscale by {network.scale}, not by {scale}")
     return network
 
 
+def load_any_scale(source: str | Path | Mapping[str, Any], scale: int | None) -> nn.Module:
+    """As `load`, but `scale` is only for weights that serve all scales; others may have another scale."""
+    if isinstance(source, Mapping):
+        return _recognise(weight_files.unwrap(source)[0], scale)
+    path = Path(source)
+    tensors, config = weight_files.read(path)
+    if config is not None:
+        return restore(tensors, **config)
+    try:
+        return _recognise(tensors, scale)
+    except _UnknownError as error:
+        if path.suffix.lower() != ".safetensors":
+            raise
+        why = f"{str(path)!r} does not state its network (no entry 'sisr' in its metadata), and {error}"
+        raise ValueError(why) from None
+
+
+class _UnknownError(ValueError):
+    """The tensors are of no network that is recognised by its names."""
+
+
 def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
-    if lapsrn.recognises(state):
-        return lapsrn.load(state)
-    if srmdnf.recognises(state):
-        return srmdnf.load(state)
-    if vdsr.recognises(state):
-        if scale is None:
-            raise ValueError("VDSR's weights serve all scales: choose one with models.load(path, scale=…)")
-        return vdsr.load(state, scale)
-    return enlcn_released.load(state)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """Arrays of a `.npz` or state dict of a `.pt` file, in float32 or unchanged; never executes code from the file."""
+    """The network of published weights."""
+    if vdsr.recognises(state) and scale is None:
+        raise ValueError("VDSR's weights serve all scales: choose one with models.load(path, scale=…)")
+    name, read = next(
+        (
+            (name, read)
+            for name, recognises, read in (
+                ("LapSRN", lapsrn.recognises, lapsrn.load),
+                ("SRMDNF", srmdnf.recognises, srmdnf.load),
+                ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale)),
+                ("ENLCN", enlcn_released.recognises, enlcn_released.load),
+            )
+            if recognises(state)
+        ),
+        ("", None),
+    )
+    if read is None:
+        names = ", ".join(list(state)[:3]) or "none"
+        raise _UnknownError(
+            f"its tensors ({names} …) are not a released ENLCN checkpoint, nor weights of LapSRN, SRMDNF or VDSR; "
+            "trained networks of this suite are safetensors files"
+        )
     try:
-        if path.suffix == ".npz":
-            import numpy as np
-
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        return read(state)
+    except (KeyError, IndexError, ArithmeticError, RuntimeError, TypeError) as error:
+        # the reader takes the sizes from names and shapes
         raise ValueError(
-            f"{str(path)!r} contains no weights that can be loaded safely: {type(error).__name__}"
+            f"the weights do not fit {name}: names or shapes differ ({type(error).__name__}: {error})"
         ) from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{str(path)!r} contains a {type(content).__name__}, not a state dict")
-    return content
-
-
-def _load_own(path: Path) -> nn.Module:
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = json.loads((file.metadata() or {}).get("sisr", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
-    if config is None:
-        raise ValueError(f"{str(path)!r} does not state its network (no entry 'sisr' in its metadata)")
-    return fill(create(**config), tensors)

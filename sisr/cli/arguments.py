@@ -1,10 +1,45 @@
 """Arguments that several commands share, each defined once."""
 
 import argparse
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 from sisr.utils import gpus
 from sisr.utils.errors import UsageError
+
+MAX_SEED = 2**63 - 1
+
+
+def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """Type of an argument: a whole number from `least` to `most`."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, not {text[:40]}")
+        return value
+
+    return read
+
+
+def number(least: float = 0.0, *, above: bool = False) -> Callable[[str], float]:
+    """Type of an argument: a finite number of at least `least`, or above it."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < least or (above and value == least):
+            bound = f"above {least:g}" if above else f"of {least:g} or more"
+            raise argparse.ArgumentTypeError(f"must be a number {bound}, not {text[:40]}")
+        return value
+
+    return read
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -98,8 +100,29 @@ def _overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Exit status: 0, 1 (the work failed) or 2 (the call is wrong)."""
+    """Run one verb. Exit status: 0, 1 (the work failed) or 2 (the call is wrong); 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        _replace_unprintable(stream)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _run(words)
+        finally:  # also after SystemExit, by which argparse ends
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has ended
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        return 1
+
+
+def _replace_unprintable(stream: Any) -> None:
+    """Print characters that a terminal's encoding does not have as question marks."""
+    unicode = str(stream.encoding).lower().replace("-", "") == "utf8"
+    if hasattr(stream, "reconfigure") and not (unicode and stream.errors == "surrogateescape"):
+        stream.reconfigure(errors="replace")
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return 0 if words else 2
@@ -125,9 +148,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SisrError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
+    except SystemExit as stopped:  # argparse has printed what is wrong
+        if stopped.code != 2:
+            raise
+        return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        if not (reason := _of_machine(error)):
+            raise
+        print(f"{prog}: {reason}", file=sys.stderr)
         return 1
     return int(getattr(args, "exit_status", 0))  # set by verbs whose result is a failure
+
+
+def _of_machine(error: BaseException) -> str:
+    """A sentence for an error of the disk or a lack of memory, "" for an error in the code."""
+    if isinstance(error, OSError) and error.errno is not None:
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror}."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory."
+    if "torch" in sys.modules:
+        from sisr.utils.memory import is_shortage
+
+        if is_shortage(error):
+            return "there is not enough memory; use a smaller size, tiles or another device."
+    return ""

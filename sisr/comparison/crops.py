@@ -7,7 +7,6 @@ network of the first seed.
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from sisr.evaluation.upscalers import Bicubic, Method, Network
 from sisr.results.cells import text
 from sisr.results.runs import Run, load
 from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write, read_run_json
+from sisr.utils.files import atomic_write, read_run_json, temporary_folder
 
 if TYPE_CHECKING:
     from sisr.evaluation.crops import Row
@@ -190,10 +189,9 @@ def _place(
 def _write(rows: "list[tuple[Picked, Row]]", comparison: Comparison, folder: Path) -> list[Scene]:
     from PIL import Image
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     scenes = []
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-        new = Path(name) / "crops"
+    with temporary_folder(folder) as workspace:
+        new = workspace / "crops"
         new.mkdir()
         for number, (picked, row) in enumerate(rows):
             crops = []

@@ -1,7 +1,6 @@
 """Fetching image sets: download or copy, verification, atomic placement."""
 
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from sisr.data.image_files import image_shape, list_images, plain_name, read_ima
 from sisr.data.store import replace_folder
 from sisr.data.verify import LrOrigin, Report, check
 from sisr.utils.errors import SisrError
+from sisr.utils.files import temporary_folder
 
 _LR_CHECKED = 5
 """Number of LR images a scale that are compared with reduced HR; `prepare` compares all."""
@@ -100,12 +100,8 @@ def lr_origins(folder: Path, checked: int = _LR_CHECKED) -> dict[int, str]:
 def _workspace(data: Path) -> Iterator[Path]:
     """A temporary folder on the same disk, removed at the end; errors of the disk are raised as SisrError."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".fetch.", dir=data))
-        try:
+        with temporary_folder(data / "fetch") as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise SisrError(f"{data} cannot be written to ({error.strerror or error}).") from error
 

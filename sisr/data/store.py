@@ -6,27 +6,20 @@ C); `index.json` contains their names, sizes, offsets and origin, how LR was mad
 
 import hashlib
 import json
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from sisr.data.verify import lr_problem
 from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write, check_writable
+from sisr.utils.files import atomic_write, check_writable, temporary_folder
 
 SCHEMA = 1
 PIXELS, INDEX = "pixels.bin", "index.json"
-_LOCK = "lock"
-_ABANDONED = 3600  # seconds, for a temporary folder without a lock
 
 
 class ImageStore:
@@ -95,53 +88,40 @@ def write(
 
     Raises SisrError where there is no image, an image is not uint8, or the disk is full; nothing is stored then.
     """
-    path = Path(path)
     check_writable(path, folder=True)
+    with temporary_folder(path) as temporary:
+        return _write(temporary, Path(path), images, facts)
+
+
+def _write(
+    temporary: Path,
+    path: Path,
+    images: Iterable[tuple[str, NDArray[np.uint8]]],
+    facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+) -> ImageStore:
     try:
-        with _work_folder(path) as temporary:
-            entries, offset, digest = [], 0, hashlib.sha256()
-            with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
-                for name, image in images:
-                    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-                        raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
-                    data = np.ascontiguousarray(image)
-                    size = dict(zip(("height", "width", "channels"), (*data.shape, 1), strict=False))
-                    entries.append({"name": name, **size, "offset": offset})
-                    file.write(data.data)
-                    digest.update(data.data)
-                    offset += data.nbytes
-            if not entries:
-                raise SisrError(f"there is no image to write to {path}.")
-            if callable(facts):
-                facts = facts()
-            index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
-            with atomic_write(temporary / INDEX) as target:
-                target.write_text(json.dumps(index, indent=1) + "\n")
-            (temporary / _LOCK).unlink()
-            replace_folder(temporary, path)
+        entries, offset, digest = [], 0, hashlib.sha256()
+        with atomic_write(temporary / PIXELS) as target, target.open("wb") as file:
+            for name, image in images:
+                if image.dtype != np.uint8 or image.ndim not in (2, 3):
+                    raise SisrError(f"a store needs uint8 images, but {name} is {image.dtype} {image.shape}.")
+                data = np.ascontiguousarray(image)
+                size = dict(zip(("height", "width", "channels"), (*data.shape, 1), strict=False))
+                entries.append({"name": name, **size, "offset": offset})
+                file.write(data.data)
+                digest.update(data.data)
+                offset += data.nbytes
+        if not entries:
+            raise SisrError(f"there is no image to write to {path}.")
+        if callable(facts):
+            facts = facts()
+        index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
+        with atomic_write(temporary / INDEX) as target:
+            target.write_text(json.dumps(index, indent=1) + "\n")
+        replace_folder(temporary, path)
     except OSError as error:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error
     return ImageStore(path)
-
-
-@contextmanager
-def _work_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, locked while in use; those that killed processes left are removed first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*"):
-        lock = left / _LOCK
-        with suppress(OSError, Timeout):
-            if lock.is_file():
-                with FileLock(lock, timeout=0):
-                    shutil.rmtree(left, ignore_errors=True)
-            elif time.time() - left.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        with FileLock(temporary / _LOCK):
-            yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def replace_folder(new: Path, path: Path) -> None:
@@ -150,12 +130,9 @@ def replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        path.rename(old / "old")
+    with temporary_folder(path) as aside:
+        path.rename(aside / "old")
         new.rename(path)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 class PairedStore:

@@ -194,14 +194,14 @@ def load(weights: Path, scale: int | None = None) -> Any:
 
     Raises SisrError where the file is missing, damaged, or of an unknown network.
     """
-    import models
+    from models.weights import load_any_scale
 
-    if not weights.is_file():
+    if not weights.exists():
         raise SisrError(f"there is no file {weights}.")
     try:
-        return models.load(weights, scale if weights.suffix == ".npz" else None)
-    except (ValueError, KeyError) as error:
-        raise SisrError(f"{weights} cannot be used: {error}") from error
+        return load_any_scale(weights, scale)
+    except ValueError as error:
+        raise SisrError(f"{weights} cannot be used: {str(error).rstrip('.')}.") from error
 
 
 def pretrained(scale: int) -> Path:
@@ -216,7 +216,7 @@ def pretrained(scale: int) -> Path:
 
 def weights_of(path: Path) -> Path | None:
     """The weights file of a run folder or a path, or None."""
-    if path.is_file() and path.suffix in WEIGHTS:
+    if path.is_file() and path.suffix.lower() in WEIGHTS:
         return path
     return path / "weights.safetensors" if (path / "weights.safetensors").is_file() else None
 
@@ -232,7 +232,7 @@ def method(
     precision: str = "float32",
     unrounded_lr: bool = False,
 ) -> Method:
-    """The method for the argument WHAT: `bicubic`, `hr`, `pretrained`, a run folder, a weights file, a folder of images.
+    """The method for WHAT: `bicubic`, `hr`, `pretrained`, a run folder, a weights file, a folder of SR images.
 
     Raises SisrError where it is none of these.
     """

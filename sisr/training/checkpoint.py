@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sisr.config.layout import RUN_FILES
 from sisr.config.run import Run
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write
@@ -76,8 +77,9 @@ class Checkpoints:
             SisrError: a checkpoint is there and belongs to another configuration.
         """
         if not quiet:
-            for left in self.last.parent.glob(f".{self.last.stem}.*{self.last.suffix}"):
-                left.unlink()  # half-written by a process that was killed
+            for name in map(Path, (self.last.name, *RUN_FILES)):
+                for left in self.last.parent.glob(f".{name.stem}.*{name.suffix}"):
+                    left.unlink()  # half-written by a process that was killed
         for path in (self.last, self.previous):
             content = _read(path)
             if content is None:

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import models
+from sisr.config.layout import RUN_FILES
 from sisr.config.mechanisms import source
 from sisr.config.run import Run
 from sisr.data.patches import PatchSampler
@@ -31,7 +32,7 @@ from sisr.training.monitor import COLUMNS, Validation
 from sisr.training.observer import Observer
 from sisr.training.warm_start import check_start, record_of, warm_start
 from sisr.utils.errors import SisrError
-from sisr.utils.files import atomic_write, sha256
+from sisr.utils.files import atomic_write, check_writable, read_run_json, sha256
 from sisr.utils.precision import autocast, computed_precision
 from sisr.utils.provenance import git_state, peak_memory, provenance
 
@@ -52,7 +53,8 @@ def train(
 ) -> dict[str, Any]:
     """Train one run and write `config.json`, `weights.safetensors`, `train.csv`, `provenance.json` into `output`.
 
-    Training resumes from a checkpoint in `output`, which is removed when the run is complete. A loss that is not
+    Training resumes from a checkpoint in `output`, which is removed when the run is complete. A folder that holds the
+    complete run already is left as it is. A loss that is not
     finite, or that explodes, sends the run back to its last checkpoint once; the second time `diverged.json` names the
     step and the images of its batch.
 
@@ -73,12 +75,16 @@ def train(
 
     Raises:
         SisrError: data missing or too small, weights to start from that are missing or are not the named ones, a
-            checkpoint of another configuration, a loss that diverges twice.
+            run or checkpoint of another configuration in `output`, which cannot be written, a loss that diverges twice.
         SystemExit: with status 143, after SIGTERM and a last checkpoint.
     """
     if threads:
         torch.set_num_threads(threads)
     check_start(run, start)
+    if record := completed(run, output):
+        print(f"{output} holds this run already; it is complete.", file=sys.stderr)
+        return record
+    check_writable(output, folder=True)
     with distributed.join(device) as (group, where), _stop_requested() as stop:
         for last_try in (False, True):
             try:
@@ -208,8 +214,34 @@ def _train(
         **provenance(device),
     }
     if group.leads:
-        record = _finish(output, run, observer.final, observer.state, record)
+        try:
+            record = _finish(output, run, observer.final, observer.state, record)
+        except OSError as error:
+            raise SisrError(
+                f"the finished run cannot be written to {output} ({error.strerror or error}); "
+                "free some space and rerun the command to resume from the last checkpoint."
+            ) from error
         observer.checkpoints.remove()
+    return record
+
+
+def completed(run: Run, output: Path) -> dict[str, Any] | None:
+    """Provenance of this run if `output` holds it complete, else None.
+
+    Raises SisrError where it holds a run of another configuration, or of another version of the custom attention.
+    """
+    if not (output / "config.json").is_file():
+        return None
+    if Run.from_dict(read_run_json(output / "config.json")) != run:
+        raise SisrError(f"{output} holds a run of another configuration; choose another --output or delete it.")
+    if not all((output / name).is_file() for name in RUN_FILES):
+        return None
+    record = read_run_json(output / "provenance.json")
+    if record.get("attention_sha256") != own_code(run).get("attention_sha256"):
+        raise SisrError(
+            f"{output} was trained with another version of {record.get('attention_file', run.network.attention)}; "
+            "choose another --output or delete it."
+        )
     return record
 
 

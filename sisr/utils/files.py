@@ -1,13 +1,19 @@
 """Atomic writing, checksums, JSON files of a run."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from sisr.utils.errors import SisrError
 
@@ -19,8 +25,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on error removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(path.parent, path.stem)
     # keep the suffix: pandas, numpy and matplotlib choose the format by it
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -33,6 +40,40 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which is removed at the end."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(path.parent, path.name)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_over(folder: Path, name: str) -> None:
+    """Remove temporary files and folders for `name` that processes of this machine left when they were killed."""
+    for path in folder.glob(f"{glob.escape(_prefix(name, ''))}*"):
+        owner = path.name.removeprefix(_prefix(name, "")).partition(".")[0]
+        if not owner.isdecimal() or int(owner) == os.getpid():
+            continue
+        with suppress(OSError, psutil.Error):
+            if psutil.pid_exists(int(owner)) and psutil.Process(int(owner)).create_time() <= path.stat().st_mtime:
+                continue  # still running; a younger process only has the same number
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _prefix(name: str, process: str | None = None) -> str:
+    """Beginning of the names of temporary files: it contains the machine and the process."""
+    machine = re.sub(r"[^A-Za-z0-9]", "", platform.node())[:20]
+    return f".{name}.{machine}-" + (f"{os.getpid()}." if process is None else process)
 
 
 def check_writable(path: str | Path, *, folder: bool = False) -> None:

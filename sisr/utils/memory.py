@@ -1,5 +1,6 @@
 """How much memory a network needs for an image, estimated from small images, and how much is available."""
 
+import re
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -128,5 +129,5 @@ def fitting_tile(model: nn.Module, height: int, width: int, overlap: int, device
 def is_shortage(error: BaseException) -> bool:
     """Whether an error is a lack of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError) and re.search("not enough memory|can't allocate memory", str(error)) is not None
     )

@@ -1,8 +1,17 @@
 """The command line as a whole: names of verbs, their subcommands, help and exit status."""
 
+import argparse
+import errno
+import io
 import json
+import os
+import re
+import subprocess
+import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,3 +84,129 @@ def test_result_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_console_script_calls_main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"sisr": "sisr.cli.main:main"}
+
+
+def sisr(*words: str, **environment: str) -> "subprocess.Popen[bytes]":
+    """A real process of the command line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sisr", *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal that has only ASCII."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="ascii", errors="strict")
+
+
+@pytest.mark.parametrize("verb", ["", *verbs(), *(f"compare {name}" for name in parser("compare").subcommands)])
+def test_help_on_a_terminal_without_utf_8(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with suppress(SystemExit):
+        assert main([*verb.split(), "--help"]) == 0
+    terminal.seek(0)
+    assert terminal.read().startswith("usage: sisr ")
+
+
+def test_help_in_the_c_locale() -> None:
+    process = sisr("train", "--help", **ASCII)
+    out, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (0, b"")
+    assert out.startswith(b"usage: sisr train")
+
+
+def test_a_reader_that_ends_early_is_no_error() -> None:
+    process = sisr("train", "--help", PYTHONUNBUFFERED="")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=120) == 1
+
+
+def failing(error: BaseException) -> SimpleNamespace:
+    def run(args: argparse.Namespace) -> None:
+        raise error
+
+    return SimpleNamespace(HELP="", EXAMPLE="", configure=lambda parser: None, run=run)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted."),
+        (MemoryError(), 1, "there is not enough memory."),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "there is not enough memory; use"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.csv"), 1, "a.csv: No space left on device."),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a"), 1, "a: Permission denied."),
+    ],
+)
+def test_errors_of_the_machine_are_one_sentence(
+    error: BaseException,
+    status: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.modules["sisr.cli.main"], "_command", lambda verb: failing(error))
+    assert main(["models"]) == status
+    text = capsys.readouterr().err
+    assert text.startswith(f"sisr models: {message}")
+    assert text.count("\n") == 1
+
+
+def test_errors_in_the_code_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["sisr.cli.main"], "_command", lambda verb: failing(RuntimeError("a mistake")))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        main(["models"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --seed -1", "train --seed 18446744073709551616", "train --seed x", "train --threads 0",
+        "train --threads -2", "train --checkpoint-seconds nan", "train --checkpoint-seconds -1",
+        "complexity enlca --channels 0", "complexity enlca --seconds nan", "complexity enlca --seconds 0",
+        "complexity enlca --size 5 -5",
+        "crops x --images 0", "crops x --size 99999999999", "launch x --every 0", "launch x --grace nan",
+        "launch x --scale-steps inf", "launch x --threads 0", "fetch x --lr 1", "check enlca --channels -1",
+        "compare crops --data x --size 7", "attention-map x --run y --k nan",
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_one_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, error = outcome(capsys, *words.split(), *(["--output", "x"] if words.startswith("train") else []))
+    assert (status, error.count("\n")) == (2, 1)
+    assert re.search(r": argument --\S+: must be a (whole )?number .*, not ", error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "complexity convolution --output {file}/new/a.csv", "complexity convolution --output {folder}",
+        "complexity convolution --label a --by-size {file}/a.csv",
+        "reference-checks --reference x --output {file}/a.md",
+        "attention-map x --run y -o {file}/a.png", "attention-map x --run y --raw {file}/a.npy",
+        "crops x -o {file}/a.png", "train --output {file}", "tables table1 --results {file}",
+        "claims --results {file}",
+        "tables compare --results {file}", "compare figures --results {file}", "compare page --results {file}",
+        "compare --runs a --output {file}/a", "notebook x {file}/a.ipynb",
+        "analyse --runs a --data x --output {file}/a",
+    ],
+)  # fmt: skip
+def test_outputs_that_cannot_be_written_are_found_first(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    status, out, error = outcome(capsys, *words.format(file=tmp_path / "file", folder=tmp_path).split())
+    assert (status, out, error.count("\n")) == (1, "", 1)
+    assert "is not a folder." in error or "is a folder; name a file in it." in error
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -97,7 +97,7 @@ def test_attention_can_be_exchanged_and_left_out():
         ("enlcn", {"scale": 5}, "scale must be 1, 2, 3, 4 or 8, not 5"),
         ("enlcn", {"block": 5}, "network 'enlcn' has no option 'block': did you mean 'blocks'"),
         ("enlcn", {"channels": 2}, "channels must be at least 3"),
-        ("enlcn", {"blocks": -1}, "blocks must not be negative"),
+        ("enlcn", {"blocks": -1}, "blocks must be from 0 to"),
         ("enlcn", {"blocks": 2, "slots": [3]}, r"slots must be different numbers of blocks from 0 to 2, not \[3\]"),
         ("enlcn", {"blocks": 2, "slots": [1, 1]}, "slots must be different"),
         ("enlcn", {"initialisation": "xavier"}, "initialisation must be one of pytorch, interpolation"),

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from sisr.training.checkpoint import Checkpoints, Progress
 from sisr.training.train import create_network, train
@@ -117,6 +118,45 @@ def test_checkpoint_of_another_run_is_refused(prepared: Path, tmp_path: Path) ->
     Checkpoints(tmp_path / "run", other).save(network, torch.optim.Adam(network.parameters()), Progress(step=3))
     with pytest.raises(SisrError, match="belongs to another configuration"):
         train(RUN, tmp_path / "run", data=prepared, device="cpu")
+
+
+def test_a_complete_run_is_left_as_it_is(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    short = replace(RUN, training=replace(RUN.training, steps=2))
+    record = train(short, folder, data=prepared, device="cpu")
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+    assert train(short, folder, data=prepared, device="cpu") == record
+    assert capsys.readouterr().err.endswith(f"{folder} holds this run already; it is complete.\n")
+    for other in (replace(short, seed=5), RUN):
+        with pytest.raises(SisrError, match="holds a run of another configuration; choose another --output"):
+            train(other, folder, data=prepared, device="cpu")
+    monkeypatch.setattr("sisr.training.train.own_code", lambda run: {"attention_sha256": "0" * 64})
+    with pytest.raises(SisrError, match="another version of enlca"):
+        train(short, folder, data=prepared, device="cpu")
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
+
+    monkeypatch.undo()
+    (folder / "provenance.json").unlink()  # a run that is not complete is trained
+    assert train(short, folder, data=prepared, device="cpu")["weights_sha256"] == record["weights_sha256"]
+
+
+def test_a_run_that_cannot_be_written_at_the_end_is_resumed(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    short = replace(RUN, training=replace(RUN.training, steps=2))
+    with monkeypatch.context() as patch:
+        patch.setattr("models.weights.save_file", full)
+        with pytest.raises(SisrError, match=r"No space left on device .*rerun the command to resume"):
+            train(short, tmp_path / "run", data=prepared, device="cpu", checkpoint_seconds=0)
+    assert (tmp_path / "run" / "checkpoint.pt").is_file()
+    train(short, tmp_path / "run", data=prepared, device="cpu")
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
 
 
 def some_checkpoints(folder: Path) -> tuple[Checkpoints, torch.nn.Module, torch.optim.Optimizer]:

@@ -57,11 +57,7 @@ rule analysis_notebook:
         figure=rules.analyse.output.png,
     output:
         notebook=RESULTS.notebook("what_enla_computes", "ipynb"),
-        html=report(
-            RESULTS.notebook("what_enla_computes"),
-            category="what_enla_computes",
-            caption="../report/analysis.rst",
-        ),
+        html=RESULTS.notebook("what_enla_computes"),
     log:
         RESULTS.log("analysis", "notebook"),
     conda:

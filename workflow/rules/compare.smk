@@ -125,11 +125,7 @@ rule comparison_crops:
         stores=compared_stores,
     output:
         index=RESULTS.crops / "index.json",
-        png=report(
-            RESULTS.figure("compare_crops"),
-            category="compare",
-            caption="../report/compare_crops.rst",
-        ),
+        png=RESULTS.figure("compare_crops"),
         svg=RESULTS.figure("compare_crops", "svg"),
     log:
         RESULTS.log("comparison", "crops"),
@@ -177,11 +173,7 @@ rule comparison_page:
         figures=rules.comparison_figures.output,
         crops=rules.comparison_crops.output.index,
     output:
-        report(
-            RESULTS.comparison_page,
-            category="compare",
-            caption="../report/compare_page.rst",
-        ),
+        RESULTS.comparison_page,
     log:
         RESULTS.log("comparison", "page"),
     conda:

@@ -6,11 +6,7 @@ rule attention_figure:
         runs=visual_runs,
         stores=visual_stores,
     output:
-        png=report(
-            RESULTS.figure("{figure}"),
-            category="{figure}",
-            caption="../report/attention.rst",
-        ),
+        png=RESULTS.figure("{figure}"),
         svg=RESULTS.figure("{figure}", "svg"),
         weights=RESULTS.figure("{figure}", "npy"),
     log:
@@ -39,11 +35,7 @@ rule crops_figure:
         runs=visual_runs,
         stores=visual_stores,
     output:
-        png=report(
-            RESULTS.figure("{figure}"),
-            category="{figure}",
-            caption="../report/crops.rst",
-        ),
+        png=RESULTS.figure("{figure}"),
         svg=RESULTS.figure("{figure}", "svg"),
     log:
         RESULTS.log("figures", "{figure}"),

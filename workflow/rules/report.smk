@@ -5,11 +5,7 @@ rule table:
     input:
         table_inputs,
     output:
-        csv=report(
-            RESULTS.table("{table}"),
-            category="{table}",
-            caption="../report/table.rst",
-        ),
+        csv=RESULTS.table("{table}"),
         md=RESULTS.table("{table}", "md"),
         html=report(
             RESULTS.table("{table}", "html"),
@@ -44,11 +40,7 @@ rule notebook:
         figure=RESULTS.figure("{table}"),
     output:
         notebook=RESULTS.notebook("{table}", "ipynb"),
-        html=report(
-            RESULTS.notebook("{table}"),
-            category="{table}",
-            caption="../report/notebook.rst",
-        ),
+        html=RESULTS.notebook("{table}"),
     log:
         RESULTS.log("notebooks", "{table}"),
     conda:

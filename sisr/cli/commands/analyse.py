@@ -33,8 +33,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, write kernel.csv, error.csv and attended.csv, and draw the figure."""
     from sisr.analysis import capture, figure, findings, kernel_noise, measure, rows
     from sisr.data.pairs import open_pairs
+    from sisr.utils.files import check_writable
 
     output = args.output or Results(args.results).analysis
+    for folder in (output, args.results / "figures"):
+        check_writable(folder, folder=True)
     runs = capture.find_runs(args.results, args.runs, args.scale)
     pairs = open_pairs(args.data, args.scale)
     errors: list[rows.ErrorRow] = []

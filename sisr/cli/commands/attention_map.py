@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--over", choices=["k"], help="k: one column an amplification factor, one row a mechanism, as in Figure 7")
     add(
         "--k",
-        type=float,
+        type=arguments.number(above=True),
         nargs="+",
         default=[],
         metavar="K",
@@ -61,13 +61,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.evaluation import inference
     from sisr.report.figures import check_endings, save_as, style
     from sisr.report.tables.view import training_banner
-    from sisr.utils.errors import UsageError
+    from sisr.utils.files import check_writable
 
-    if any(not k > 0 for k in args.k):
-        raise UsageError("an amplification factor (--k) must be above 0.")
     check_endings(args.output or [])
     if args.raw:
         raw_file.check(args.raw)
+    for path in [*(args.output or []), *([args.raw] if args.raw else [])]:
+        check_writable(path)
+    if not args.output:
+        check_writable(Path(), folder=True)
     device = inference.device(args.device)
     networks, skipped = look.open_sources(args.runs, args.scale, args.skip)
     image = picture.open_picture(args.image, networks[0].scale, args.reduce)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from sisr.cli import arguments
 from sisr.utils.errors import SisrError, UsageError
 
 HELP = "check that an attention mechanism meets all requirements, one line a check"
@@ -21,7 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the mechanism; repeatable"
     )
-    parser.add_argument("--channels", type=int, default=64, help="channels of the feature map [64]")
+    parser.add_argument(
+        "--channels", type=arguments.whole(1, 65536), metavar="N", default=64, help="channels of the feature map [64]"
+    )
     parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="run these checks only")
     parser.add_argument("--quick", action="store_true", help="skip the check that needs a C++ compiler")
 

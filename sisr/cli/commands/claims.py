@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from sisr.cli import arguments
+from sisr.utils.files import check_writable
 
 HELP = "judge each of the paper's claims: holds, does not hold or inconclusive, and the seeds that it needs"
 EXAMPLE = "python -m sisr claims --results results/mini"
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     from sisr.report import claims
 
+    check_writable(args.results, folder=True)
     table = claims.judge(args.results)
     paths = claims.write(table, args.results)
     if not args.json:

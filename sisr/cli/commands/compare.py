@@ -8,6 +8,7 @@ from typing import Any
 from sisr.cli import arguments
 from sisr.cli.main import Subcommand
 from sisr.utils.errors import UsageError
+from sisr.utils.files import check_writable
 
 HELP = "compare finished runs: differences with intervals, corrected p-values, verdicts, cost, figures and a page"
 EXAMPLE = (
@@ -41,8 +42,14 @@ def _crops_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_results(parser)
     add = parser.add_argument
     add("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help="the prepared sets that were compared on")
-    add("--images", type=int, default=4, metavar="N", help="images to show (default: 4)")
-    add("--size", type=int, default=80, metavar="PIXELS", help="side of a crop in HR pixels (default: 80)")
+    add("--images", type=arguments.whole(1), default=4, metavar="N", help="images to show (default: 4)")
+    add(
+        "--size",
+        type=arguments.whole(8),
+        default=80,
+        metavar="PIXELS",
+        help="side of a crop in HR pixels (default: 80)",
+    )
     arguments.add_device(parser)
 
 
@@ -58,6 +65,8 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
     else:
         if not (args.method or args.runs):
             raise UsageError("name at least two methods by --method LABEL=RUN, or their --runs; or give --show.")
+        if args.output:
+            check_writable(args.output, folder=True)
         table = select_runs.compare_runs(args.results, args.method, args.runs, args.reference, args.complexity)
     paths = _made(args.results) if args.show else []
     if args.output:
@@ -79,10 +88,9 @@ def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _crops(args: argparse.Namespace) -> dict[str, Any]:
-    if args.images < 1 or args.size < 8:
-        raise UsageError("at least one image is shown (--images), and a crop has at least 8 pixels a side (--size).")
     from sisr.comparison import crops, figures, result
 
+    check_writable(args.results, folder=True)
     scenes = crops.make(result.read(args.results), args.results, args.data, args.images, args.size, args.device)
     paths = [str(path) for path in figures.write_crops(args.results)]
     if not args.json:
@@ -95,6 +103,7 @@ def _crops(args: argparse.Namespace) -> dict[str, Any]:
 def _figures(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.comparison import figures
 
+    check_writable(args.results, folder=True)
     paths = [str(path) for path in figures.write(args.results)]
     if not args.json:
         print("\n".join(paths))
@@ -104,6 +113,7 @@ def _figures(args: argparse.Namespace) -> dict[str, Any]:
 def _page(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.comparison import page
 
+    check_writable(args.results, folder=True)
     path = page.write(args.results)
     if not args.json:
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -16,17 +16,36 @@ EXAMPLE = (
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("specs", nargs="+", metavar="SPEC", help="name[:option=value,…] of a mechanism, a network or file.py:Class")
-    add("--channels", type=int, default=64, help="channels of the mechanisms' feature map (default: 64)")
+    add(
+        "--channels",
+        type=arguments.whole(1, 65536),
+        metavar="C",
+        default=64,
+        help="channels of the mechanisms' feature map (default: 64)",
+    )
     add(
         "--embedding",
-        type=int,
+        type=arguments.whole(1, 65536),
         default=64,
         metavar="C",
         help="channels of query and key (default: 64, as in the paper's Table 4 and in ENLCN; a spec's reduction "
         "overrides it)",
     )
-    add("--size", type=int, nargs=2, default=(100, 100), metavar=("H", "W"), help="feature map or LR image (100 100)")
-    add("--seconds", type=float, default=2.0, help="duration of the timing of each forward pass (default: 2)")
+    add(
+        "--size",
+        type=arguments.whole(1, 65536),
+        nargs=2,
+        default=(100, 100),
+        metavar=("H", "W"),
+        help="feature map or LR image (100 100)",
+    )
+    add(
+        "--seconds",
+        type=arguments.number(above=True),
+        default=2.0,
+        metavar="S",
+        help="duration of the timing of each forward pass (default: 2)",
+    )
     arguments.add_device(parser)
     add("--output", type=Path, metavar="FILE.csv", help="write one row a SPEC")
     series = parser.add_argument_group(
@@ -34,7 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     series.add_argument("--label", action="append", metavar="LABEL", help="label of a SPEC, one for each in order")
     series.add_argument(
-        "--sizes", type=int, nargs="+", metavar="SIDE", help="sides of square feature maps, before --size"
+        "--sizes",
+        type=arguments.whole(1, 65536),
+        nargs="+",
+        metavar="SIDE",
+        help="sides of square feature maps, before --size",
     )
     series.add_argument("--by-size", type=Path, metavar="FILE.csv", help="write the mechanisms' cost over size")
 
@@ -42,10 +65,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     from sisr.cost import measure
     from sisr.evaluation.inference import device
-    from sisr.utils.errors import UsageError
+    from sisr.utils.files import check_writable
 
-    if min(*args.size, args.channels, args.embedding) < 1 or args.seconds <= 0:
-        raise UsageError("--size, --channels, --embedding and --seconds must be above 0.")
+    for path in (args.output, args.by_size):
+        if path:
+            check_writable(path)
     where = device(args.device)
     if args.label or args.sizes or args.by_size:
         return _series(args, where)
@@ -69,8 +93,6 @@ def _series(args: argparse.Namespace, where: Any) -> list[dict[str, Any]]:
     labels = args.label or args.specs
     if len(labels) != len(args.specs):
         raise UsageError(f"there are {len(args.specs)} SPECs and {len(labels)} labels; give one --label for each SPEC.")
-    if min(args.sizes or [1]) < 1:
-        raise UsageError("--sizes must be above 0.")
     sizes = list(dict.fromkeys([*((side, side) for side in args.sizes or ()), tuple(args.size)]))
     rows = []
     for row in series.rows(args.specs, labels, sizes, args.channels, args.embedding, where, args.seconds):

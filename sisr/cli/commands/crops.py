@@ -34,8 +34,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="top-left corners of crops in HR pixels (default: for Urban100 at x4 those of the paper's Figure 5, "
         "else for each image the crop with the largest error of bicubic)",
     )
-    add("--images", type=int, default=6, metavar="N", help="maximum number of images without --at (default: 6)")
-    add("--size", type=int, metavar="N", help="side of a crop in HR pixels (default: 80, or less for small images)")
+    add(
+        "--images",
+        type=arguments.whole(1),
+        default=6,
+        metavar="N",
+        help="maximum number of images without --at (default: 6)",
+    )
+    add(
+        "--size",
+        type=arguments.whole(1),
+        metavar="N",
+        help="side of a crop in HR pixels (default: 80, or less for small images)",
+    )
     add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
     arguments.add_device(parser)
 
@@ -48,13 +59,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.report.figures import check_endings, save_as, style
     from sisr.report.figures import crops as figure
     from sisr.report.tables.view import training_banner
-    from sisr.utils.errors import UsageError
+    from sisr.utils.files import check_writable
 
     arguments.check_scale(args.scale)
-    if args.images < 1 or (args.size is not None and args.size < 1):
-        raise UsageError("--images and --size must be above 0.")
     output = args.output or [Path(f"{set_name(args.set)}_x{args.scale}_crops.png")]
     check_endings(output)
+    for path in output:
+        check_writable(path)
     pairs = open_pairs(args.set, args.scale)
     size = args.size or crops.fitting(pairs, args.scale)
     methods, runs = crops.open_methods(args.method, args.scale, args.device)

@@ -15,7 +15,11 @@ EXAMPLE = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("what", metavar="WHAT", help="run folder, weights file, folder of SR images, pretrained, or the controls bicubic and hr")
+    add(
+        "what",
+        metavar="WHAT",
+        help="run folder, weights file, folder of SR images, pretrained, or the controls bicubic and hr",
+    )
     add("--data", type=Path, nargs="+", required=True, metavar="SET", help="prepared sets, or folders of HR images")
     add("--scale", type=int, required=True, help="upscaling factor: 2, 3, 4 …")
     add("--output-dir", type=Path, required=True, help="folder for <set>_x<scale>.csv, and .json with the protocol")

@@ -19,7 +19,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("names", nargs="*", metavar="NAME", help="set of data/datasets.yaml, e.g. Set5")
     arguments.add_data(parser)
     arguments.add_origin(parser, "use an existing folder or archive in any common layout")
-    add("--lr", type=int, nargs="+", default=[], metavar="SCALE", help="also download published LR images (DIV2K)")
+    add(
+        "--lr",
+        type=arguments.whole(2, 16),
+        nargs="+",
+        default=[],
+        metavar="SCALE",
+        help="also download published LR images (DIV2K)",
+    )
     add("--again", action="store_true", help="replace an existing set")
     add("--list", action="store_true", help="list all sets with licence and state")
     add("--catalogue", type=Path, help="another catalogue than data/datasets.yaml")

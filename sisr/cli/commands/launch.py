@@ -19,12 +19,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("preset", type=Path, metavar="PRESET", help="preset file, such as config/mini.yaml")
     add("--minutes", type=float, default=math.inf, metavar="N", help="time limit, checkpoints included (default: none)")
-    add("--jobs", type=int, metavar="N", help="runs at once (default: runs_per_gpu on each GPU; without, by the cores)")
+    add(
+        "--jobs",
+        type=arguments.whole(1, 4096),
+        metavar="N",
+        help="runs at once (default: runs_per_gpu on each GPU; without, by the cores)",
+    )
     add("--experiments", nargs="+", metavar="NAME", help="in this order (default: table2 k_sweep table4 table1)")
     add("--output", type=Path, metavar="DIR", help="folder of the results (default: results/<preset>)")
     arguments.add_data(parser)
     arguments.add_origin(parser, "take missing image sets from here (default: download)")
-    add("--scale-steps", type=float, default=1.0, metavar="X", help="factor of all that is counted in steps [1]")
+    add(
+        "--scale-steps",
+        type=arguments.number(above=True),
+        default=1.0,
+        metavar="X",
+        help="factor of all that is counted in steps [1]",
+    )
     add(
         "--set",
         nargs="+",
@@ -34,9 +45,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="change the preset: data.test='[Set5]' seeds='[0]'",
     )
     add("--device", choices=["auto", "cpu", "cuda"], help="where to train and evaluate (default: the preset's)")
-    add("--threads", type=int, help="CPU threads a command (default: the preset's, if there are cores enough)")
-    add("--grace", type=float, default=60.0, metavar="S", help="seconds of the time limit kept for checkpoints [60]")
-    add("--every", type=float, default=30.0, metavar="S", help="seconds between two progress lines in a log [30]")
+    add(
+        "--threads",
+        type=arguments.whole(1, 4096),
+        metavar="N",
+        help="CPU threads a command (default: the preset's, if there are cores enough)",
+    )
+    add(
+        "--grace",
+        type=arguments.number(),
+        default=60.0,
+        metavar="S",
+        help="seconds of the time limit kept for checkpoints [60]",
+    )
+    add(
+        "--every",
+        type=arguments.number(above=True),
+        default=30.0,
+        metavar="S",
+        help="seconds between two progress lines in a log [30]",
+    )
     add("--plan", action="store_true", help="show the plan and what is done; start nothing")
 
 

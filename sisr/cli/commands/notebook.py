@@ -19,7 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, str | None]:
     from sisr.report.notebooks import execute
+    from sisr.utils.files import check_writable
 
+    for path in filter(None, (args.output, args.html)):
+        check_writable(path)
     execute(args.source, args.output, {"results": args.results}, args.html)
     if not args.json:
         print("\n".join(str(path) for path in (args.output, args.html) if path))

@@ -29,9 +29,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.evaluation import inference, reference_checks
     from sisr.evaluation.reference_checks import document, networks
     from sisr.utils.errors import SisrError
-    from sisr.utils.files import atomic_write
+    from sisr.utils.files import atomic_write, check_writable
     from sisr.utils.provenance import provenance
 
+    if args.output:
+        check_writable(args.output)
     bar = partial(tqdm, unit="check", leave=False, disable=None)
     by_group = reference_checks.run(args.reference, args.only, bar)
     rows = list(bar(networks.beside(args.reference))) if "weights" in by_group and args.output else []

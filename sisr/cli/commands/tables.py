@@ -8,6 +8,7 @@ from typing import Any
 from sisr.cli import arguments
 from sisr.config.layout import Results
 from sisr.utils.errors import SisrError, UsageError
+from sisr.utils.files import check_writable
 
 HELP = "make a table and its figure from per-image rows, or show all tables that are there"
 EXAMPLE = (
@@ -51,6 +52,8 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"--method and --reference are for compare only, not for {args.name}.")
     if args.complexity and args.name != "table4":
         raise UsageError(f"--complexity is for table4 and compare only, not for {args.name}.")
+    for folder in (Results(args.results).tables, args.results / "figures"):
+        check_writable(folder, folder=True)
     table = tables.build(args.name, args.results, args.runs, args.complexity)
     # the CSV comes last: where it exists, the others do
     drawn = figures.write(args.name, table, args.results)
@@ -66,6 +69,7 @@ def _compare(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.comparison import select_runs, table_view
     from sisr.report import tables
 
+    check_writable(Results(args.results).tables, folder=True)
     costs = args.complexity or Results(args.results).cost
     table = select_runs.compare_runs(
         args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None

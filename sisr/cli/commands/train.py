@@ -50,13 +50,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag(name), **options)
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
     add("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
-    add("--seed", type=int, help="seed of initialisation, patches and projections [0]", **unset)
+    add(
+        "--seed",
+        type=arguments.whole(0, arguments.MAX_SEED),
+        metavar="SEED",
+        help="seed of initialisation, patches and projections [0]",
+        **unset,
+    )
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
     prepared = Path("data/prepared")
     add("--data", type=Path, default=prepared, metavar="DIR", help="folder of the prepared sets [data/prepared]")
     arguments.add_device(parser)
-    add("--threads", type=int, help="CPU threads [torch's choice]")
-    add("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints [60]")
+    add("--threads", type=arguments.whole(1, 4096), metavar="N", help="CPU threads [torch's choice]")
+    add(
+        "--checkpoint-seconds", type=arguments.number(), default=60.0, metavar="S", help="time between checkpoints [60]"
+    )
     add(
         "--validate",
         nargs="*",
@@ -120,11 +128,14 @@ def run_from(args: argparse.Namespace) -> Run:
         from sisr.training.warm_start import identity
 
         training["start_from"] = identity(training["start_from"])
+    seed = given.get("seed", run.seed)
+    if not isinstance(seed, int) or not 0 <= seed <= arguments.MAX_SEED:
+        raise UsageError(f"seed is {seed!r}; it must be a whole number from 0 to {arguments.MAX_SEED}.")
     return Run(
         network=replace(run.network, **network),
         training=replace(run.training, **training),
         train=tuple(given.get("train", run.train)),
-        seed=given.get("seed", run.seed),
+        seed=seed,
     )
 
 

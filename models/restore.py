@@ -1,0 +1,91 @@
+"""A network from a configuration and tensors that may come from an untrusted file."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from models.registry import create
+
+_SPARE = 1 << 24
+"""Elements of a tensor that a network may create without having one of this size among its weights."""
+_CREATING = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange)
+"""Functions that a network's constructor creates tensors with."""
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def restore(tensors: Mapping[str, Tensor], **config: Any) -> nn.Module:
+    """The network `create(**config)` with these weights, in eval mode, on the CPU, in float32.
+
+    Half and double precision are converted. A network that needs more or larger tensors than there are is refused
+    before they are allocated. Raises ValueError, which names the differences, unless every weight is there, fits, and
+    is a finite number.
+    """
+    try:
+        with _limited(tensors):
+            model = create(**config)
+    except Exception as error:  # the configuration may contain anything
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"its network cannot be built: {_short(reason[0].rstrip('.'))}") from error
+    expected = model.state_dict()
+    for name, tensor in tensors.items():
+        if name in expected and not (
+            tensor.dtype in _FLOATS if expected[name].is_floating_point() else tensor.dtype == expected[name].dtype
+        ):
+            raise ValueError(f"{name} is of type {tensor.dtype}, not {expected[name].dtype}".replace("torch.", ""))
+    try:
+        model.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        problems = "; ".join(_short(line.strip()) for line in str(error).splitlines()[1:6])
+        raise ValueError(f"the weights do not fit {type(model).__name__}: {problems}") from None
+    broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"{len(broken)} of {len(expected)} tensors contain NaN or infinite values ({broken[0]} first)")
+    return model.eval()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:150]} … {text[-150:]}"
+
+
+class _SizeLimit(TorchFunctionMode):
+    """Refuses to create a tensor of more elements than the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _CREATING:
+            given = [each for each in (*args, kwargs.get("size")) if each is not None]
+            shapes = [each for each in given if isinstance(each, Sequence)]
+            numbers = math.prod(shapes[0] if shapes else (each for each in given if isinstance(each, int | float)))
+            if numbers > self.limit:
+                raise ValueError(f"it needs a tensor of {numbers:,} elements, more than the file's weights")
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _limited(tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Networks that are built in this block have about as many and as large parameters as these tensors."""
+    count, elements = 2 * len(tensors) + 100, 2 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE
+
+    def registered(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal count, elements
+        count, elements = count - 1, elements - parameter.numel()
+        if count < 0 or elements < 0:
+            raise ValueError("it has more weights than the file")
+
+    handle = register_module_parameter_registration_hook(registered)
+    largest = max((tensor.numel() for tensor in tensors.values()), default=0)
+    try:
+        with _SizeLimit(4 * largest + _SPARE):
+            yield
+    finally:
+        handle.remove()
