@@ -69,6 +69,9 @@ class Attention(nn.Module):
         """A scalar to be minimised beside the reconstruction loss, or None. Called in training, if enabled."""
         return None
 
+    def check_tokens(self, tokens: int) -> None:
+        """Raise ValueError where the auxiliary loss needs more than `tokens` pixels, before anything is computed."""
+
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, channels, H, W) → query and key (B, N, C), normalised if `k` is set, and value (B, N, channels)."""
         query = _tokens(self.query(x))

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -28,8 +29,10 @@ from sisr.config.run import Run
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
 
-LIMITS = {"start": 120.0, "build": 12.0, "train": 600.0}
-"""Seconds for each stage: importing torch, building one network, one training step of a custom mechanism."""
+LIMITS = {"start": 120.0, "build": 15.0, "train": 600.0}
+"""Seconds of the CPU for each stage: importing torch, building one network, a training step of a custom mechanism."""
+IDLE = 15.0
+"""Seconds without any work of the CPU after which the process is taken to hang."""
 MARK = "sisr dry run: "
 """What lines of the other process begin with; custom code may print others."""
 _KEPT = 2_000
@@ -130,7 +133,7 @@ def _failure(tasks: list[Mapping[str, Any]]) -> tuple[int, str] | None:
         try:
             lines: Queue[str] = Queue()
             Thread(target=_forward, args=(process, lines), daemon=True).start()
-            while line := lines.get(timeout=LIMITS[stage]):
+            while line := _next(lines, process.pid, LIMITS[stage]):
                 match json.loads(line):
                     case {"failed": message}:
                         return number, str(message)
@@ -138,11 +141,9 @@ def _failure(tasks: list[Mapping[str, Any]]) -> tuple[int, str] | None:
                         return None
                     case {"stage": str(next_), "number": int(next_number)}:
                         stage, number = next_, next_number
-            status = process.wait(10)
-        except Empty:
-            return number, f"{_subject(tasks[number])} was not {_DONE[stage]} within {LIMITS[stage]:.0f} seconds."
-        except subprocess.TimeoutExpired:
-            status = -1
+            status = process.wait(IDLE)
+        except (Empty, subprocess.TimeoutExpired):
+            return number, f"{_subject(tasks[number])} hangs while it is {_DONE[stage]}; it was stopped."
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -159,6 +160,30 @@ _DONE = {"start": "loaded", "build": "imported and built", "train": "tried in a 
 def _subject(task: Mapping[str, Any]) -> str:
     network = task["run"]["network"]
     return str(network["attention"] or network["name"])
+
+
+def _next(lines: "Queue[str]", process: int, limit: float) -> str:
+    """The next line, an empty one at the end. Raises Empty where the process has worked for `limit` seconds, or where
+    it has not worked for `IDLE` seconds: a busy computer makes it slow and not idle."""
+    begun = worked = _cpu_seconds(process)
+    since = time.monotonic()
+    while True:
+        with suppress(Empty):
+            return lines.get(timeout=0.2)
+        if (now := _cpu_seconds(process)) > worked + 0.01:
+            worked, since = now, time.monotonic()
+        if now - begun > limit or time.monotonic() - since > IDLE:
+            raise Empty
+
+
+def _cpu_seconds(process: int) -> float:
+    import psutil
+
+    try:
+        times = psutil.Process(process).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _forward(process: "subprocess.Popen[str]", lines: "Queue[str]") -> None:
