@@ -12,9 +12,7 @@ min_version("9.25")
 
 if Path.cwd().resolve() != Path(workflow.basedir).resolve():
     # all paths are relative to this folder
-    sys.exit(
-        f"the workflow runs in its own folder: add --directory {workflow.basedir}"
-    )
+    sys.exit(f"the workflow runs in its own folder: add --directory {workflow.basedir}")
 
 if "preset" not in config:
 

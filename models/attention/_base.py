@@ -50,6 +50,8 @@ class Attention(nn.Module):
             raise ValueError(f"embedding_kernel must be 1 or 3, not {embedding_kernel}")
         if k is not None and not k > 0:
             raise ValueError(f"k (the amplification factor) must be above 0, not {k}")
+        if not normalise_eps > 0:
+            raise ValueError(f"normalise_eps must be above 0, not {normalise_eps}")
         self.channels = channels
         self.residual_scale = residual_scale
         self.k = k

@@ -92,7 +92,9 @@ def whole_numbers(attention: str | None, options: Mapping[str, Any]) -> dict[str
     known = mechanisms().get(attention or "")
     types = (known.options or {}) if known else {}
     return {
-        name: int(value) if isinstance(value, float) and value.is_integer() and _takes(types.get(name, ""), 1) else value
+        name: int(value)
+        if isinstance(value, float) and value.is_integer() and _takes(types.get(name, ""), 1)
+        else value
         for name, value in options.items()
     }
 

@@ -73,7 +73,9 @@ def plan(config: Any, root: Path = Path(), data: Path = Path("data")) -> Plan:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if can_check():
             raise
-        raise UsageError(f"the preset is not valid ({error!r}); install jsonschema, which names what is wrong.") from error
+        raise UsageError(
+            f"the preset is not valid ({error!r}); install jsonschema, which names what is wrong."
+        ) from error
 
 
 def _plan(config: dict[str, Any], root: Path, data: Path) -> Plan:
@@ -289,9 +291,7 @@ def _data_sets(config: dict[str, Any], root: Path, data: Path) -> tuple[tuple[st
                 hint = nearest(name, [*known, *folders])
                 raise UsageError(f"data.{key}.{number}: there is no data set {name!r}; {hint}")
     present = [
-        name
-        for name in sets.get("test_if_present", [])
-        if name not in sets["test"] and _has_images(data / name / "HR")
+        name for name in sets.get("test_if_present", []) if name not in sets["test"] and _has_images(data / name / "HR")
     ]
     train, test = tuple(sets["train"]), (*sets["test"], *present)
     for one in train:

@@ -36,7 +36,9 @@ def check_schema(config: dict[str, Any], schema_file: Path = SCHEMA) -> None:
     if not can_check():
         schema = yaml_files.read(schema_file)
         for name in schema["required"]:
-            if name not in config or (schema["properties"][name].get("type") == "object") > isinstance(config[name], dict):
+            if name not in config or (schema["properties"][name].get("type") == "object") > isinstance(
+                config[name], dict
+            ):
                 raise UsageError(f"the configuration lacks the section {name!r}; config/README.md explains it.")
     if found := violations(config, schema_file):
         raise UsageError(_sentence(min(found, key=lambda error: list(map(str, error.absolute_path)))))

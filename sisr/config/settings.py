@@ -75,7 +75,9 @@ def _plain(value: Any, where: str, count: list[int]) -> Any:
             for key, item in value.items():
                 name = _key(key, where)
                 if name in mapping:
-                    raise UsageError(f"{_below(where, name)} is there twice, as a number and as text; keep one of them.")
+                    raise UsageError(
+                        f"{_below(where, name)} is there twice, as a number and as text; keep one of them."
+                    )
                 mapping[name] = _plain(item, _below(where, name), count)
             return mapping
         case list():
