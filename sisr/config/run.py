@@ -58,8 +58,8 @@ class Network:
     def __post_init__(self) -> None:
         _check_types(self)
         for name, value in self.attention_options.items():
-            if isinstance(value, int | float) and not abs(value) <= LARGEST:
-                raise UsageError(f"attention_options.{name} is {shown(value)}; it must be finite, at most {LARGEST}.")
+            if isinstance(value, int | float) and not abs(value) < 1e300:
+                raise UsageError(f"attention_options.{name} is {shown(value)}; it must be a finite number.")
         object.__setattr__(self, "attention_options", whole_numbers(self.attention, self.attention_options))
         _positive(self, "scale", "blocks", "channels", "residual_scale")
         _one_of(self, "initialisation", INITIALISATIONS)

@@ -19,7 +19,6 @@ from sisr.config.preflight import MARK
 from sisr.config.run import Run
 from sisr.utils.errors import SisrError, UsageError
 
-
 LARGEST_PATCH = 64
 """Side of the largest patch that is passed through an attention: N² products take seconds at most."""
 
