@@ -38,7 +38,7 @@ def planned(name: str, root: Path) -> Plan:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for custom mechanisms, which is the current one; in it one second without work is a hang."""
+    """A folder for custom mechanisms, which is the current one; in it five seconds without work are a hang."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(preflight, "IDLE", 5.0)
     monkeypatch.setitem(preflight.LIMITS, "build", 4.0)
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "x[..., :1]",
             "its output has the shape (1, 16, 24, 1) for an input of (1, 16, 24, 24)",
         ),
-        ("", "missing", "name 'missing' is not defined (mine.py, line 12)"),
+        ("", "missing", "name 'missing' is not defined (mine.py, line 11)"),
     ],
 )
 def test_code_that_cannot_work_is_one_sentence(folder: Path, first: str, output: str, said: str) -> None:
