@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -52,7 +52,9 @@ def check(plan: Plan, record: Path | None = None) -> None:
     if not new or find_spec("torch") is None:
         return
     own = {comparison.network_spec(run) for run in comparison.own(new.values())}
-    tasks = [{"run": run.as_dict(), "train": comparison.network_spec(run) in own} for run in new.values()]
+    tasks: list[dict[str, Any]] = [
+        {"run": run.as_dict(), "train": comparison.network_spec(run) in own} for run in new.values()
+    ]
     if failure := _failure(tasks):
         number, message = failure
         run = list(new.values())[number]
@@ -113,7 +115,7 @@ def _read(record: Path | None) -> dict[str, str]:
     return {}
 
 
-def _failure(tasks: list[Mapping[str, Any]]) -> tuple[int, str] | None:
+def _failure(tasks: Sequence[Mapping[str, Any]]) -> tuple[int, str] | None:
     """Number of the first task that fails and what is wrong with it; None if all pass."""
     number, stage = 0, "start"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": _python_path()}

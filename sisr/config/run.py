@@ -285,7 +285,9 @@ _TYPES: dict[Any, tuple[type, str]] = {
 }
 
 
-_hints = cache(get_type_hints)
+@cache
+def _hints(part: type) -> dict[str, Any]:
+    return get_type_hints(part)
 
 
 def _check_types(part: Any) -> None:
@@ -301,8 +303,8 @@ def _check_types(part: Any) -> None:
             object.__setattr__(part, name, _number(name, hint, value))
         elif hint in _TYPES:
             kind, words = _TYPES[hint]
-            inner = get_args(hint)[0] if kind is tuple else object
-            if not isinstance(value, kind) or (kind is tuple and any(type(item) is not inner for item in value)):
+            items = value if isinstance(value, tuple) else ()
+            if not isinstance(value, kind) or any(type(item) is not get_args(hint)[0] for item in items):
                 raise UsageError(f"{name} is {shown(value)}; it must be {words}.")
 
 

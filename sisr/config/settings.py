@@ -56,7 +56,8 @@ def check(config: Any) -> dict[str, Any]:
             part: Any = copied
             for parent in parents:
                 part = part[parent]
-            part[last] = _typed(part[last], error.validator_value, ".".join(map(str, error.absolute_path)))
+            types: Any = error.validator_value
+            part[last] = _typed(part[last], types, ".".join(map(str, error.absolute_path)))
     copied = plain(copied)  # a number that was text may be infinite
     check_schema(copied)
     return copied

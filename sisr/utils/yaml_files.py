@@ -23,7 +23,7 @@ _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 
 
-class _Loader(_Parser):  # type: ignore[misc]
+class _Loader(_Parser):
     """YAML's types that JSON has; a date stays text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -85,7 +85,7 @@ def parse(text: str, name: str) -> Any:
 
 def _check_bounds(text: str) -> None:
     """Count depth and values without building anything."""
-    sizes: dict[str, tuple[int, int]] = {}
+    sizes: dict[str | None, tuple[int, int]] = {}
     """Of each anchor: number of values, and levels."""
     open_: list[list[Any]] = [[None, 0, 0]]
     """Of each enclosing list or mapping: anchor, values and levels so far."""
