@@ -18,7 +18,13 @@ EXAMPLE = (
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("preset", type=Path, metavar="PRESET", help="preset file, such as config/mini.yaml")
-    add("--minutes", type=float, default=math.inf, metavar="N", help="time limit, checkpoints included (default: none)")
+    add(
+        "--minutes",
+        type=arguments.number(above=True),
+        default=math.inf,
+        metavar="N",
+        help="time limit, checkpoints included (default: none)",
+    )
     add(
         "--jobs",
         type=arguments.whole(1, 4096),
@@ -72,12 +78,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.config.layout import Results
     from sisr.launch.jobs import Launch, order, read_preset
     from sisr.launch.launch import launch, machine
-    from sisr.utils.errors import SisrError, UsageError
+    from sisr.utils.errors import SisrError
 
-    for name in ("minutes", "jobs", "threads"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise UsageError(f"--{name} is {value:g}; it must be above 0.")
     config = read_preset(args.preset, args.set, args.scale_steps)
     device = args.device or config.get("device", "auto")
     on = machine(config, device, args.jobs, args.threads)

@@ -142,7 +142,7 @@ def run_from(args: argparse.Namespace) -> Run:
 def _read(file: Path) -> Run:
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not a readable config.json of a run.") from error
     if not isinstance(plain, dict):
         raise UsageError(f"{file} is not the configuration of a run.")
