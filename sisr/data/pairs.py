@@ -74,6 +74,8 @@ class FolderPairs:
     def check(self, i: int) -> tuple[int, int]:
         hr = image_shape(self._hr[i])
         if self._lr is None:
+            if min(hr[:2]) < self.scale:
+                raise SisrError(f"{self._hr[i]}: an image of {hr[0]} x {hr[1]} is too small for scale {self.scale}.")
             return hr[0] // self.scale * self.scale, hr[1] // self.scale * self.scale
         path = self._lr[self.names[i]]
         lr = image_shape(path)
@@ -91,7 +93,10 @@ class FolderPairs:
         """HR cropped to LR's size, and the included LR after a comparison with HR."""
         hr = read_image(self._hr[i])
         if self._lr is None:
-            return crop(hr, self.scale), None
+            try:
+                return crop(hr, self.scale), None
+            except SisrError as error:
+                raise SisrError(f"{self._hr[i]}: {error}") from error
         path = self._lr[self.names[i]]
         lr = read_image(path)
         check_lr(hr, lr, self.scale, (path, self._hr[i]))

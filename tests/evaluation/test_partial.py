@@ -187,7 +187,7 @@ def test_images_that_are_too_small_are_not_upscaled(
     error = capsys.readouterr().err
     assert "3 of 5 images of photos are not measured" in error
     assert "b: SSIM needs 11 pixels within the border of 4, but 8 x 52 are left" in error
-    assert "c: an image of 0 x 28 has no pixels" in error
+    assert "c.png: an image of 3 x 30 is too small for scale 4" in error
     assert "e.png" in error
     assert upscaled == ["a", "d"]
 
