@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,25 +84,20 @@ def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
     """The network of published weights."""
     if vdsr.recognises(state) and scale is None:
         raise ValueError("VDSR's weights serve all scales: choose one with models.load(path, scale=…)")
-    name, read = next(
-        (
-            (name, read)
-            for name, recognises, read in (
-                ("LapSRN", lapsrn.recognises, lapsrn.load),
-                ("SRMDNF", srmdnf.recognises, srmdnf.load),
-                ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale)),
-                ("ENLCN", enlcn_released.recognises, enlcn_released.load),
-            )
-            if recognises(state)
-        ),
-        ("", None),
+    readers: tuple[tuple[str, Callable[..., bool], Callable[..., nn.Module]], ...] = (
+        ("LapSRN", lapsrn.recognises, lapsrn.load),
+        ("SRMDNF", srmdnf.recognises, srmdnf.load),
+        ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale or 0)),
+        ("ENLCN", enlcn_released.recognises, enlcn_released.load),
     )
-    if read is None:
+    recognised = [(name, read) for name, recognises, read in readers if recognises(state)]
+    if not recognised:
         names = ", ".join(list(state)[:3]) or "none"
         raise _UnknownError(
             f"its tensors ({names} …) are not a released ENLCN checkpoint, nor weights of LapSRN, SRMDNF or VDSR; "
             "trained networks of this suite are safetensors files"
         )
+    name, read = recognised[0]
     try:
         return read(state)
     except (KeyError, IndexError, ArithmeticError, RuntimeError, TypeError) as error:
