@@ -50,6 +50,8 @@ class Attention(nn.Module):
             raise ValueError(f"embedding_kernel must be 1 or 3, not {embedding_kernel}")
         if k is not None and not k > 0:
             raise ValueError(f"k (the amplification factor) must be above 0, not {k}")
+        if not normalise_eps > 0:
+            raise ValueError(f"normalise_eps must be above 0, not {normalise_eps}")
         self.channels = channels
         self.residual_scale = residual_scale
         self.k = k
@@ -68,6 +70,9 @@ class Attention(nn.Module):
     def auxiliary_loss(self, query: Tensor, key: Tensor) -> Tensor | None:
         """A scalar to be minimised beside the reconstruction loss, or None. Called in training, if enabled."""
         return None
+
+    def check_tokens(self, tokens: int) -> None:
+        """Raise ValueError where the auxiliary loss needs more than `tokens` pixels, before anything is computed."""
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, channels, H, W) → query and key (B, N, C), normalised if `k` is set, and value (B, N, channels)."""

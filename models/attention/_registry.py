@@ -4,7 +4,10 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import math
+import numbers
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +15,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from models.attention._errors import CRASHES, BrokenCodeError, sentence
+from models.attention._errors import BrokenCodeError, sentence
 
 _MECHANISMS: dict[str, type[nn.Module]] = {}
 Mechanism = TypeVar("Mechanism", bound=type[nn.Module])
@@ -76,7 +79,9 @@ def create(name: str, channels: int = 64, **options: Any) -> nn.Module:
     mechanism = find(name)
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
         raise ValueError(f"channels must be a positive integer, not {channels!r}")
-    module = build(mechanism, f"attention {name!r}", {"channels": channels}, options)
+    what = f"attention {name!r}"
+    module = build(mechanism, what, {"channels": channels}, options)
+    options = _checked(mechanism, options, what)
     module.options = resolve(mechanism, options)  # type: ignore[assignment]
     return module
 
@@ -90,7 +95,10 @@ def resolve(constructor: Callable[..., Any], options: dict[str, Any]) -> dict[st
 def build(
     constructor: Callable[..., nn.Module], what: str, given: dict[str, Any], options: dict[str, Any]
 ) -> nn.Module:
-    """Call `constructor(**given, **options)` after checking the options; ValueError lists the valid ones."""
+    """Call `constructor(**given, **options)` after checking the options; ValueError lists the valid ones.
+
+    An option that is annotated as int, float, bool, str or None, or a union of these, must be of that type.
+    """
     parameters = inspect.signature(constructor).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         valid = [name for name in parameters if name not in given]
@@ -101,12 +109,45 @@ def build(
                 accepted = f"its options are {', '.join(valid)}" if valid else "it has no options"
                 raise ValueError(f"{what} has no option {option!r}: {hint}{accepted}")
     try:
-        return constructor(**given, **options)
+        return constructor(**_checked(constructor, {**given, **options}, what))
     except TypeError as error:
         if not constructor.__module__.startswith("models."):
             raise  # may be an error in a custom constructor
-        values = ", ".join(f"{option}={value!r}" for option, value in options.items())
-        raise ValueError(f"{what} cannot be built with {values}: {error}") from error
+        raise ValueError(f"{what} cannot be built with {_written(options)}: {error}") from error
+
+
+_TYPES: dict[type, tuple[type, str]] = {
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a finite number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+    type(None): (type(None), "none"),
+}
+
+
+def _checked(constructor: Callable[..., Any], options: dict[str, Any], what: str) -> dict[str, Any]:
+    """Options with 4.0 as 4 for a whole number. ValueError where one is not of the type that it is annotated with;
+    other annotations than those above are not checked."""
+    parameters = inspect.signature(constructor).parameters
+    checked = {}
+    for option, value in options.items():
+        hint = parameters[option].annotation if option in parameters else None
+        kinds = typing.get_args(hint) or (hint,)
+        if all(kind in _TYPES for kind in kinds):
+            if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
+                value = int(value)
+            of_type = [
+                isinstance(value, _TYPES[kind][0]) and (isinstance(value, bool) == (kind is bool)) for kind in kinds
+            ]
+            if not any(of_type) or (isinstance(value, float) and not math.isfinite(value)):
+                words = " or ".join(_TYPES[kind][1] for kind in kinds)
+                raise ValueError(f"{what} cannot be built with {_written({option: value})}: {option} must be {words}")
+        checked[option] = value
+    return checked
+
+
+def _written(options: dict[str, Any]) -> str:
+    return ", ".join(f"{option}={value!r}" for option, value in options.items())
 
 
 def _import(name: str) -> type[nn.Module]:
@@ -115,7 +156,7 @@ def _import(name: str) -> type[nn.Module]:
         module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
     except _NotFoundError as error:
         raise ValueError(str(error)) from None
-    except CRASHES as error:
+    except (Exception, SystemExit) as error:
         raise BrokenCodeError(f"attention {name!r} cannot be imported: {sentence(error)}") from error
     mechanism = getattr(module, class_name, None)
     if isinstance(mechanism, type) and issubclass(mechanism, nn.Module):

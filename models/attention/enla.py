@@ -23,6 +23,8 @@ from models.attention._registry import register
 
 CPU_CHUNK = 2560  # tokens in one chunk outside training; their features fit the cache
 GPU_CHUNK = 1 << 17
+LARGEST_K = 1400  # exp(k/2) fits float64
+LARGEST_K_WITH_EPSILON = 100  # ε·exp(k/2), times 10⁶ tokens, fits float32
 SAFE_EXPONENT = 30.0  # the product of exp(±30) for query and key and 10⁶ tokens fits float32
 
 
@@ -74,6 +76,8 @@ class ENLA(Attention):
             raise ValueError(f"m (the number of random features) must be at least 1, not {m}")
         if epsilon < 0:
             raise ValueError(f"epsilon must not be negative, it is {epsilon}")
+        if k > (largest := LARGEST_K if epsilon == 0 else LARGEST_K_WITH_EPSILON):
+            raise ValueError(f"k must be at most {largest} where epsilon is {epsilon}, not {k}: exp(k/2) overflows")
         self.amplification = float(k)
         self.m = m
         self.orthogonal = orthogonal

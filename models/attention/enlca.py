@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.attention._registry import register
-from models.attention.contrastive import Range, check_range, contrastive_loss
+from models.attention.contrastive import Range, check_range, contrastive_loss, resolve_range
 from models.attention.enla import ENLA
 
 
@@ -85,6 +85,10 @@ class ENLCA(ENLA):
         if contrastive_rows is not None and contrastive_rows < 1:
             raise ValueError(f"contrastive_rows must be at least 1, or None for all queries, not {contrastive_rows}")
         self.contrastive_rows = contrastive_rows
+
+    def check_tokens(self, tokens: int) -> None:
+        for name, ranks in (("relevant", self.relevant), ("irrelevant", self.irrelevant)):
+            resolve_range(name, ranks, tokens)
 
     def auxiliary_loss(self, query: Tensor, key: Tensor) -> Tensor:
         if self.contrastive_rows is not None and self.contrastive_rows < query.shape[1]:
