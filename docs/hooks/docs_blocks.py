@@ -108,8 +108,7 @@ def keys() -> str:
 
 def _keys(node: dict[str, Any], schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, item in node.get("properties", {}).items():
-        if "$ref" in item:
-            item = schema["$defs"][item["$ref"].rpartition("/")[2]]
+        item = resolved(item, schema)
         path, needed = prefix + name, name in node.get("required", [])
         if item.get("properties") and item.get("additionalProperties") is False:
             yield path, "a mapping" + ", required" * needed, item.get("description", "")
@@ -118,10 +117,16 @@ def _keys(node: dict[str, Any], schema: dict[str, Any], prefix: str) -> Iterator
         yield from _keys(item, schema, path + ".")
 
 
+def resolved(item: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A part of the schema with what it refers to."""
+    item = dict(item)
+    name = item.pop("$ref", "").rpartition("/")[2]
+    return {**schema["$defs"][name], **item} if name else item
+
+
 def accepted(item: dict[str, Any], schema: dict[str, Any]) -> str:
     """What the schema accepts at one place, in words."""
-    if "$ref" in item:
-        return accepted(schema["$defs"][item["$ref"].rpartition("/")[2]], schema)
+    item = resolved(item, schema)
     if "enum" in item:
         return ", ".join(code(value) for value in item["enum"])
     if alternatives := item.get("oneOf") or item.get("anyOf"):
@@ -134,10 +139,12 @@ def accepted(item: dict[str, Any], schema: dict[str, Any]) -> str:
         return "a mapping" + (f": each {accepted(each, schema)}" if isinstance(each, dict) else "")
     words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}
     kinds = kind if isinstance(kind, list) else [kind]
-    said = " or ".join(words.get(str(one), str(one)) for one in kinds)
+    said = " or ".join(words.get(str(one), str(one)) for one in kinds if one != "object")
     limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     bounds = [f"{word} {item[limit]}" for limit, word in limits.items() if limit in item]
-    return " ".join([said, " and ".join(bounds)]).strip() if kind else "anything"
+    each = ", or a mapping of such" if "object" in kinds and "additionalProperties" in item else ""
+    each = each or " or a mapping" * ("object" in kinds)
+    return " ".join([said, " and ".join(bounds)]).strip() + each if kind else "anything"
 
 
 def mechanisms() -> str:

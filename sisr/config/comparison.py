@@ -53,7 +53,7 @@ def plan(
     for label, mechanism in by_label.items():
         network = declared.network_of(mechanism.attention)
         runs[label] = tuple(
-            run(seed, scale, network, mechanism.attention, **mechanism.options)
+            run(seed, scale, network, mechanism.attention, mechanism.options)
             for seed in settings.get("seeds", config["seeds"])
         )
     return Comparison(

@@ -19,6 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sisr.config.schema import nearest, shown
+from sisr.utils.errors import UsageError
+
 MODELS = Path(__file__).parents[2] / "models"
 
 
@@ -31,6 +34,9 @@ class Declared:
     file: Path
     attributes: Mapping[str, Any]
     """Those that are literals."""
+    options: Mapping[str, str] | None = None
+    """Of a mechanism: the options of its constructor with their types, as written (`int | None`, or ""); None where any
+    option is taken."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """One attribute, or `default` where it is not declared."""
@@ -56,7 +62,7 @@ def mechanisms(folder: Path = MODELS / "attention") -> dict[str, Declared]:
     by_name = {}
     for file, node in nodes:
         if isinstance(node, ast.ClassDef) and (name := _registered(node)):
-            by_name[name] = Declared(name, node.name, file, _attributes(node, classes))
+            by_name[name] = Declared(name, node.name, file, _attributes(node, classes), _options(node, classes))
     return by_name
 
 
@@ -79,6 +85,64 @@ def networks(folder: Path = MODELS) -> dict[str, Declared]:
 def paper(file: Path = MODELS / "paper.py") -> dict[str, Any]:
     """The constants of `models/paper.py`."""
     return _literals(ast.parse(file.read_text(encoding="utf-8")).body)
+
+
+def whole_numbers(attention: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a mechanism with 4.0 as 4, where a registered one takes a whole number."""
+    known = mechanisms().get(attention or "")
+    types = (known.options or {}) if known else {}
+    return {
+        name: int(value)
+        if isinstance(value, float) and value.is_integer() and _takes(types.get(name, ""), 1)
+        else value
+        for name, value in options.items()
+    }
+
+
+def check_options(attention: str, options: Mapping[str, Any], where: str) -> None:
+    """Raise UsageError for an option that a registered mechanism does not have, or of another type.
+
+    where: the key that the options are under, for the message. Ranges are checked when the mechanism is built.
+    """
+    known = mechanisms().get(attention)
+    for name, value in options.items():
+        if not name.isidentifier():
+            raise UsageError(f"{where} has an option {shown(name)}; a name has letters, digits and _ only.")
+        if known is None or known.options is None:
+            continue
+        if name not in known.options:
+            hint = nearest(name, list(known.options)) if known.options else "it has no options."
+            raise UsageError(f"{where} has an unknown key {name!r}; {hint}")
+        if not _fits(known.options[name], value):
+            raise UsageError(f"{where}.{name} is {shown(value)}; it must be {_in_words(known.options[name])}.")
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "none"}
+
+
+def _fits(type_: str, value: Any) -> bool:
+    """Whether a value of a configuration has a type; True for any but the types in `_WORDS`."""
+    accepted = {name.strip() for name in type_.split("|")}
+    if not accepted <= set(_WORDS):
+        return True
+    match value:
+        case None | bool():
+            return str(value) in accepted or (value is not None and "bool" in accepted)
+        case int():
+            return bool({"int", "float"} & accepted)
+        case float():
+            return "float" in accepted or (value.is_integer() and "int" in accepted)
+        case str():
+            return "str" in accepted
+    return False
+
+
+def _takes(type_: str, value: int) -> bool:
+    return "int" in type_.replace("|", " ").split() and _fits(type_, value) and "float" not in type_
+
+
+def _in_words(type_: str) -> str:
+    return " or ".join(_WORDS[name.strip()] for name in type_.split("|"))
 
 
 def published() -> list[str]:
@@ -117,6 +181,16 @@ def _attributes(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict
         if parent := classes.get(_name(base)):
             inherited |= _attributes(parent, classes)
     return inherited | _literals(node.body)
+
+
+def _options(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[str, str] | None:
+    """The keyword-only arguments of a constructor, its own or an inherited one, with their annotations."""
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            words = {word.arg: ast.unparse(word.annotation) if word.annotation else "" for word in part.args.kwonlyargs}
+            return None if part.args.kwarg else words
+    parents = [classes[name] for base in node.bases if (name := _name(base)) in classes]
+    return _options(parents[0], classes) if parents else None
 
 
 def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:

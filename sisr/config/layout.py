@@ -54,8 +54,8 @@ class Results:
     """Time and memory of the compared mechanisms over image size."""
     crops = _Below("comparison/crops")
     """Crops of a comparison, with `index.json`."""
-    tried = _Below("comparison/tried.json")
-    """Which versions of custom mechanisms passed the smoke test."""
+    checked = _Below("checked.json")
+    """Which networks of the preset were built on trial, by settings and code."""
     comparison_summary = _Below("comparison/summary.txt")
     """A comparison as text."""
     summary = _Below("summary.txt")

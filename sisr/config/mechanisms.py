@@ -21,9 +21,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sisr.config.declared import paper
-from sisr.config.schema import nearest
+from sisr.config.declared import check_options, paper
+from sisr.config.schema import nearest, shown
 from sisr.utils.errors import UsageError
+from sisr.utils.files import is_file
 
 _NAME = re.compile(r"(?P<name>.+?):(?P<options>[^\W\d]\w*=.*)", re.DOTALL)
 _OPTION = re.compile(r"\s*([^\W\d]\w*)=")
@@ -93,10 +94,13 @@ class Mechanism:
         if ":" not in name:
             hint = f"{nearest(name, list(registered))} Your own is given as package.module:Class or file.py:Class."
             raise UsageError(f"there is no attention {name!r}; {hint}")
-        file, class_name = source(name, root), name.rpartition(":")[2]
+        location, _, class_name = name.rpartition(":")
+        if not class_name.isidentifier() or not (location.endswith(".py") or _is_module(location)):
+            raise UsageError(f"{shown(name)} names no class; write package.module:Class or file.py:Class.")
+        file = source(name, root)
         if file is None:
             raise UsageError(f"the module of {name} was not found; give package.module:Class or file.py:Class.")
-        if not (root / file).is_file():
+        if not is_file(root / file):
             raise UsageError(f"there is no file {file}, which {name} names.")
         if file.suffix != ".py":
             return  # a compiled module: what it defines shows when it is imported
@@ -152,9 +156,10 @@ def compared(listed: Sequence[Any], registered: Collection[str], root: Path = Pa
             "for example attention=[enlca, nlsa]."
         )
     by_label: dict[str, Mechanism] = {}
-    for item in listed:
+    for number, item in enumerate(listed):
         mechanism, label = _entry(item)
         mechanism.check(registered, root)
+        check_options(mechanism.name, mechanism.options, f"attention.{number}")
         if label in by_label:
             raise UsageError(
                 f"the comparison has two entries called {label!r}; "
@@ -184,17 +189,21 @@ def source(name: str | None, root: Path = Path()) -> Path | None:
 
     None for a registered name and for a module that is nowhere on the path. Nothing is imported.
     """
-    location, colon, _ = (name or "").rpartition(":")
-    if not colon:
-        return None
+    location, _, _ = (name or "").rpartition(":")
     if location.endswith(".py"):
         return Path(location)
+    if not _is_module(location):
+        return None
     parts = location.split(".")
     for folder in (root, *map(Path, sys.path)):
         for file in (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts, "__init__.py")):
-            if file.is_file():
+            if is_file(file):
                 return file.relative_to(root) if folder == root else file
     return None
+
+
+def _is_module(location: str) -> bool:
+    return all(part.isidentifier() for part in location.split("."))
 
 
 def _first_value(text: str) -> tuple[Any, str]:
@@ -220,12 +229,17 @@ def _entry(item: Any) -> tuple[Mechanism, str]:
         }
         mechanism, label = Mechanism(item["name"], options), item.get("label")
     else:
-        raise UsageError(f"{item!r} names no mechanism; write a name, or {{name: enlca, k: 4}}.")
+        raise UsageError(f"{shown(item)} names no mechanism; write a name, or {{name: enlca, k: 4}}.")
     if mechanism.name == "none" and mechanism.options:
         raise UsageError(f"no attention has no option {min(mechanism.options)!r}; leave it out.")
-    if isinstance(mechanism.options.get("k"), int):  # 6 and 6.0 are one amplification factor, and one run
-        mechanism = replace(mechanism, options={**mechanism.options, "k": float(mechanism.options["k"])})
+    mechanism = replace(mechanism, options=float_k(mechanism.options))
     return mechanism, str(label) if label else mechanism.label
+
+
+def float_k(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with 6 as 6.0 for k: they are one amplification factor, and one run."""
+    k = options.get("k")
+    return {**options, **({"k": float(k)} if type(k) is int and abs(k) < 2**53 else {})}
 
 
 def _defined(file: Path) -> list[str] | None:
@@ -234,8 +248,8 @@ def _defined(file: Path) -> list[str] | None:
         body = ast.parse(file.read_text(encoding="utf-8"), filename=str(file)).body
     except SyntaxError as error:
         raise UsageError(f"{file} is not Python: line {error.lineno}: {error.msg}.") from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{file} is not Python: {error}.") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"{file} cannot be read as Python: {error}.") from error
     names = list(_bound(body))
     return None if "*" in names else names
 

@@ -3,26 +3,26 @@
 Only the standard library, PyYAML and jsonschema are imported, so that the workflow can be planned without torch.
 """
 
-import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from sisr.config import comparison as planning
 from sisr.config import declared
 from sisr.config.comparison import Comparison
 from sisr.config.declared import paper
 from sisr.config.layout import CATALOGUE
-from sisr.config.mechanisms import Mechanism
+from sisr.config.mechanisms import Mechanism, float_k
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training, weights_identity
-from sisr.config.schema import check_schema, from_command_line, nearest
+from sisr.config.schema import can_check, nearest
+from sisr.config.settings import check
+from sisr.utils import yaml_files
 from sisr.utils.errors import UsageError
-from sisr.utils.files import IMAGE_SUFFIXES
+from sisr.utils.files import IMAGE_SUFFIXES, is_file, is_folder
 
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
@@ -46,6 +46,8 @@ class Plan:
     """Runs that the others continue from, one a scale."""
     start_files: dict[str, Path] = field(default_factory=dict)
     """Weights files that runs continue from, by `training.start_from`."""
+    config: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The configuration that this is the plan of, checked."""
 
     @property
     def runs(self) -> dict[str, Run]:
@@ -59,17 +61,28 @@ class Plan:
         return self.start_files.get(start, runs / start) if start else None
 
 
-def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
+def plan(config: Any, root: Path = Path(), data: Path = Path("data")) -> Plan:
     """Check a preset and resolve it. Raises UsageError where it is invalid.
 
-    config: the merged configuration, as in `config/quick.yaml`. root: folder that contains `data/`.
+    config: the merged configuration, as in `config/quick.yaml`. root: folder that all paths are relative to. data:
+    folder of the image sets.
     """
-    config = from_command_line(copy.deepcopy(config))
-    check_schema(config)
-    _check_names(config)
+    checked = check(config)
+    try:
+        return _plan(checked, root, root / data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if can_check():
+            raise
+        raise UsageError(
+            f"the preset is not valid ({error!r}); install jsonschema, which names what is wrong."
+        ) from error
+
+
+def _plan(config: dict[str, Any], root: Path, data: Path) -> Plan:
+    _check_names(config, root)
     start_files = _start_files(config, root)
     comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
-    train, test = _data_sets(config, root)
+    train, test = _data_sets(config, root, data)
     _check_scales(config, (*train, *test, *config["data"].get("validate", [])), comparison)
     experiments = {
         "table1": tuple(_table1(config)),
@@ -89,6 +102,7 @@ def plan(config: dict[str, Any], root: Path = Path()) -> Plan:
         published=_published(config, root),
         mechanisms=tuple(map(str, _mechanisms(config["table4"]))),
         comparison=comparison,
+        config=config,
     )
 
 
@@ -97,7 +111,14 @@ def known_attention() -> dict[str, Path]:
     return {name: mechanism.file for name, mechanism in declared.mechanisms().items()}
 
 
-def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: str | None, **options: Any) -> Run:
+def _run(
+    config: dict[str, Any],
+    seed: int,
+    scale: int,
+    name: str,
+    attention: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> Run:
     recipe = config["recipe"]
     training = {**TRAINING[recipe], **config["training"]}
     if isinstance(training["patch"], dict):
@@ -118,14 +139,13 @@ def _run(config: dict[str, Any], seed: int, scale: int, name: str, attention: st
         training["inserted_rate"] = 1.0
     network = dict(config["network"])
     slots = network.pop("slots", None)
-    if attention is not None:
-        options = {**_options(config, attention), **options}
+    resolved = {} if attention is None else {**_options(config, attention), **(options or {})}
     return Run(
         network=Network(
             name=name,
             scale=scale,
             attention=attention,
-            attention_options=options,
+            attention_options=resolved,
             slots=None if attention is None or slots is None else tuple(slots),
             **network,
         ),
@@ -156,7 +176,7 @@ def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
         raise UsageError("the preset has a section `backbone` that no run uses; set training.start_from: backbone.")
     if start in ("", BACKBONE):
         return {}
-    if not (root / start).is_file():
+    if not is_file(root / start):
         raise UsageError(f"training.start_from is {start}, which is not a weights file.")
     config["training"]["start_from"] = weights_identity(root / start)
     return {config["training"]["start_from"]: Path(start)}
@@ -165,8 +185,7 @@ def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
     overrides = config.get("attention_options", {}).get(attention, {})
     options = {**attention_options(config["recipe"], attention), **overrides}
-    # 6 and 6.0 are the same amplification factor and the same run
-    return options | ({"k": float(options["k"])} if isinstance(options.get("k"), int) else {})
+    return float_k(options)
 
 
 def _table1(config: dict[str, Any]) -> Iterator[Run]:
@@ -178,7 +197,7 @@ def _table1(config: dict[str, Any]) -> Iterator[Run]:
 
 def _in_slots(config: dict[str, Any], seed: int, scale: int, attention: str | None, **options: Any) -> Run:
     """An attention in the network that is named after it, or in the backbone."""
-    return _run(config, seed, scale, declared.network_of(attention), attention, **options)
+    return _run(config, seed, scale, declared.network_of(attention), attention, options)
 
 
 def _table2(config: dict[str, Any]) -> Iterator[Run]:
@@ -220,59 +239,85 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
         if name not in known:
             raise UsageError(f"published_weights has an unknown network {name!r}; {nearest(name, known)}")
         for scale, file in files.items():
-            if not (root / file).is_file():
+            if not is_file(root / file):
                 raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
             if int(scale) in config["table1"]["scales"]:
                 weights[f"{name}-x{scale}"] = Path(file)
     return weights
 
 
-def _check_names(config: dict[str, Any]) -> None:
+def _check_names(config: dict[str, Any], root: Path) -> None:
     with_slots = [name for name in declared.networks() if name not in declared.published()]
     for number, name in enumerate(config["table1"]["networks"]):
         if name not in with_slots:
             raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, with_slots)}")
     known = known_attention()
-    for name in (*config["table4"]["attention"], *config.get("attention_options", {})):
-        if ":" not in name and name not in known:
-            raise UsageError(f"there is no attention {name!r}; {nearest(name, list(known))}")
+    for number, name in enumerate(config["table4"]["attention"]):
+        with _at(f"table4.attention.{number}"):
+            Mechanism(name).check(known, root)
+    for name, options in config.get("attention_options", {}).items():
+        with _at("attention_options"):
+            Mechanism(name).check(known, root)
+        declared.check_options(name, options, f"attention_options.{name}")
 
 
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Name the key in the message of an error."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+@cache
 def _descriptions() -> dict[str, Any]:
-    text = CATALOGUE.read_text()
-    descriptions: dict[str, Any] = yaml.safe_load(text)["sets"]
+    descriptions: dict[str, Any] = yaml_files.read(CATALOGUE)["sets"]
     return descriptions
 
 
-def _data_sets(config: dict[str, Any], root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _data_sets(config: dict[str, Any], root: Path, data: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the training and test sets; those of `test_if_present` only if their images are present."""
-    data = config["data"]
+    sets = config["data"]
     known = _descriptions()
-    folders = data.get("folders", {})
+    folders = sets.get("folders", {})
     for name, folder in folders.items():
         if name in known:
             raise UsageError(f"data.folders uses the name {name!r} of a known data set; use another name.")
         _check_folder(name, root / folder)
-    for name in (*data["train"], *data["test"], *data.get("test_if_present", []), *data.get("validate", [])):
-        if name not in known and name not in folders:
-            raise UsageError(f"there is no data set {name!r}; {nearest(name, [*known, *folders])}")
+    for key in ("train", "test", "test_if_present", "validate"):
+        for number, name in enumerate(sets.get(key, [])):
+            if name not in known and name not in folders:
+                hint = nearest(name, [*known, *folders])
+                raise UsageError(f"data.{key}.{number}: there is no data set {name!r}; {hint}")
     present = [
-        name
-        for name in data.get("test_if_present", [])
-        if name not in data["test"] and _has_images(root / "data" / name / "HR")
+        name for name in sets.get("test_if_present", []) if name not in sets["test"] and _has_images(data / name / "HR")
     ]
-    both = set(data["train"]) & {*data["test"], *present}
-    if both:
-        raise UsageError(f"{min(both)} is both a training set and a test set; remove it from one.")
-    return tuple(data["train"]), (*data["test"], *present)
+    train, test = tuple(sets["train"]), (*sets["test"], *present)
+    for one in train:
+        for other in test:
+            if one == other:
+                raise UsageError(f"{one} is both a training set and a test set; remove it from one.")
+            images = [_images(root / folders[name] if name in folders else data / name) for name in (one, other)]
+            if images[0] == images[1]:
+                raise UsageError(
+                    f"the training set {one} and the test set {other} are the same folder {images[0]}; "
+                    "remove it from one of data.train and data.test."
+                )
+    return train, test
+
+
+def _images(folder: Path) -> Path:
+    """The folder that holds a set's HR images, without links."""
+    return (folder / "HR" if is_folder(folder / "HR") else folder).resolve()
 
 
 def _has_images(folder: Path) -> bool:
-    return folder.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
+    return is_folder(folder) and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
 
 
 def _check_folder(name: str, folder: Path) -> None:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"data.folders.{name} is {folder}, which is not a folder.")
     if not (_has_images(folder) or _has_images(folder / "HR")):
         raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGE_SUFFIXES)}).")

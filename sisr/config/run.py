@@ -8,18 +8,20 @@ import json
 import math
 import re
 from dataclasses import Field, asdict, dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-from sisr.config.declared import network_of, networks, paper
+from sisr.config.declared import network_of, networks, paper, whole_numbers
 from sisr.config.mechanisms import write_options
+from sisr.config.schema import shown
 from sisr.utils.errors import UsageError
 from sisr.utils.files import sha256
 
 PRECISIONS = ("float32", "bfloat16")
 INITIALISATIONS = ("pytorch", "interpolation")
 SCHEDULES = ("halving", "cosine")
+LARGEST = 2**63 - 1  # of any setting: seeds are numbers of 64 bits
 
 
 def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any) -> Any:
@@ -54,7 +56,11 @@ class Network:
     )
 
     def __post_init__(self) -> None:
-        _plain_numbers(self)
+        _check_types(self)
+        for name, value in self.attention_options.items():
+            if isinstance(value, int | float) and not abs(value) < 1e300:
+                raise UsageError(f"attention_options.{name} is {shown(value)}; it must be a finite number.")
+        object.__setattr__(self, "attention_options", whole_numbers(self.attention, self.attention_options))
         _positive(self, "scale", "blocks", "channels", "residual_scale")
         _one_of(self, "initialisation", INITIALISATIONS)
         for slot in self.slots or ():
@@ -133,7 +139,7 @@ class Training:
     )
 
     def __post_init__(self) -> None:
-        _plain_numbers(self)
+        _check_types(self)
         _positive(self, "steps", "batch", "patch", "learning_rate", "halve_every", "epsilon", "inserted_rate")
         _not_negative(self, "contrastive_weight", "contrastive_start", "redraw_every")
         _one_of(self, "precision", PRECISIONS)
@@ -169,6 +175,12 @@ class Run:
     train: tuple[str, ...] = _setting("training sets", paper="DIV2K 0001-0800", default=("photographs",))
     seed: int = _setting("seed of initialisation, crops and projections", paper="1 (released code)", default=0)
 
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _not_negative(self, "seed")
+        if not self.train or "" in self.train:
+            raise UsageError("train names no set; give at least one.")
+
     @cached_property
     def id(self) -> str:
         """Readable and unique: names first, then a short hash of the whole resolved configuration."""
@@ -177,7 +189,7 @@ class Run:
         # the id contains the attention if it is not the default of the network
         known = networks().get(network.name)
         if network.attention and (known is None or known.get("attention") != network.attention):
-            parts.append(re.sub(r"[^A-Za-z0-9]+", "_", network.attention.split(":")[-1]))
+            parts.append(_short(network.attention.split(":")[-1]))
         for option, letter in (("k", "k"), ("m", "m"), ("rounds", "r")):
             if option in network.attention_options:
                 parts.append(f"{letter}{_short(network.attention_options[option])}")
@@ -206,15 +218,16 @@ class Run:
         """Inverse of `as_dict`. Unknown keys raise UsageError."""
         try:
             network = dict(plain["network"])
-            if network.get("slots") is not None:
+            if isinstance(network.get("slots"), list):
                 network["slots"] = tuple(network["slots"])
+            sets = plain["data"]["train"]
             return cls(
                 network=Network(**network),
                 training=Training(**plain["training"]),
-                train=tuple(plain["data"]["train"]),
+                train=tuple(sets) if isinstance(sets, list) else sets,
                 seed=plain["seed"],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"this is not the configuration of a run: {error}.") from error
 
     def arguments(self, start: str = "") -> list[str]:
@@ -245,7 +258,8 @@ def flag(name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else re.sub(r"[^A-Za-z0-9]+", "_", str(value))
+    # file systems allow 255 bytes for the name of a folder
+    return f"{value:g}" if isinstance(value, int | float) else re.sub(r"[^A-Za-z0-9]+", "_", str(value))[:60]
 
 
 def _default(setting: "Field[Any]") -> Any:
@@ -262,16 +276,46 @@ def _words(flag_: str, value: Any) -> list[str]:
     return [flag_, str(value)]
 
 
-def _plain_numbers(part: Any) -> None:
-    """Make 10 of a float setting 10.0, and 4.0 of a whole one 4: one value is one run, however it is written."""
-    for name, hint in get_type_hints(type(part)).items():
+_TYPES: dict[Any, tuple[type, str]] = {
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    tuple[int, ...]: (tuple, "a list of whole numbers"),
+    tuple[str, ...]: (tuple, "a list of names"),
+    dict[str, Any]: (dict, "a mapping of options"),
+}
+
+
+@cache
+def _hints(part: type) -> dict[str, Any]:
+    return get_type_hints(part)
+
+
+def _check_types(part: Any) -> None:
+    """Refuse values of another type, and make 10 of a float setting 10.0, and 4.0 of a whole one 4: one value is one
+    run, however it is written."""
+    for name, hint in _hints(type(part)).items():
         value = getattr(part, name)
-        if hint is float and type(value) is int:
-            object.__setattr__(part, name, float(value))
-        elif hint is int and type(value) is not int:
-            if type(value) is not float or not value.is_integer():
-                raise UsageError(f"{name} is {value!r}; it must be a whole number.")
-            object.__setattr__(part, name, int(value))
+        if type(None) in get_args(hint):
+            if value is None:
+                continue
+            hint = next(kind for kind in get_args(hint) if kind is not type(None))
+        if hint in (int, float):
+            object.__setattr__(part, name, _number(name, hint, value))
+        elif hint in _TYPES:
+            kind, words = _TYPES[hint]
+            items = value if isinstance(value, tuple) else ()
+            if not isinstance(value, kind) or any(type(item) is not get_args(hint)[0] for item in items):
+                raise UsageError(f"{name} is {shown(value)}; it must be {words}.")
+
+
+def _number(name: str, kind: type, value: Any) -> int | float:
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    if not (whole or (type(value) is float and kind is float)):
+        raise UsageError(f"{name} is {shown(value)}; it must be a {'whole ' * (kind is int)}number.")
+    if whole and abs(value) > LARGEST:
+        raise UsageError(f"{name} is {shown(value)}; it must be at most {LARGEST}.")
+    number: int | float = kind(value)
+    return number
 
 
 def _positive(part: Any, *names: str) -> None:

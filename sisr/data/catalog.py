@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sisr.config.layout import CATALOGUE
 from sisr.data.image_files import list_images
+from sisr.utils import yaml_files
 from sisr.utils.errors import SisrError, UsageError
 
 SCHEMA = 2
@@ -97,13 +96,13 @@ class Dataset:
 def known(catalogue: Path = CATALOGUE) -> dict[str, Dataset]:
     """All sets of a catalogue by name, in its order. Raises SisrError where it is missing or malformed."""
     try:
-        document = yaml.safe_load(catalogue.read_text())
+        document = yaml_files.read(catalogue)
         if document["schema"] != SCHEMA:
             raise SisrError(f"{catalogue} has format {document['schema']}, expected {SCHEMA}.")
         return {name: _dataset(name, entry, catalogue.parent) for name, entry in document["sets"].items()}
     except FileNotFoundError as error:
         raise SisrError(f"the catalogue of image sets lacks {error.filename}.") from error
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SisrError(f"{catalogue} is not a catalogue of image sets ({error}).") from error
 
 

@@ -3,20 +3,20 @@
 All files are where the pipeline puts them, so that `snakemake` and `python -m sisr tables` continue from them.
 """
 
-import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sisr.config import settings
 from sisr.config.layout import Results
 from sisr.config.presets import Plan, plan
 from sisr.config.run import Run
 from sisr.config.schema import nearest
 from sisr.launch.pool import Job
+from sisr.utils import yaml_files
 from sisr.utils.errors import UsageError
 
 ORDER = ("table2", "k_sweep", "table4", "table1")
@@ -25,7 +25,7 @@ _SCALED = ("steps", "halve_every", "contrastive_start", "redraw_every")
 
 
 def read_preset(file: Path, changes: Sequence[str] = (), scale_steps: float = 1.0) -> dict[str, Any]:
-    """A preset with single values changed.
+    """A preset with single values changed, checked.
 
     Args:
         file: such as config/mini.yaml.
@@ -33,21 +33,14 @@ def read_preset(file: Path, changes: Sequence[str] = (), scale_steps: float = 1.
         scale_steps: factor of everything that is counted in training steps. The preset gets a name of its own then.
 
     Raises:
-        UsageError: there is no such file, it holds no preset, or a change cannot be read.
+        UsageError: there is no such file, it holds no valid preset, or a change cannot be read.
     """
-    try:
-        config = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise UsageError(f"there is no preset at {file}; config/mini.yaml is one.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not YAML ({' '.join(str(error).split())}).") from error
-    if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
-        raise UsageError(f"{file} is not a preset; see config/README.md.")
-    config = copy.deepcopy(config)
+    if not (scale_steps > 0 and math.isfinite(scale_steps)):
+        raise UsageError(f"--scale-steps is {scale_steps:g}; it must be a number above 0.")
+    config = settings.plain(settings.read(file))
     for change in changes:
         _change(config, change)
-    if not scale_steps > 0:
-        raise UsageError(f"--scale-steps is {scale_steps:g}; it must be above 0.")
+    config = settings.check(config)
     if scale_steps != 1:
         for training in (config["training"], config.get("backbone", {}).get("training", {})):
             for name in _SCALED:
@@ -55,7 +48,7 @@ def read_preset(file: Path, changes: Sequence[str] = (), scale_steps: float = 1.
                     training[name] = max(1, round(training[name] * scale_steps))
         if not any(change.startswith("preset=") for change in changes):
             config["preset"] = f"{config['preset']}-{config['training']['steps']}-steps"
-    return config
+    return settings.check(config)
 
 
 def _change(config: dict[str, Any], change: str) -> None:
@@ -68,10 +61,7 @@ def _change(config: dict[str, Any], change: str) -> None:
         part = part.setdefault(parent, {})
         if not isinstance(part, dict):
             raise UsageError(f"{change!r} cannot be set: {parent} holds a value of its own.")
-    try:
-        part[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{value!r} is no YAML value of {path}.") from error
+    part[last] = yaml_files.parse(value, f"the value of {path}")
 
 
 @dataclass(kw_only=True)
@@ -90,10 +80,7 @@ class Launch:
     @cached_property
     def plan(self) -> Plan:
         """The runs of every experiment; sets of `test_if_present` are looked for where the data is."""
-        config = copy.deepcopy(self.config)
-        present = [name for name in config["data"].pop("test_if_present", []) if (self.data / name / "HR").is_dir()]
-        config["data"]["test"] = list(dict.fromkeys((*config["data"]["test"], *present)))
-        return plan(config)
+        return plan(self.config, data=self.data)
 
     def jobs(self) -> list[Job]:
         """All commands, in order; what two experiments share is made in the first one."""

@@ -170,5 +170,6 @@ def test_every_key_of_a_preset_is_documented_once_in_words_and_once_in_the_schem
     for name, node in schema["properties"].items():
         assert re.search(rf"`{name}[`.]", prose), f"config/README.md does not explain {name}"
         assert name in said
+        node = {**schema["$defs"].get(node.get("$ref", "").rpartition("/")[2], {}), **node}
         for inner in node.get("properties", {}) if node.get("additionalProperties") is False else ():
             assert f"{name}.{inner}" in said
