@@ -3,9 +3,16 @@
 The default preset is config/quick.yaml; `--configfile config/paper.yaml` selects another.
 """
 
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.25")
+
+if Path.cwd().resolve() != Path(workflow.basedir).resolve():
+    # all paths are relative to this folder
+    sys.exit(f"the workflow runs in its own folder: add --directory {workflow.basedir}")
 
 if "preset" not in config:
 

@@ -14,6 +14,7 @@ import psutil
 import yaml
 from filelock import FileLock, Timeout
 
+from sisr.config import preflight
 from sisr.config.layout import Results
 from sisr.config.schema import can_check
 from sisr.launch.jobs import Launch
@@ -79,7 +80,7 @@ def launch(
         The content of `launch.json`.
 
     Raises:
-        SisrError: another launch works on these results.
+        SisrError: another launch works on these results, or a network of the plan cannot be built.
         KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once everything has stopped.
     """
     if 60 * minutes <= grace:
@@ -91,16 +92,20 @@ def launch(
     progress = Progress(pool, results, work.members(), quiet=quiet, every=every)
     if not can_check():
         progress.say("jsonschema is not installed: the keys of the preset are not checked")
-    progress.plan(minutes)
     if plan_only:
+        preflight.check(work.plan)
+        progress.plan(minutes)
         return progress.summary()
-    with _only_one(results), _signals(pool) as received:
+    with _only_one(results):
+        preflight.check(work.plan, results.checked)
+        progress.plan(minutes)
         with atomic_write(results.preset) as temporary:
             temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
-        pool.run()
-        progress.save()
-        if received:
-            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+        with _signals(pool) as received:
+            pool.run()
+            progress.save()
+            if received:
+                raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
     progress.end(notebooks=results.root == Path("results") / str(work.config["preset"]))
     return progress.summary()
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from models.attention._errors import CRASHES, sentence
 from sisr.config.mechanisms import Mechanism, source
 from sisr.cost import measure
+from sisr.training.dry_run import same_shape
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
 
@@ -31,7 +31,7 @@ def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
             # the residual connection would hide a wrong shape by broadcasting
             network: Any = subject.module
             for module in network.attention.values():
-                module.register_forward_hook(_same_shape)
+                module.register_forward_hook(lambda module, inputs, output: same_shape(module, inputs[0], output))
             measure.gradient_step(subject)()
             with torch.no_grad():
                 network.eval()(torch.rand(1, 3, *_ODD))
@@ -42,8 +42,3 @@ def run(networks: Sequence[str], patch: int = 24) -> list[dict[str, Any]]:
         file = source(attention)
         rows.append({"spec": spec, **({"file": str(file), "sha256": sha256(file)} if file else {})})
     return rows
-
-
-def _same_shape(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    if output.shape != inputs[0].shape:
-        raise ValueError(f"its output has the shape {tuple(output.shape)} for an input of {tuple(inputs[0].shape)}")

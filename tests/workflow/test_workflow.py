@@ -48,6 +48,12 @@ def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, s
         ("k_sweep={k: [0, 6]}", "k_sweep.k.0 is 0; it must be above 0."),
         ("trainings={steps: 1}", "the configuration has an unknown key 'trainings'; did you mean 'training'?"),
         ("data={folders: {mine: workflow}}", "data.folders.mine is workflow, which contains no images"),
+        ("threads_per_run=0", "threads_per_run is 0; it must be at least 1."),
+        (
+            "attention_options={enlca: {k: nan}}",
+            "attention_options.enlca.k is 'nan'; it must be of type number or null.",
+        ),
+        ("attention=[enlca, absent.py:Mine]", "there is no file absent.py, which absent.py:Mine names."),
     ],
 )
 def test_wrong_configuration_is_one_sentence(checkout: Path, change: str, said: str) -> None:
@@ -58,6 +64,30 @@ def test_wrong_configuration_is_one_sentence(checkout: Path, change: str, said: 
     lines = [line for line in told.stderr.splitlines() if not line.startswith(own)]
     assert len(lines) == 1
     assert lines[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seeds: [1]", "twice.yaml is not valid YAML: line 53: the key 'seeds' is there twice; keep one of them."),
+        ("attention: &a [*a]", "twice.yaml is not valid YAML: line 53: *a contains itself."),
+    ],
+)
+def test_file_that_is_ambiguous_is_one_sentence(checkout: Path, text: str, said: str) -> None:
+    """Snakemake reads it first, and takes the last of two keys."""
+    preset = (checkout / "config" / "quick.yaml").read_text()
+    (checkout / "config" / "twice.yaml").write_text(f"{preset}{text}\n")
+    told = snakemake(checkout, "-n", "--configfile", "config/twice.yaml")
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1].endswith(said.replace("53", str(preset.count("\n") + 1)))
+    assert "Traceback" not in told.stderr
+
+
+def test_another_folder_is_told_the_right_one(checkout: Path, tmp_path: Path) -> None:
+    told = snakemake(tmp_path, "-n", "-s", str(checkout / "Snakefile"))
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1] == f"the workflow runs in its own folder: add --directory {checkout}"
+    assert not [file for file in tmp_path.iterdir() if file.name != ".snakemake"]
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,15 @@ from sisr.config import declared, preflight
 from sisr.config.layout import Results
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
-from sisr.utils import gpus
+from sisr.utils import gpus, yaml_files
 from sisr.utils.errors import SisrError
 
 try:
+    # Snakemake's own reader takes the last of two equal keys, and anything that a file of a few lines expands to
+    for file in workflow.configfiles:
+        yaml_files.read(Path(file))
     PLAN = plan(config)
+    config.update(PLAN.config)
 except SisrError as error:
     sys.exit(f"{error}")
 
@@ -49,7 +53,7 @@ SHARED = Results(Path("results"))  # logs of what belongs to no preset
 NAMES = list(PLAN.experiments)
 if workflow.is_main_process:
     try:
-        preflight.try_own(PLAN.runs.values(), known_attention(), RESULTS.tried)
+        preflight.check(PLAN, RESULTS.checked)
     except SisrError as error:
         sys.exit(f"{error}")
 VISUAL = figures(PLAN)

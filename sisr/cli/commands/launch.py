@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from sisr.launch.launch import launch, machine
     from sisr.utils.errors import SisrError, UsageError
 
-    for name in ("minutes", "jobs", "threads"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise UsageError(f"--{name} is {value:g}; it must be above 0.")
+    for name in ("minutes", "jobs", "threads", "every"):
+        arguments.check_above_zero(name, getattr(args, name))
+    if not args.grace >= 0:
+        raise UsageError(f"--grace is {args.grace:g}; it must be 0 or more.")
     config = read_preset(args.preset, args.set, args.scale_steps)
     device = args.device or config.get("device", "auto")
     on = machine(config, device, args.jobs, args.threads)

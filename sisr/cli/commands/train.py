@@ -69,6 +69,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     resolved = run_from(args)
+    arguments.check_above_zero("threads", args.threads)
+    if not args.checkpoint_seconds >= 0:
+        raise UsageError(f"--checkpoint-seconds is {args.checkpoint_seconds:g}; it must be 0 or more.")
     from sisr.training.train import train
 
     record = train(
@@ -122,7 +125,7 @@ def run_from(args: argparse.Namespace) -> Run:
 def _read(file: Path) -> Run:
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not a readable config.json of a run.") from error
     if not isinstance(plain, dict):
         raise UsageError(f"{file} is not the configuration of a run.")
