@@ -10,13 +10,13 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 import models
 from models.attention._errors import BrokenCodeError, sentence
 from sisr.config.comparison import network_spec
 from sisr.config.preflight import MARK
 from sisr.config.run import Run
+from sisr.training.shapes import same_shape
 from sisr.utils.errors import SisrError, UsageError
 
 LARGEST_PATCH = 64
@@ -55,14 +55,6 @@ def _attend(run: Run) -> None:
     if patch <= LARGEST_PATCH:
         with torch.no_grad():
             same_shape(module, x := torch.rand(1, network.channels, patch, patch), module(x))
-
-
-def same_shape(module: nn.Module, x: Tensor, output: Any) -> None:
-    """Raise ValueError unless the output of a module is a tensor of the shape of its input."""
-    if not isinstance(output, Tensor):
-        raise ValueError(f"its output is of the type {type(output).__name__}, not a tensor")
-    if output.shape != x.shape:
-        raise ValueError(f"its output has the shape {tuple(output.shape)} for an input of {tuple(x.shape)}")
 
 
 def _ended(text: str) -> str:

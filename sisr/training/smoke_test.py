@@ -8,7 +8,7 @@ import torch
 from models.attention._errors import CRASHES, sentence
 from sisr.config.mechanisms import Mechanism, source
 from sisr.cost import measure
-from sisr.training.dry_run import same_shape
+from sisr.training.shapes import same_shape
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
 

@@ -97,16 +97,18 @@ def changed_presets(draw: st.DrawFn) -> tuple[dict[str, Any], list[Key]]:
 
 @contextmanager
 def at_most(seconds: int) -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise AssertionError(f"this took longer than {seconds} seconds")
+    """Fail after some seconds of the CPU: a busy computer is slow, too."""
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    def stop(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"this took longer than {seconds} seconds")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def outcome(config: Any) -> str:
