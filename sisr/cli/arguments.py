@@ -85,12 +85,6 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
 
 
-def check_above_zero(name: str, value: float | None) -> None:
-    """Raise UsageError for an option of the command line that is given, and is not above 0."""
-    if value is not None and not value > 0:
-        raise UsageError(f"--{name} is {value:g}; it must be above 0.")
-
-
 def check_scale(scale: int) -> int:
     """An upscaling factor from the command line. Raises UsageError outside of 2 to 16."""
     if not 1 < scale <= 16:
