@@ -293,8 +293,7 @@ def _hints(part: type) -> dict[str, Any]:
 def _check_types(part: Any) -> None:
     """Refuse values of another type, and make 10 of a float setting 10.0, and 4.0 of a whole one 4: one value is one
     run, however it is written."""
-    kind: type[object] = type(part)
-    for name, hint in _hints(kind).items():
+    for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class can be hashed
         value = getattr(part, name)
         if type(None) in get_args(hint):
             if value is None:
