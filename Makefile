@@ -1,6 +1,6 @@
 # Main commands: `make reproduce` and `make test`. Each creates .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce test notebooks benchmark lint docs lock clean
+.PHONY: help environment reproduce test fuzz notebooks benchmark lint docs lock clean
 
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
@@ -34,6 +34,10 @@ reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 
 test: $(INSTALLED)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+fuzz: $(INSTALLED)  ## try thousands of malformed configurations, images, weights and archives
+	SISR_FUZZ=20 $(BIN)/python -m pytest -n auto --dist worksteal tests/config/test_fuzz_configurations.py \
+	    tests/data/test_decode.py tests/data/test_fetch_archives.py tests/models/test_weight_files.py
 
 # the folder whose tables are shown, and where the executed notebooks go
 REFERENCE := results/reference/laptop

@@ -4,7 +4,6 @@
 """
 
 import copy
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sisr.config import preflight
@@ -22,9 +21,9 @@ from sisr.config import settings as configuration
 from sisr.config.presets import plan
 from sisr.training import dry_run
 from sisr.utils.errors import SisrError, UsageError
+from tests.helpers.fuzz import cases
 
 ROOT = Path(__file__).parents[2]
-TIMES = int(os.environ.get("SISR_FUZZ", "1"))
 PRESETS = {
     name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quick", "laptop", "paper")
 }
@@ -129,7 +128,7 @@ def outcome(config: Any) -> str:
     return ""
 
 
-@settings(max_examples=130 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
+@cases(130, deadline=None)
 @given(changed_presets())
 def test_changed_preset_is_planned_or_refused_in_a_sentence(change: tuple[dict[str, Any], list[Key]]) -> None:
     config, where = change
@@ -139,7 +138,7 @@ def test_changed_preset_is_planned_or_refused_in_a_sentence(change: tuple[dict[s
         assert any(name.removesuffix("s") in message for name in names), (message, where)
 
 
-@settings(max_examples=70 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
+@cases(70, deadline=None)
 @given(
     name=st.sampled_from(sorted(PRESETS)),
     position=st.integers(0, 10**6),

@@ -247,7 +247,7 @@ def filled_elsewhere(x: Tensor) -> Tensor:
         (lambda x: torch.linalg.matrix_exp(x @ x.mT), "linalg_matrix_exp"),
         (lambda x: x[0].to_sparse() @ x[0].mT, "mm (sparse)"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__),
 )
 def test_what_cannot_be_counted_is_named(function: Callable[..., Any], at_least: str) -> None:
     counted = operations(lambda x: (x @ torch.ones(C, 2), function(x))[1], torch.rand(1, 6, C))

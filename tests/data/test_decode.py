@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -23,6 +23,7 @@ from sisr.data.photo_files import fit_to_format, list_photos, read_photo, write_
 from sisr.data.prepare import prepare_lr
 from sisr.utils.errors import SisrError
 from sisr.utils.files import IMAGE_SUFFIXES
+from tests.helpers.fuzz import cases
 
 TURNS = {
     1: lambda x: x, 2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1],
@@ -247,7 +248,6 @@ def others(draw: st.DrawFn) -> Made:
 
 
 made = st.one_of(pngs(), tiffs(), netpbms(), others())
-check_more = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 def written(folder: Path, image: Made, data: bytes | None = None) -> Path:
@@ -264,7 +264,7 @@ def sentence(error: SisrError, path: Path) -> str:
     return text
 
 
-@check_more
+@cases(100)
 @given(image=made)
 def test_every_kind_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory, image: Made) -> None:
     path = written(tmp_path_factory.mktemp("whole"), image)
@@ -284,7 +284,7 @@ def test_every_kind_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory
         np.testing.assert_array_equal(read_image(path), photo.pixels)
 
 
-@check_more
+@cases(100)
 @given(image=made, where=st.floats(0, 0.9999))
 def test_a_truncated_file_is_refused_or_right(
     tmp_path_factory: pytest.TempPathFactory, image: Made, where: float, capfd: pytest.CaptureFixture
@@ -302,7 +302,7 @@ def test_a_truncated_file_is_refused_or_right(
     assert capfd.readouterr().err == ""
 
 
-@check_more
+@cases(100)
 @given(image=made, flips=st.lists(st.tuples(st.floats(0, 0.9999), st.integers(1, 255)), min_size=1, max_size=6))
 def test_flipped_bytes_are_one_sentence_at_most(
     tmp_path_factory: pytest.TempPathFactory,
@@ -328,7 +328,7 @@ def test_flipped_bytes_are_one_sentence_at_most(
     assert capfd.readouterr().err == ""
 
 
-@settings(deadline=None, max_examples=60)
+@cases(60)
 @given(data=st.binary(max_size=300), suffix=st.sampled_from([s for each in FORMATS for s in each.suffixes]))
 def test_any_bytes_are_one_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str) -> None:
     path = tmp_path_factory.mktemp("bytes") / f"photo{suffix}"

@@ -10,13 +10,10 @@ FACTOR = float(os.environ.get("SISR_FUZZ", "1"))
 """Number of cases in multiples of the usual one."""
 
 
-def cases(number: int) -> Any:
-    """Decorator: so many cases times `SISR_FUZZ`; each may take 20 s."""
-    return settings(
-        max_examples=max(1, round(number * FACTOR)),
-        deadline=20_000,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+def cases(number: int, deadline: int | None = 20_000) -> Any:
+    """Decorator: so many cases times `SISR_FUZZ`; each may take `deadline` milliseconds."""
+    examples = max(1, round(number * FACTOR))
+    return settings(max_examples=examples, deadline=deadline, suppress_health_check=list(HealthCheck))
 
 
 @st.composite
