@@ -1,5 +1,6 @@
 """The documentation builds without a warning; its pages lead nowhere wrong and ask nothing of the network."""
 
+import importlib
 import os
 import re
 import shutil
@@ -159,6 +160,12 @@ def test_every_verb_and_every_setting_is_documented(site: Path, pages: dict[Path
 def test_readme_names_every_verb() -> None:
     text = (ROOT / "README.md").read_text()
     assert not [verb for verb in cli.verbs() if f"`{verb}`" not in text]
+
+
+def test_readme_shows_the_measured_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "hooks")
+    blocks = importlib.import_module("docs_blocks")
+    assert blocks.BLOCKS["laptop in short"]() in (ROOT / "README.md").read_text()
 
 
 def test_every_key_of_a_preset_is_documented_once_in_words_and_once_in_the_schema(

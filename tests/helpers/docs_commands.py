@@ -63,6 +63,7 @@ HOW = {
     "python -m sisr notebook": Way("parsed", why="starts a kernel; test_notebooks.py executes every notebook"),
     "python -m pytest": Way("run", "--collect-only", "the tests that are running"),
     "python -m benchmarks": Way("flags", why=FLAGS),
+    "benchmarks/on_gpu.sh": Way("known", why="needs a GPU; test_on_gpu.py follows its calls"),
     "python workflow/scripts/unlock_stale.py": RUN,
     "torchrun": Way("parsed", why="several processes; test_training_processes.py starts them"),
     "srun torchrun": Way("parsed", why="several machines; what srun starts is taken by its parsers"),
