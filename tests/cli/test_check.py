@@ -136,7 +136,7 @@ def test_json_has_failures_too(own, capsys):
         (["enlca", "--option", "kk=2"], "has no option 'kk': did you mean 'k'?"),
         (["enlca", "--option", "k"], "--option k is not NAME=VALUE"),
         (["--all", "--option", "k=2"], "--option k=2 is not NAME=VALUE of one mechanism"),
-        (["enlca", "--channels", "0"], "channels must be a positive integer, not 0."),
+        (["enlca", "--channels", "0"], "--channels: must be a whole number from 1 to 65536, not 0"),
         (["enlca", "--only", "shape"], "there is no check 'shape'; did you mean 'shapes'?"),
         ([], "name a mechanism, or give --all"),
         (["enlca", "--all"], "name a mechanism, or give --all"),

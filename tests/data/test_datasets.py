@@ -303,7 +303,7 @@ def test_a_catalogue_that_is_none_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"{word}.yaml").write_text(text)
         with pytest.raises(SisrError, match=word):
             known(tmp_path / f"{word}.yaml")
-    with pytest.raises(SisrError, match="lacks"):
+    with pytest.raises(SisrError, match="cannot be read"):
         known(tmp_path / "nowhere.yaml")
 
 

@@ -163,7 +163,7 @@ def test_registering_a_name_twice_is_refused():
         ("nowhere.py:A", {}, "'nowhere.py' does not exist"),
         ("models.attention.nla:NLB", {}, "no torch.nn.Module named 'NLB'"),
         ("enlca", {"k": 0}, "k .* must be above 0, not 0"),
-        ("enlca", {"k": float("nan")}, "k .* must be above 0"),
+        ("enlca", {"k": float("nan")}, "k must be a finite number"),
         ("enlca", {"m": 0}, "m .* must be at least 1, not 0"),
         ("enlca", {"epsilon": -1e-4}, "epsilon must not be negative"),
         ("enlca", {"relevent": (0, 3)}, "no option 'relevent': did you mean 'relevant'"),

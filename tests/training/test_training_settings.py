@@ -173,14 +173,14 @@ def test_compiled_training_follows_the_plain_one_and_goes_on_without_a_compiler(
 def test_loss_that_is_not_finite_is_tried_again_once(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wild = setting(learning_rate=1e30, steps=50, halve_every=50)
+    wild = setting(learning_rate=1e18, steps=50, halve_every=50)
     with pytest.raises(SisrError, match=r"not finite at step \d+ \(images of the batch: .*did so again after going"):
         train(wild, tmp_path / "run", data=prepared, device="cpu")
     assert capsys.readouterr().err.count("Going back to the last checkpoint, once.") == 1
     told = json.loads((tmp_path / "run" / "diverged.json").read_text())
     sampler = PatchSampler([PairedStore(prepared / "photos", 2)], patch=16, batch=2, seed=0)
     assert told["images"] == sampler.names(told["step"] - 1)
-    assert told["learning_rate"] == 1e30
+    assert told["learning_rate"] == 1e18
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
