@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 import models
 from models import pretrained
-from sisr.cli import main
+from sisr.cli.main import main
 from sisr.data.imresize import imresize
 from sisr.evaluation.metrics import psnr
 
@@ -34,7 +34,7 @@ def test_it_gives_the_committed_figures_again(scale: int, reference_data: Path, 
     committed = pd.read_csv(ROWS / f"pretrained-x{scale}" / f"Set5_x{scale}.csv").set_index("image")
     images = str(reference_data / "benchmarks" / "Set5")
     words = ["evaluate", "pretrained", "--data", images, "--scale", str(scale), "--device", "cpu"]
-    assert main.main([*words, "--output-dir", str(tmp_path)]) == 0
+    assert main([*words, "--output-dir", str(tmp_path)]) == 0
     again = pd.read_csv(tmp_path / f"Set5_x{scale}.csv").set_index("image")
     for name, row in again.iterrows():
         assert row.psnr == pytest.approx(committed.psnr[name], abs=1e-3)
@@ -56,12 +56,12 @@ def test_a_photo_needs_no_weights(tmp_path: Path) -> None:
     hr = skimage.data.astronaut()[:160, 160:320]
     photo = tmp_path / "photo.png"
     Image.fromarray(imresize(hr, 1 / 4)).save(photo)
-    assert main.main(["upscale", str(photo), "--device", "cpu"]) == 0
+    assert main(["upscale", str(photo), "--device", "cpu"]) == 0
     sr = np.asarray(Image.open(tmp_path / "photo_x4.png"))
     assert psnr(sr, hr, scale=4) > psnr(imresize(imresize(hr, 1 / 4), 4), hr, scale=4) + 0.5
 
 
 def test_another_scale_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
-    assert main.main(["upscale", str(tmp_path / "photo.png"), "--scale", "3"]) == 2
+    assert main(["upscale", str(tmp_path / "photo.png"), "--scale", "3"]) == 2
     assert "no pretrained network for x3, only for x2, x4" in capsys.readouterr().err
