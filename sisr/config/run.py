@@ -58,7 +58,7 @@ class Network:
     def __post_init__(self) -> None:
         _check_types(self)
         for name, value in self.attention_options.items():
-            if isinstance(value, int | float) and not abs(value) < 1e300:
+            if isinstance(value, int | float) and not abs(value) < math.inf:
                 raise UsageError(f"attention_options.{name} is {shown(value)}; it must be a finite number.")
         object.__setattr__(self, "attention_options", whole_numbers(self.attention, self.attention_options))
         _positive(self, "scale", "blocks", "channels", "residual_scale")
