@@ -92,9 +92,7 @@ def whole_numbers(attention: str | None, options: Mapping[str, Any]) -> dict[str
     known = mechanisms().get(attention or "")
     types = (known.options or {}) if known else {}
     return {
-        name: int(value)
-        if isinstance(value, float) and value.is_integer() and _takes(types.get(name, ""), 1)
-        else value
+        name: int(value) if isinstance(value, float) and value.is_integer() and _whole(types.get(name, "")) else value
         for name, value in options.items()
     }
 
@@ -137,8 +135,9 @@ def _fits(type_: str, value: Any) -> bool:
     return False
 
 
-def _takes(type_: str, value: int) -> bool:
-    return "int" in type_.replace("|", " ").split() and _fits(type_, value) and "float" not in type_
+def _whole(type_: str) -> bool:
+    """Whether the numbers of a type are whole."""
+    return "int" in type_.replace("|", " ").split() and "float" not in type_
 
 
 def _in_words(type_: str) -> str:

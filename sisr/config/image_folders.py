@@ -6,7 +6,7 @@ Only the standard library is used, so that the workflow can be planned without t
 import json
 from pathlib import Path
 
-from sisr.utils.files import IMAGE_SUFFIXES
+from sisr.utils.files import image_paths
 
 
 def store_sources(folder: str, store: str, index: Path) -> list[str]:
@@ -19,23 +19,14 @@ def store_sources(folder: str, store: str, index: Path) -> list[str]:
             input as long as nothing changed: other inputs would train again.
     """
     hr = _inner(Path(folder), "hr") or Path(folder)
-    files = _images(hr)
+    files = images = image_paths(hr)
     if store != "hr" and (lr := _inner(Path(folder), "lr_bicubic")) and (of_scale := _inner(lr, store)):
-        files += _images(of_scale)
-    return [folder] if _unchanged(index, files, len(_images(hr))) else [str(file) for file in files]
+        files = images + image_paths(of_scale)
+    return [folder] if _unchanged(index, files, len(images)) else [str(file) for file in files]
 
 
 def _inner(folder: Path, name: str) -> Path | None:
     return next((path for path in sorted(folder.iterdir()) if path.name.lower() == name and path.is_dir()), None)
-
-
-def _images(folder: Path) -> list[Path]:
-    """As `sisr.data.image_files.list_images`."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def _unchanged(index: Path, files: list[Path], images: int) -> bool:

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 from sisr.config import comparison, declared
 from sisr.config.layout import REPOSITORY
 from sisr.config.presets import Plan, known_attention
-from sisr.config.run import Run
+from sisr.config.run import Run, Training
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
 
@@ -70,10 +69,8 @@ def _once(plan: Plan) -> Iterator[Run]:
     seen = set()
     for run in plan.runs.values():
         settings = run.training
-        kept = replace(
-            type(settings)(patch=settings.patch, contrastive_weight=float(settings.contrastive_weight > 0)),
-            recipe=settings.recipe,
-        )
+        weight = float(settings.contrastive_weight > 0)
+        kept = Training(recipe=settings.recipe, patch=settings.patch, contrastive_weight=weight)
         smallest = Run(network=run.network, training=kept)
         if smallest.digest not in seen:
             seen.add(smallest.digest)

@@ -358,7 +358,7 @@ class OpenImage:
                         return _cleaned(exif, is_tiff=True)
                 Image.Exif().load(self._pillow.info.get("exif", b""))  # `getexif` reports damage only once
                 return _cleaned(self._pillow.getexif(), is_tiff=self._pillow.format == "TIFF")
-        except Exception:
+        except Exception:  # damaged EXIF raises errors of any type
             notes.append(f"{self.path} has damaged EXIF data, which are dropped; check the picture's orientation.")
             return 1 if self._page is None else self._page.tags.valueof(_ORIENTATION, 1), None
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sisr.data.decode import open_image
 from sisr.utils.errors import SisrError
-from sisr.utils.files import IMAGE_SUFFIXES
+from sisr.utils.files import image_paths
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -19,11 +19,7 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SisrError(f"there is no folder {folder}.")
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    return image_paths(folder)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

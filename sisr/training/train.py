@@ -118,7 +118,7 @@ def _train(
     tensorboard: bool,
 ) -> dict[str, Any]:
     settings, scale = run.training, run.network.scale
-    git_state()
+    git_state()  # now: the checkout may move on during a long training
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
 

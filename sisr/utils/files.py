@@ -98,6 +98,15 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}); choose another output.") from error
 
 
+def image_paths(folder: Path) -> list[Path]:
+    """Image files directly in a folder, sorted by name, without hidden files."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
 def is_file(path: Path) -> bool:
     """Whether a path is a file; False, too, for a name that the file system cannot hold or does not show."""
     try:
