@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the same cases in every run; `make fuzz` tries new ones
+settings.register_profile("repeatable", derandomize="SISR_FUZZ" not in os.environ)
+settings.load_profile("repeatable")
 
 # two processes of one thread test faster than one whose threads wait for each other; read when torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")

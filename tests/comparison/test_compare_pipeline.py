@@ -109,8 +109,8 @@ def test_a_file_that_cannot_be_imported_stops_before_any_training(finished: Path
     before = sorted((finished / RESULTS / "runs").iterdir())
     told = snakemake(finished, "--cores", "2", "compare", *TINY, "attention=[nla, broken.py:MyAttention]")
     assert told.returncode == 1
-    said = "attention 'broken.py:MyAttention' cannot be imported: ModuleNotFoundError: No module named 'not_there'"
-    assert sentences(told) == [f"{said} (broken.py, line 1)."]
+    said = "cannot be imported: ModuleNotFoundError: No module named 'not_there' (broken.py, line 1)."
+    assert sentences(told) == [f"compare.attention: attention 'broken.py:MyAttention' {said}"]
     assert sorted((finished / RESULTS / "runs").iterdir()) == before
 
 

@@ -166,8 +166,11 @@ def test_changed_text_is_planned_or_refused_in_a_sentence(
     raw = content.encode({"utf-16": "utf-16", "latin-1": "latin-1"}.get(kind, "utf-8"), errors="replace")
     file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
     file.write_bytes(raw if kind != "bytes" else raw[:at] + bytes([position % 256]) + raw[at:])
-    if outcome(file) and kind in ("repeat", "utf-16", "latin-1", "list", "empty"):
-        assert outcome(file).startswith(str(file))
+    message = outcome(file)
+    if message and kind in ("repeat", "utf-16", "latin-1", "list", "empty"):
+        # a repeated line is a duplicate key, or an unknown one of the last section
+        unknown = kind == "repeat" and message.startswith("the configuration has an unknown key")
+        assert unknown or message.startswith(str(file))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
