@@ -41,9 +41,12 @@ fuzz: $(INSTALLED)  ## try thousands of malformed configurations, images, weight
 
 # the folder whose tables are shown, and where the executed notebooks go
 REFERENCE := results/reference/laptop
+# the notebooks whose results are there
+MEASURED = $(filter $(basename $(notdir $(wildcard $(REFERENCE)/tables/*.csv))) \
+    $(if $(wildcard $(REFERENCE)/analysis),what_enla_computes),$(basename $(notdir $(wildcard notebooks/*.ipynb))))
 
 notebooks: $(INSTALLED)  ## render the measured results as notebooks, without training
-	@set -e; for table in $(REFERENCE)/tables/*.csv; do name=$$(basename $$table .csv); \
+	@set -e; for name in $(MEASURED); do \
 	    $(BIN)/python -m sisr notebook notebooks/$$name.ipynb results/notebooks/$$name.ipynb \
 	    --html results/notebooks/$$name.html --results $(REFERENCE); done
 
