@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,22 +104,25 @@ def _pairs(files: list[Path], from_folder: bool, output: str | Path | None, scal
         if not several and not slash:
             check_written_format(target)
             return [(files[0], target)]
-    return [(file, (target or file.parent) / f"{file.stem}_x{scale}.png") for file in files]
+    # photo.jpg and photo.tif of one folder become photo_jpg_x4.png and photo_tif_x4.png
+    stems = Counter(file.with_suffix("") for file in files)
+    names = (f.stem if stems[f.with_suffix("")] == 1 else f"{f.stem}_{f.suffix[1:]}" for f in files)
+    return [(file, (target or file.parent) / f"{name}_x{scale}.png") for file, name in zip(files, names, strict=True)]
 
 
 def _check_targets(pairs: list[tuple[Path, Path]]) -> None:
     """Raise an error where a target is a source or the target of two, or its folder cannot be written to."""
     sources = {_identity(source): source for source, _ in pairs}
-    targets: set[Path] = set()
+    targets: dict[Path, Path] = {}
     for source, target in pairs:
         if target.exists() and (same := sources.get(_identity(target))):
             what = "itself" if same == source else f"{same}, which is also to be upscaled"
             raise UsageError(f"{source} would overwrite {what}; choose another output.")
         if target.is_dir():
             raise UsageError(f"{target} is a folder; choose another output.")
-        if target.resolve() in targets:
-            raise UsageError(f"two images would become {target}; upscale them into two folders.")
-        targets.add(target.resolve())
+        if other := targets.get(target.resolve()):
+            raise UsageError(f"{other} and {source} would both become {target}; upscale them into two folders.")
+        targets[target.resolve()] = source
     for parent in {target.parent for target in targets}:
         there = next(each for each in (parent, *parent.parents) if each.exists())
         try:

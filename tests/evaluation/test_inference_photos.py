@@ -209,11 +209,17 @@ def test_what_goes_where(tmp_path: Path) -> None:
     assert plan([a, b], tmp_path / "out", 4) == [(a, tmp_path / "out" / "a_x4.png"), (b, tmp_path / "out" / "b_x4.png")]
     assert plan([tmp_path], tmp_path / "out", 2)[0] == (a, tmp_path / "out" / "a_x2.png")
     assert plan([a], tmp_path / "sub", 2) == [(a, tmp_path / "sub" / "a_x2.png")]
+    Image.fromarray(CAMERA).save(tmp_path / "a.tif")
+    assert [made.name for _, made in plan([tmp_path], tmp_path / "out", 2)] == [
+        "a_jpg_x2.png",
+        "a_tif_x2.png",
+        "b_x2.png",
+    ]
     for sources, output, error, word in [
         ([tmp_path], None, UsageError, "-o"),
         ([a, b], a, UsageError, "give a folder"),
         ([a], a, UsageError, "overwrite itself"),
-        ([a, tmp_path / "sub" / "a.png"], tmp_path / "out", UsageError, "two images"),
+        ([a, tmp_path / "sub" / "a.png"], tmp_path / "out", UsageError, "would both become"),
         ([tmp_path / "none.png"], None, SisrError, "does not exist"),
     ]:
         with pytest.raises(error, match=word):
