@@ -1,12 +1,14 @@
 """Folder layouts of published image sets: Set5/HR, Set5/original, GTmod12, image_SRF_4/*_HR.png, flat …"""
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sisr.data.catalog import Dataset
 from sisr.data.image_files import plain_name
-from sisr.utils.files import IMAGE_SUFFIXES
+from sisr.utils.files import image_paths
 
 _LR_FOLDER = re.compile(r"lr.*|.*_lr(_.*)?|x\d+", re.IGNORECASE)
 _OUTPUT = re.compile(r".*_SRF_\d+_(?!HR$|LR$)\w+", re.IGNORECASE)  # results of methods in Huang's archives
@@ -27,13 +29,22 @@ class Group:
 
 def groups(root: Path, dataset: Dataset) -> list[Group]:
     """HR and LR groups below a folder, those of this set if its name appears in any path, best ranked first."""
-    folders: dict[Path, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            folders.setdefault(path.parent, []).append(path)
+    folders = {folder: paths for folder in _folders(root) if (paths := image_paths(folder))}
     all_groups = [group for folder, paths in folders.items() for group in _split(folder, paths, root)]
     of_set = [group for group in all_groups if _mentions(group.folder, root, dataset)]
     return sorted(of_set or all_groups, key=lambda group: (group.rank, str(group.folder)))
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """A folder and all below it, by links as well; each folder once, so that a circle of links ends."""
+    visited = set()
+    for name, below, _ in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(name)) in visited:
+            below.clear()
+            continue
+        visited.add(real)
+        below.sort()
+        yield Path(name)
 
 
 def _mentions(folder: Path, root: Path, dataset: Dataset) -> bool:

@@ -12,6 +12,7 @@ from skimage import data as pictures
 from sisr.data import catalog
 from sisr.data.catalog import known
 from sisr.data.fetch import fetch
+from sisr.data.folder_layouts import groups
 from sisr.data.image_files import list_images, match_name, pixel_hash, plain_name, read_image
 from sisr.data.imresize import imresize
 from sisr.data.verify import LrOrigin, check
@@ -52,6 +53,16 @@ def test_the_catalogue_knows_every_set_with_licence_and_source() -> None:
     assert not set(sets["BSDS400"].names) & set(sets["B100"].names)  # what is measured on is never trained on
     assert "request" in sets["Manga109"].apply
     assert not sets["Manga109"].fingerprints
+
+
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    image = save(np.zeros((8, 8, 3), np.uint8), tmp_path / "elsewhere" / "HR" / "baby.png")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "Set5").symlink_to(tmp_path / "elsewhere")
+    (root / "again").symlink_to(root)
+    (group,) = groups(root, known()["Set5"])
+    assert [path.resolve() for path in group.files] == [image.resolve()]
 
 
 @pytest.mark.parametrize("name", TEST_SETS)
