@@ -25,11 +25,12 @@ part() { # part NAME LIMIT COMMAND…: run a command within its time, and keep w
     echo "    status $?, $output/$name.log"
 }
 
-size=() attention=() preset_size=(--blocks 16 --channels 64 --batch 16 --patch 48 --scale 4)
+size=() attention=() smaller=() preset_size=(--blocks 16 --channels 64 --batch 16 --patch 48 --scale 4)
 if [ -n "${SMALL:-}" ]; then
     size=(--blocks 2 --channels 16 --batch 2 --patch 24 --repeats 3 --warm-up 1)
     attention=(--quick --repeats 3)
     preset_size=("${size[@]}" --scale 4)
+    smaller=('network.blocks=2' 'network.channels=16' 'network.slots=[0,2]' 'training.batch=2')
 fi
 
 if [ "$device" = cuda ]; then nvidia-smi > "$output/nvidia-smi.log" 2>&1; fi
@@ -52,12 +53,13 @@ except (OSError, KeyError):
 print(min(1.0, max(0.001, 0.75 * int(sys.argv[2]) / (4 * (milliseconds or 50) / 1000) / 20_000)))
 END
 )
+[ -z "${SMALL:-}" ] || scale=0.002
 echo "$SECONDS s: Table 2 of mini with $scale of its steps"
 for seed in 0 1; do
     [ "$(left)" -gt 60 ] || break
     part "mini_seed_$seed" $(($(left) - 15)) "$python" -m sisr launch config/mini.yaml --from "$images" \
         --data "$output/data" --output "$output/mini" --device "$device" --experiments table2 --scale-steps "$scale" \
-        --set 'data.train=[BSDS400]' 'data.test=[Set5,Set14]' 'seeds=[0'"$([ $seed = 1 ] && echo ,1)"']' \
+        --set 'data.train=[BSDS400]' 'data.test=[Set5,Set14]' 'seeds=[0'"$([ $seed = 1 ] && echo ,1)"']' "${smaller[@]}" \
         --minutes "$(awk "BEGIN {print ($(left) - 30) / 60}")" --grace 15
 done
 tar -czf "$output/on_gpu.tar.gz" -C "$output" --exclude='checkpoint*' --exclude=data --exclude='*.tar.gz' .
