@@ -55,7 +55,7 @@ class Diagnosis:
 
     @property
     def ranked(self) -> list[Convention]:
-        """All conventions: those that give the expected value, with few departures first, then the others by distance."""
+        """All conventions: first those that give the expected value, by their departures; then the others by distance."""
         reproducing = self.reproducing
 
         def key(each: Convention) -> tuple[bool, float, float]:

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "what",
         metavar="WHAT",
-        help="folder of SR images; or run folder, weights file or pretrained, for which LR and inference are varied, too",
+        help="folder of SR images; or run folder, weights file or pretrained: LR and inference are then varied, too",
     )
     add("--data", type=Path, required=True, metavar="SET", help="prepared set, or folder of HR images")
     add("--scale", type=int, required=True, help="upscaling factor: 2, 3, 4 …")
