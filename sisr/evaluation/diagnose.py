@@ -55,7 +55,7 @@ class Diagnosis:
 
     @property
     def ranked(self) -> list[Convention]:
-        """All conventions: first those that give the expected value, by their departures; then the others by distance."""
+        """All conventions: those that give the expected value by their departures, then the others by distance."""
         reproducing = self.reproducing
 
         def key(each: Convention) -> tuple[bool, float, float]:
@@ -134,13 +134,8 @@ def diagnose(
     for i in progress(range(len(pairs.names))):
         try:
             hr = pairs.whole_hr(i)
-            images.append(
-                {
-                    key: value
-                    for origin, sr in _sr(what, pairs, i, scale)
-                    for key, value in scores(sr, hr, scale, origin)
-                }
-            )
+            each = _sr(what, pairs, i, scale)
+            images.append({key: value for origin, sr in each for key, value in scores(sr, hr, scale, origin)})
         except SisrError as error:
             raise SisrError(f"{pairs.names[i]}: {error}") from error
     return Diagnosis(expected, _means(images))
