@@ -85,7 +85,7 @@ def other_lr(hr: NDArray[np.uint8], scale: int) -> Iterator[tuple[str, NDArray[A
 
 
 def _by_torch(hr: NDArray[np.uint8], size: tuple[int, int], antialias: bool) -> NDArray[np.uint8]:
-    """Without antialiasing it is OpenCV's INTER_CUBIC: the kernel with a = −3/4 is not widened, edges are replicated."""
+    """Without antialiasing it is OpenCV's INTER_CUBIC: a kernel with a = −3/4, not widened; edges are replicated."""
     import torch
 
     planes = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(hr).transpose(2, 0, 1)))[None].double()
