@@ -15,7 +15,6 @@ from sisr.results.cells import Cell, difference, frame, level, number, paper, sp
 from sisr.results.published import Figure
 from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
 
-
 _OF_IMAGES = " (its authors' SR images)"
 """End of a row's name where the method was also trained here or measured with weights."""
 _ELSEWHERE = ("published weights", "published images")
@@ -145,8 +144,8 @@ def _about_images(cells: pd.DataFrame) -> list[str]:
         if printed is not None and abs(round(round(measured, 2) - printed, 2)) > EXPLAINED:
             name = cell["row"].removesuffix(_OF_IMAGES)
             notes.append(
-                f"{name} on {cell['dataset']} x{int(cell['scale'])}: its authors' own images give {text(measured, 2)} dB, "
-                f"the table of the paper prints {text(printed, 2)}."
+                f"{name} on {cell['dataset']} x{int(cell['scale'])}: its authors' own images give "
+                f"{text(measured, 2)} dB, the table of the paper prints {text(printed, 2)}."
             )
     return notes
 
