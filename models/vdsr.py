@@ -19,13 +19,16 @@ INNER = 18  # layers between the first and the last, in the public retraining
 
 
 class VDSR(nn.Module):
-    """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped. Options: number of layers, their channels."""
+    """(B, 3, H, W) RGB in [0, 1] → (B, 3, scale·H, scale·W), not clamped.
+
+    Options: number of layers, their channels, and whether they have a bias (the authors' have, the retraining has not).
+    """
 
     config: dict[str, Any]
     luma_only = True  # evaluated through `luma`, without converting through 8-bit RGB
     luma_rounded = True  # its authors' Y, MATLAB's rgb2ycbcr of 8 bits, is a whole number of 255ths
 
-    def __init__(self, scale: int, layers: int, channels: int) -> None:
+    def __init__(self, scale: int, layers: int, channels: int, bias: bool = False) -> None:
         super().__init__()
         if scale < 1:
             raise ValueError(f"scale must be at least 1, not {scale}")
@@ -33,10 +36,13 @@ class VDSR(nn.Module):
             raise ValueError(f"layers must be at least 2, not {layers}")
         self.scale = scale
         self.config = {"name": "vdsr", "scale": scale, "layers": layers, "channels": channels}
+        self.config |= {"bias": True} if bias else {}
         pairs = pairwise(chain([1], repeat(channels, layers - 1), [1]))
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=bias) for a, b in pairs)
         for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         x = to_ycbcr(x)
@@ -52,18 +58,22 @@ class VDSR(nn.Module):
 
 
 @register
-def vdsr(scale: int = 4, *, layers: int = 20, channels: int = 64) -> VDSR:
+def vdsr(scale: int = 4, *, layers: int = 20, channels: int = 64, bias: bool = False) -> VDSR:
     """VDSR (Kim et al., CVPR 2016) on luma. Options as in `VDSR`."""
-    return VDSR(scale, layers, channels)
+    return VDSR(scale, layers, channels, bias)
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are arrays of the public PyTorch retraining (input, residual_layer.N.conv, output)."""
-    return {"input.weight", "residual_layer.0.conv.weight", "output.weight"} <= state.keys()
+    """Whether these are arrays of the authors' MATLAB file (model.weight.N, model.bias.N) or of the public PyTorch
+    retraining (input, residual_layer.N.conv, output).
+    """
+    return _of_authors(state) or {"input.weight", "residual_layer.0.conv.weight", "output.weight"} <= state.keys()
 
 
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     """The network from those arrays. One set of weights serves all scales, so `scale` must be given."""
+    if _of_authors(state):
+        return _from_matlab(state, scale)
     middle = sum(key.startswith("residual_layer.") for key in state)
     if middle != INNER:
         raise ValueError(
@@ -74,3 +84,22 @@ def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     renamed = {names.get(key, key): tensor for key, tensor in state.items()}
     channels = state["input.weight"].shape[0]
     return restore(renamed, name="vdsr", scale=scale, layers=len(order), channels=channels)
+
+
+def _of_authors(state: Mapping[str, Tensor]) -> bool:
+    return {"model.weight.0", "model.bias.0"} <= state.keys()
+
+
+def _from_matlab(state: Mapping[str, Tensor], scale: int) -> nn.Module:
+    """Weights are (height, width, in, out), and MATLAB drops trailing axes of size 1."""
+    renamed = {}
+    for key, tensor in state.items():
+        _, kind, number = key.split(".")
+        if kind == "weight":
+            while tensor.ndim < 4:
+                tensor = tensor[..., None]
+            tensor = tensor.permute(3, 2, 0, 1).contiguous()
+        renamed[f"layers.{number}.{kind}"] = tensor.flatten() if kind == "bias" else tensor
+    layers = sum(key.startswith("model.weight.") for key in state)
+    channels = renamed["layers.0.weight"].shape[0]
+    return restore(renamed, name="vdsr", scale=scale, layers=layers, channels=channels, bias=True)

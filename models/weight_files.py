@@ -1,4 +1,4 @@
-"""Reading weights files: safetensors, PyTorch's `.pt`, NumPy's `.npz`, recognised by content.
+"""Reading weights files: safetensors, PyTorch's `.pt`, NumPy's `.npz`, MATLAB's `.mat`, recognised by content.
 
 A file may come from anywhere. No code in it is executed, and a file whose content is larger than its size allows is
 refused before anything is allocated.
@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
+
+from models import matlab_files
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator")
 """Keys under which training code stores a state dict, in order of preference: averaged weights first."""
@@ -50,6 +52,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], Any]:
                 raise ValueError("the file is empty")
             if start.startswith(b"PK"):
                 content = _zip(path)
+            elif start.startswith(b"MATLAB "):
+                content = matlab_files.read(path, max(_SMALL, _COMPRESSION * path.stat().st_size))
             elif path.suffix.lower() == ".safetensors" or start[8:] == b"{":
                 content, config = _safetensors(path)
             else:

@@ -127,10 +127,14 @@ class ShiftedWindow(Attention):
         down, right = (self.shift if side > self.window else 0 for side in size)
         return down, right
 
+    def _padding(self, side: int) -> int:
+        """Pixels up to a whole number of windows; without negative operands, which ONNX divides differently."""
+        return (self.window - side % self.window) % self.window
+
     def _windows(self, x: Tensor, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
         """(B, N, C) → padded, rolled and split: (B, windows, heads, M, C / heads)."""
         x = x.unflatten(1, size)
-        x = F.pad(x, (0, 0, 0, -size[1] % self.window, 0, -size[0] % self.window))
+        x = F.pad(x, (0, 0, 0, self._padding(size[1]), 0, self._padding(size[0])))
         x = torch.roll(x, (-shift[0], -shift[1]), (1, 2)) if any(shift) else x
         B, H, W, C = x.shape
         x = x.reshape(B, H // self.window, self.window, W // self.window, self.window, self.heads, C // self.heads)
@@ -138,7 +142,7 @@ class ShiftedWindow(Attention):
 
     def _image(self, windows: Tensor, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
         """Inverse of `_windows`: (B, windows, heads, M, C / heads) → (B, N, C)."""
-        down, across = (-(-side // self.window) for side in size)
+        down, across = ((side + self._padding(side)) // self.window for side in size)
         x = windows.unflatten(3, (self.window, self.window)).unflatten(1, (down, across))
         x = x.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)  # (B, H, W, C)
         x = torch.roll(x, shift, (1, 2)) if any(shift) else x
@@ -148,7 +152,7 @@ class ShiftedWindow(Attention):
         """(windows, M, M): True for pairs of pixels of a window that are masked."""
         kinds = []
         for side, moved in zip(size, shift, strict=True):
-            full = side + -side % self.window
+            full = side + self._padding(side)
             coordinate = torch.arange(full, device=device) + moved  # before rolling
             rolled, padding = coordinate >= full, coordinate % full >= side
             kinds.append((rolled + 2 * padding).view(-1, self.window))  # (windows along the side, window)

@@ -12,6 +12,8 @@ CATALOGUE = REPOSITORY / "data" / "datasets.yaml"
 """What is known of each image set."""
 PUBLISHED = REPOSITORY / "results" / "published"
 """The paper's numbers, as CSV files."""
+IMAGES = "images-"
+"""Beginning of the name of an evaluation of SR images that authors published: `images-rcan-x4`."""
 RUN_FILES = ("config.json", "weights.safetensors", "train.csv", "provenance.json")
 """Files of a trained run; the last one is written last."""
 

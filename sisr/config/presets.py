@@ -14,7 +14,7 @@ from sisr.config import comparison as planning
 from sisr.config import declared
 from sisr.config.comparison import Comparison
 from sisr.config.declared import paper
-from sisr.config.layout import CATALOGUE
+from sisr.config.layout import CATALOGUE, IMAGES
 from sisr.config.mechanisms import Mechanism, float_k
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training, weights_identity
@@ -38,6 +38,8 @@ class Plan:
     test: tuple[str, ...]
     published: dict[str, Path]
     """Weights files of published networks to measure for Table 1, by `<network>-x<scale>`."""
+    images: dict[str, dict[str, Path]]
+    """Folders of SR images that authors published, by `images-<method>-x<scale>` and test set."""
     mechanisms: tuple[str, ...]
     """Mechanisms of Table 4, as for `python -m sisr complexity`: `enlca:m=128`."""
     comparison: Comparison | None = None
@@ -100,6 +102,7 @@ def _plan(config: dict[str, Any], root: Path, data: Path) -> Plan:
         train=train,
         test=test,
         published=_published(config, root),
+        images=_published_images(config, root, test),
         mechanisms=tuple(map(str, _mechanisms(config["table4"]))),
         comparison=comparison,
         config=config,
@@ -246,6 +249,22 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
     return weights
 
 
+def _published_images(config: dict[str, Any], root: Path, test: tuple[str, ...]) -> dict[str, dict[str, Path]]:
+    """Folders of SR images for the scales of Table 1 and the test sets; raises for missing folders and other sets."""
+    images: dict[str, dict[str, Path]] = {}
+    listed = [*config["data"]["test"], *config["data"].get("test_if_present", [])]
+    for method, by_scale in config.get("published_images", {}).items():
+        for scale, folders in by_scale.items():
+            for name, folder in folders.items():
+                where = f"published_images.{method}.{scale}.{name}"
+                if name not in listed:
+                    raise UsageError(f"{where}: {name} is not a test set of the preset; {nearest(name, listed)}")
+                _check_folder(where, root / folder)
+                if int(scale) in config["table1"]["scales"] and name in test:
+                    images.setdefault(f"{IMAGES}{method}-x{scale}", {})[name] = Path(folder)
+    return images
+
+
 def _check_names(config: dict[str, Any], root: Path) -> None:
     with_slots = [name for name in declared.networks() if name not in declared.published()]
     for number, name in enumerate(config["table1"]["networks"]):
@@ -284,7 +303,7 @@ def _data_sets(config: dict[str, Any], root: Path, data: Path) -> tuple[tuple[st
     for name, folder in folders.items():
         if name in known:
             raise UsageError(f"data.folders uses the name {name!r} of a known data set; use another name.")
-        _check_folder(name, root / folder)
+        _check_folder(f"data.folders.{name}", root / folder)
     for key in ("train", "test", "test_if_present", "validate"):
         for number, name in enumerate(sets.get(key, [])):
             if name not in known and name not in folders:
@@ -316,11 +335,11 @@ def _has_images(folder: Path) -> bool:
     return is_folder(folder) and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
 
 
-def _check_folder(name: str, folder: Path) -> None:
+def _check_folder(key: str, folder: Path) -> None:
     if not is_folder(folder):
-        raise UsageError(f"data.folders.{name} is {folder}, which is not a folder.")
+        raise UsageError(f"{key} is {folder}, which is not a folder.")
     if not (_has_images(folder) or _has_images(folder / "HR")):
-        raise UsageError(f"data.folders.{name} is {folder}, which contains no images ({', '.join(IMAGE_SUFFIXES)}).")
+        raise UsageError(f"{key} is {folder}, which contains no images ({', '.join(IMAGE_SUFFIXES)}).")
 
 
 def _check_scales(config: dict[str, Any], names: tuple[str, ...], comparison: Comparison | None) -> None:

@@ -42,6 +42,9 @@ class Pairs(Protocol):
     def hr(self, i: int) -> NDArray[np.uint8]:
         """HR image i, cropped at the right and the bottom to the size of LR times the scale."""
 
+    def whole_hr(self, i: int) -> NDArray[np.uint8]:
+        """HR image i, not cropped."""
+
     def lr(self, i: int) -> NDArray[np.uint8]:
         """LR image i."""
 
@@ -84,6 +87,9 @@ class FolderPairs:
 
     def hr(self, i: int) -> NDArray[np.uint8]:
         return self._pair(i)[0]
+
+    def whole_hr(self, i: int) -> NDArray[np.uint8]:
+        return read_image(self._hr[i])
 
     def lr(self, i: int) -> NDArray[np.uint8]:
         lr = self._pair(i)[1]

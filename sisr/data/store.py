@@ -183,7 +183,11 @@ class PairedStore:
 
     def hr(self, i: int) -> NDArray[np.uint8]:
         height, width, _ = self._lr.shapes[i]
-        return self._hr.read(i)[: height * self.scale, : width * self.scale]
+        return self.whole_hr(i)[: height * self.scale, : width * self.scale]
+
+    def whole_hr(self, i: int) -> NDArray[np.uint8]:
+        """HR image i, not cropped."""
+        return self._hr.read(i)
 
     def lr(self, i: int) -> NDArray[np.uint8]:
         return self._lr.read(i)

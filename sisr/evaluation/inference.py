@@ -114,7 +114,7 @@ def upscale_luma(
 
     Args:
         model: has `luma`: (1, 1, H, W) to (1, 1, sH, sW), Y of studio range divided by 255; and `luma_rounded`: whether
-            its authors round Y first.
+            its authors round Y of LR that has 8 bits first.
         lr: (H, W) or (H, W, 3), uint8 or floating point in [0, 1]. Greyscale is treated as RGB with equal channels.
         mode, progress: as in `upscale_with_mode`.
 
@@ -123,7 +123,7 @@ def upscale_luma(
     """
     y = to_tensor(lr).double() * 255.0
     y = 16.0 + torch.einsum("c,bchw->bhw", y.new_tensor(Y_WEIGHTS), y)[:, None] / 255.0
-    if model.luma_rounded:
+    if model.luma_rounded and lr.dtype == np.uint8:
         y = y.add(0.5).floor()
     sr, mode = _upscale(model, (y / 255.0).float(), mode, progress)
     plane = sr[0, 0].double().cpu().numpy() * 255.0

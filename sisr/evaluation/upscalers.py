@@ -18,7 +18,7 @@ from sisr.utils.files import sha256
 if TYPE_CHECKING:
     from sisr.evaluation.inference import Mode
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".npz")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".npz", ".mat")
 
 
 class Method(Protocol):

@@ -47,7 +47,8 @@ class Cell:
     verdict: str = ""
     """On a difference (`sisr.results.significance.verdict`)."""
     state: str = ""
-    """`trained`, `reference` (of a comparison), `published weights`, `control`, or blank where no setting is behind."""
+    """`trained`, `reference` (of a comparison), `published weights`, `published images`, `control`, or blank where no
+    setting is behind."""
     unrounded_lr: str = ""
     """`yes` where published weights were given LR images that were not rounded to 8 bits."""
     recipe_differences: str = ""

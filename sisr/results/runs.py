@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sisr.config import declared
-from sisr.config.layout import Results
+from sisr.config.layout import IMAGES, Results
 from sisr.results import published
 from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
@@ -22,6 +22,7 @@ CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 _TITLES = {network.title: name in declared.published() for name, network in declared.networks().items()}
 WEIGHTS = {name.lower(): name for name in (*published.methods(), *_TITLES) if _TITLES.get(name, True)}
 """Methods whose published weights may be measured: name in `evaluation/<name>-x<scale>`, and the row it makes."""
+_METHODS = {name.lower(): name for name in (*published.methods(), *_TITLES)}
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
 
@@ -44,8 +45,16 @@ class Run:
 
     @property
     def method(self) -> str | None:
-        """Row of the method whose published weights were measured; None for what was trained here and for controls."""
-        return None if self.config else WEIGHTS.get(self.id.rsplit("-x", 1)[0])
+        """Row of the method whose published weights or images were measured; None for a run and for controls."""
+        name = self.id.rsplit("-x", 1)[0]
+        if self.config:
+            return None
+        return _METHODS.get(name.removeprefix(IMAGES), name.removeprefix(IMAGES)) if self.images else WEIGHTS.get(name)
+
+    @property
+    def images(self) -> bool:
+        """Whether SR images that authors published were measured."""
+        return not self.config and self.id.startswith(IMAGES)
 
     @property
     def scale(self) -> int:
@@ -122,7 +131,9 @@ class Setting:
 
     @property
     def state(self) -> str:
-        """`trained`, `control` or `published weights`."""
+        """`trained`, `control`, `published weights` or `published images`."""
+        if self.first.images:
+            return "published images"
         return "control" if self.first.control else "published weights" if self.first.method else "trained"
 
     def sample(self, dataset: str, quantity: str) -> Sample:
@@ -169,7 +180,8 @@ def image_rows(file: Path) -> pd.DataFrame:
 def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
     """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
 
-    weights: whether published weights that were measured at these scales (`WEIGHTS`) come along, too, or are left out.
+    weights: whether published weights (`WEIGHTS`) and images that were measured at these scales come along, too, or are
+        left out.
 
     Raises SisrError with one sentence where a run or its evaluation is missing.
     """
@@ -179,9 +191,9 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
     names = list(dict.fromkeys(ids)) if ids else sorted(p.name for p in evaluated.glob("*") if p.is_dir())
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
-    for other in (*CONTROLS, *WEIGHTS):
-        for scale in sorted(scales):
-            name = f"{other}-x{scale}"
+    for scale in sorted(scales):
+        images = sorted(path.name for path in evaluated.glob(f"{IMAGES}*-x{scale}"))
+        for name in (*(f"{other}-x{scale}" for other in (*CONTROLS, *WEIGHTS)), *images):
             if name not in names and (evaluated / name).is_dir():
                 runs.append(_load(results, name))
     runs = [run for run in runs if weights or run.method is None]
@@ -201,21 +213,22 @@ def _load(results: Path, name: str) -> Run:
     control, _, scale = name.rpartition("-x")
     if control in CONTROLS and scale.isdigit():
         return Run(name, {}, {}, evaluation)
-    published_weights = control in WEIGHTS and scale.isdigit() and not folder.exists()
-    files = () if published_weights else ("config.json", "provenance.json")
+    elsewhere = (control in WEIGHTS or control.startswith(IMAGES)) and scale.isdigit() and not folder.exists()
+    files = () if elsewhere else ("config.json", "provenance.json")
     config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
     run = Run(name, config, provenance, evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
-    return _weights(run) if published_weights else run
+    return _origin(run) if elsewhere else run
 
 
-def _weights(run: Run) -> Run:
-    """Published weights, with their origin from the files beside the rows."""
+def _origin(run: Run) -> Run:
+    """Published weights or images, with their origin from the files beside the rows."""
     provenance: dict[str, Any] = {}
     for dataset, file in run.files.items():
         facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
-        if facts.get("network", run.id.rsplit("-x", 1)[0]) != run.id.rsplit("-x", 1)[0]:
+        expected = None if run.images else run.id.rsplit("-x", 1)[0]
+        if facts.get("network", expected) != expected:
             raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
         origin: dict[str, Any] = {
             key: facts[key] for key in ("weights_sha256", "device", "torch", "unrounded_lr") if key in facts

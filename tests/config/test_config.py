@@ -194,6 +194,22 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             {"lapsrn": {4: "absent.npz"}},
             "published_weights.lapsrn.4 is absent.npz, which is not a",
         ),
+        (
+            "published_images",
+            {"rcan": {4: {"photographs-test": "absent"}}},
+            f"published_images.rcan.4.photographs-test is {ROOT / 'absent'}, which is not a folder.",
+        ),
+        (
+            "published_images",
+            {"rcan": {4: {"photographs-test": "workflow"}}},
+            f"published_images.rcan.4.photographs-test is {ROOT / 'workflow'}, which contains no images",
+        ),
+        (
+            "published_images",
+            {"rcan": {4: {"Set6": "workflow"}}},
+            "published_images.rcan.4.Set6: Set6 is not a test set of the preset; did you mean 'Set5'?",
+        ),
+        ("published_images", {"a/b": {4: {}}}, "published_images"),
         ("data.folders", {"Set5": "x"}, "data.folders uses the name 'Set5' of a known data set; use another name."),
     ],
 )
@@ -202,6 +218,16 @@ def test_wrong_configuration_is_told_in_one_sentence(path: str, value: Any, said
         plan(changed(path, value), ROOT)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_published_images_of_the_tables_scales_and_sets(tmp_path: Path) -> None:
+    (tmp_path / "sr").mkdir()
+    (tmp_path / "sr" / "coffee.png").touch()
+    folders = {"photographs-test": "sr"}
+    made = plan(changed("published_images", {"rcan": {"2": folders, 4: folders, 3: folders}}), tmp_path)
+    named = {"photographs-test": Path("sr")}
+    assert made.images == {"images-rcan-x2": named, "images-rcan-x4": named}  # Table 1 has no x3
+    assert plan(preset("quick"), ROOT).images == {}
 
 
 def test_numbers_from_the_command_line_are_numbers() -> None:

@@ -229,7 +229,7 @@ def test_what_is_not_a_weights_file(tmp_path: Path) -> None:
         "empty.pt": "is empty",
         "empty.safetensors": "is empty",
         "folder.pt": "is a folder",
-        "matlab.mat": "not written by torch.save",
+        "matlab.mat": "not a MAT-file of MATLAB 5 to 7.2",
         "text.npz": "instead of numbers",
         "object.npz": "instead of numbers",
         "number.pt": "entry 'epoch' is of type int",

@@ -106,6 +106,83 @@ def test_they_come_along_with_named_runs_and_stay_out_of_other_tables(results: P
         assert "lapsrn-x4" not in " ".join(other["runs"])
 
 
+def images(results: Path, name: str, psnr: list[float], scale: int, dataset: str = "Set5") -> None:
+    """An evaluation of SR images: without facts of a network."""
+    evaluated(results, name, {dataset: psnr}, scale)
+    file = results / "evaluation" / name / f"{dataset}_x{scale}.json"
+    facts = {key: value for key, value in json.loads(file.read_text()).items() if key not in FACTS}
+    file.write_text(json.dumps({**facts, "folder": "images"}))
+
+
+def test_images_of_authors_are_measured_beside_printed_figures(results: Path) -> None:
+    images(results, "images-san-x4", [32.61] * 5, 4)
+    images(results, "images-rdn-x4", [32.47] * 5, 4)
+    images(results, "images-mine-x4", [30.0] * 5, 4)
+    table = built(results)
+    for row, printed, measured in (("SAN", 32.64, 32.61), ("RDN", 32.47, 32.47)):
+        found = cell(table, row=row, scale=4, dataset="Set5", quantity="psnr")
+        assert (found["published"], found["measured"]) == (printed, pytest.approx(measured))
+        assert (found["state"], found["training"], found["weights_sha256"]) == ("published images", "", "")
+    assert pd.isna(cell(table, row="SAN", scale=2, dataset="Set5", quantity="psnr")["measured"])
+    assert cell(table, row="mine", scale=4, dataset="Set5", quantity="psnr")["measured"] == pytest.approx(30.0)
+    assert set(table.loc[table["row"].isin(["SAN", "RDN", "mine"]), "quantity"]) == {"psnr", "ssim"}
+    shown = tables.view("table1", table)
+    place = {(column.group, column.label): index for index, column in enumerate(shown.columns)}
+    line = dict(next(section for section in shown.sections if section.title == "x4").rows)["SAN"]
+    assert line[place["Set5", "paper"]].main == "32.64 / 0.9003"
+    assert (line[place["Set5", "measured"]].main, line[place["Set5", "measured"]].mark) == ("32.61 / 0.9000", "")
+    notes = " ".join(shown.notes)
+    assert "RDN, SAN, mine: measured from SR images that the authors published." in notes
+    said = "SAN on Set5 x4: its authors' own images give 32.61 dB, the table of the paper prints 32.64."
+    assert said in notes
+    assert "RDN on Set5" not in notes
+    assert "published weights," not in notes.replace("(controls, published weights", "")
+
+
+def test_images_and_weights_of_one_method_are_two_rows(results: Path) -> None:
+    images(results, "images-lapsrn-x4", [31.4] * 5, 4)
+    evaluated(results, "lapsrn-x4", {"Set5": [31.5] * 5}, 4)
+    table = built(results)
+    for row, measured in (("LapSRN", 31.5), ("LapSRN (its authors' SR images)", 31.4)):
+        found = cell(table, row=row, scale=4, dataset="Set5", quantity="psnr")
+        assert (found["published"], found["measured"]) == (31.54, pytest.approx(measured))
+    other = tables.build("table2", results, [run.id for run in results_folder.experiments()["table2"]])
+    assert "images-lapsrn-x4" not in " ".join(other["runs"])
+
+
+def test_images_under_the_name_of_an_evaluated_network_are_refused(results: Path) -> None:
+    evaluated(results, "images-rcan-x4", {"Set5": [32.0] * 5}, 4, network="lapsrn")
+    with pytest.raises(SisrError, match="holds an evaluation of lapsrn"):
+        built(results)
+
+
+@pytest.mark.parametrize(
+    ("method", "scale", "psnr", "ssim"),
+    [  # the logs of the authors of RCAN and RDN; SAN's table prints 32.64 / 0.9003
+        ("rcan", 2, 38.274168, 0.961445),
+        ("rcan", 4, 32.633562, 0.900241),
+        ("rdn", 2, 38.241919, 0.961363),
+        ("rdn", 4, 32.468907, 0.898957),
+        ("san", 4, 32.611250, 0.900173),
+    ],
+)
+def test_images_that_authors_published(
+    reference_data: Path, tmp_path: Path, method: str, scale: int, psnr: float, ssim: float
+) -> None:
+    folder = reference_data / "checks" / f"{method}_set5" / f"x{scale}"
+    folder = folder / "SR" if method == "rcan" else folder
+    results = tmp_path / "quick"
+    words = ["--data", str(reference_data / "benchmarks" / "Set5"), "--scale", str(scale)]
+    output = results / "evaluation" / f"images-{method}-x{scale}"
+    assert main(["evaluate", str(folder), *words, "--output-dir", str(output)]) == 0
+    evaluated(results, f"bicubic-x{scale}", {"Set14": [30.0] * 14}, scale)
+    table = tables.build("table1", results, [f"bicubic-x{scale}"])
+    row = method.upper()
+    for quantity, value in (("psnr", psnr), ("ssim", ssim)):
+        found = cell(table, row=row, scale=scale, dataset="Set5", quantity=quantity)
+        assert found["measured"] == pytest.approx(value, abs=1.5e-6)
+
+
 def test_the_command_draws_trained_networks_only(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluated(results, "lapsrn-x4", {"Set5": [31.5] * 5}, 4)
     names = [run.id for run in results_folder.experiments()["table1"]]

@@ -83,6 +83,21 @@ def test_file_that_is_ambiguous_is_one_sentence(checkout: Path, text: str, said:
     assert "Traceback" not in told.stderr
 
 
+def test_published_images_are_measured_for_table_1(checkout: Path) -> None:
+    for name in ("astronaut", "camera", "coffee"):
+        (checkout / "sr").mkdir(exist_ok=True)
+        (checkout / "sr" / f"{name}x4.png").touch()
+    images = "published_images={rcan: {4: {photographs-test: sr}}}"
+    told = snakemake(checkout, "-n", "-p", "--workflow-profile", "none", "--config", images)
+    assert told.returncode == 0, told.stderr
+    assert planned(told.stdout + told.stderr)["evaluate_published_images"] == 1
+    command = (
+        "python -m sisr evaluate sr --data data/prepared/photographs-test --scale 4 "
+        "--output-dir results/quick/evaluation/images-rcan-x4 --greyscale"
+    )
+    assert command in told.stdout + told.stderr
+
+
 def test_another_folder_is_told_the_right_one(checkout: Path, tmp_path: Path) -> None:
     told = snakemake(tmp_path, "-n", "-s", str(checkout / "Snakefile"))
     assert told.returncode == 1

@@ -16,11 +16,12 @@ os.environ.update(
 from sisr.config import comparison as planning
 from sisr.config import declared, preflight
 from sisr.config.image_folders import store_sources
-from sisr.config.layout import Results
+from sisr.config.layout import IMAGES, Results
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
 from sisr.utils import gpus, yaml_files
 from sisr.utils.errors import SisrError
+from sisr.utils.files import image_paths
 
 try:
     # Snakemake's own reader takes the last of two equal keys, and anything that a file of a few lines expands to
@@ -138,6 +139,9 @@ def table_inputs(wildcards):
     if wildcards.table == "table1":
         for name in PLAN.published:
             files += measured(name, name.rpartition("x")[2])
+        for name, folders in PLAN.images.items():
+            scale = name.rpartition("x")[2]
+            files += [RESULTS.rows(name, dataset, scale) for dataset in folders]
     if wildcards.table == "table4":
         files.append(RESULTS.complexity())
     return sorted(set(files))
@@ -200,6 +204,19 @@ def published_options(wildcards):
     """Some networks use unrounded LR."""
     unrounded = declared.networks()[wildcards.method].get("unrounded_lr")
     return "--unrounded-lr" if unrounded else ""
+
+
+def published_images_folder(wildcards):
+    name = f"{IMAGES}{wildcards.method}-x{wildcards.scale}"
+    return PLAN.images[name][wildcards.set]
+
+
+def published_images(wildcards):
+    return image_paths(published_images_folder(wildcards))
+
+
+def image_stores(wildcards):
+    return stores([wildcards.set], wildcards.scale)
 
 
 def reference_data(wildcards):

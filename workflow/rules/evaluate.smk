@@ -10,7 +10,7 @@ rule evaluate:
     log:
         RESULTS.log("evaluate", "{run}_x{scale}"),
     wildcard_constraints:
-        run=f"(?!bicubic|hr-|{'|'.join(f'{name}-' for name in declared.published())}).+",
+        run=f"(?!bicubic|hr-|{IMAGES}|{'|'.join(f'{name}-' for name in declared.published())}).+",
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
@@ -84,3 +84,27 @@ rule evaluate_published:
     shell:
         "python -m sisr evaluate {input.weights:q} --data {params.data} --scale {wildcards.scale} {params.options}"
         " --output-dir {params.folder} --device {params.device} --greyscale {params.greyscale} > {log} 2>&1"
+
+
+rule evaluate_published_images:
+    input:
+        images=published_images,
+        stores=image_stores,
+    output:
+        RESULTS.rows(IMAGES + "{method}-x{scale}", "{set}", "{scale}"),
+    log:
+        RESULTS.log("evaluate", IMAGES + "{method}_{set}_x{scale}"),
+    wildcard_constraints:
+        method="[^/]+",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        images=published_images_folder,
+        folder=subpath(output[0], parent=True),
+        greyscale=config.get("greyscale", "as-is"),
+    shell:
+        "python -m sisr evaluate {params.images:q} --data data/prepared/{wildcards.set} --scale {wildcards.scale}"
+        " --output-dir {params.folder} --greyscale {params.greyscale} > {log} 2>&1"

@@ -1,6 +1,6 @@
 """Table 1: the paper's fourteen methods, and beside them what was measured, with the floor and the ceiling.
 
-Measured are the networks trained here and, where they were evaluated, published weights of other methods.
+Measured are the networks trained here and, where they were evaluated, published weights and SR images of other methods.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,10 @@ from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, number, paper, span, text
 from sisr.results.published import Figure
 from sisr.results.runs import CONTROLS, Run, Setting, by_row, datasets, group
+
+_OF_IMAGES = " (its authors' SR images)"
+"""End of a row's name where the method was also trained here or measured with weights."""
+_ELSEWHERE = ("published weights", "published images")
 
 
 def row(setting: Setting) -> str:
@@ -32,7 +36,13 @@ def row(setting: Setting) -> str:
 
 def build(runs: list[Run], preset: str) -> pd.DataFrame:
     """All cells of Table 1 at every scale that was measured or published."""
-    settings = by_row(group(runs), row)
+    grouped = group(runs)
+    others = {row(each) for each in grouped if not each.first.images}
+
+    def label(setting: Setting) -> str:
+        return f"{row(setting)}{_OF_IMAGES}" if setting.first.images and row(setting) in others else row(setting)
+
+    settings = by_row(grouped, label)
     sets = list(published.SETS) + [name for name in datasets(settings.values()) if name not in published.SETS]
     scales = sorted({scale for _, scale in settings} | {2, 4})
     names = dict.fromkeys([*published.methods(), *(name for name, _ in settings)])
@@ -53,7 +63,7 @@ def _cells(
     kind = "control" if name in CONTROLS.values() else "network"
     place: dict[str, Any] = {"table": "table1", "row": name, "kind": kind, "scale": scale, "dataset": dataset}
     for quantity, unit in (("psnr", "dB"), ("ssim", "")):
-        printed = paper(published.table1_figure(name, scale, dataset, quantity))
+        printed = paper(published.table1_figure(name.removesuffix(_OF_IMAGES), scale, dataset, quantity))
         cell = {**place, "quantity": quantity, "unit": unit, **printed}
         if setting is None:
             yield Cell(**cell, note=f"no run of {name} at x{scale} among the given runs")
@@ -107,24 +117,40 @@ def view(table: pd.DataFrame) -> View:
         "PSNR (dB) / SSIM on luma, a border of as many pixels as the scale cut off; under a measured figure the 95 % "
         "interval of its PSNR over images (and seeds, where there are several).",
         "Bold: best, underlined: second best, by PSNR, among the published and among the measured networks separately "
-        "(controls and published weights are not ranked).",
+        "(controls, published weights and published images are not ranked).",
         "bicubic is the floor and the HR image itself the ceiling, through the same evaluator; "
         "the paper's table has neither.",
         "LapSRN on B100 x2 stands as printed (31.08); LapSRN's own paper says 31.80.",
     ]
-    return View.of(table, "table1", "Table 1: PSNR and SSIM", columns, sections, notes + _about_weights(table))
+    return View.of(table, "table1", "Table 1: PSNR and SSIM", columns, sections, notes + _elsewhere(table))
 
 
 EXPLAINED = 0.02
 """Differences to print beyond so many dB are named and explained."""
 
 
-def _about_weights(table: pd.DataFrame) -> list[str]:
-    """What was measured with published weights, and where it differs from print and why."""
+def _elsewhere(table: pd.DataFrame) -> list[str]:
+    """What was measured with published weights and images, and where it differs from print and why."""
     psnr = table[table["quantity"] == "psnr"]
-    cells = psnr[psnr["state"] == "published weights"]
-    if cells.empty:
-        return []
+    weights, images = (psnr[psnr["state"] == state] for state in _ELSEWHERE)
+    return [*(_about_weights(weights) if len(weights) else ()), *(_about_images(images) if len(images) else ())]
+
+
+def _about_images(cells: pd.DataFrame) -> list[str]:
+    names = [name.removesuffix(_OF_IMAGES) for name in dict.fromkeys(cells["row"])]
+    notes = [f"{', '.join(names)}: measured from SR images that the authors published."]
+    for _, cell in cells.iterrows():
+        printed, measured = number(cell["published"]), float(cell["measured"])
+        if printed is not None and abs(round(round(measured, 2) - printed, 2)) > EXPLAINED:
+            name = cell["row"].removesuffix(_OF_IMAGES)
+            notes.append(
+                f"{name} on {cell['dataset']} x{int(cell['scale'])}: its authors' own images give "
+                f"{text(measured, 2)} dB, the table of the paper prints {text(printed, 2)}."
+            )
+    return notes
+
+
+def _about_weights(cells: pd.DataFrame) -> list[str]:
     names = list(dict.fromkeys(cells["row"]))
     unrounded = [name for name in names if (cells.loc[cells["row"] == name, "unrounded_lr"] == "yes").any()]
     origin = (
@@ -162,7 +188,7 @@ def _column(part: pd.DataFrame, names: list[str], dataset: str, source: str) -> 
     psnr = [number(cells[name, "psnr"][source]) for name in names]
     unranked = set(CONTROLS.values())
     if source == "measured":
-        unranked |= {name for name in names if cells[name, "psnr"]["state"] == "published weights"}
+        unranked |= {name for name in names if cells[name, "psnr"]["state"] in _ELSEWHERE}
     ranked = [None if name in unranked else value for name, value in zip(names, psnr, strict=True)]
     texts = []
     for name, value, mark in zip(names, psnr, marks(ranked, 2), strict=True):
