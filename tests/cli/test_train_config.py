@@ -57,7 +57,10 @@ def test_options_are_those_of_the_attention(file: Path) -> None:
         ("{", "is not a readable config.json of a run."),
         ("[]", "is not the configuration of a run."),
         ("{}", "this is not the configuration of a run"),
-        (json.dumps(RUN.as_dict() | {"seed": 2**63}), "seed is 9223372036854775808; it must be at most 9223372036854775807"),
+        (
+            json.dumps(RUN.as_dict() | {"seed": 2**63}),
+            "seed is 9223372036854775808; it must be at most 9223372036854775807",
+        ),
         (json.dumps(RUN.as_dict() | {"seed": -1}), "seed is -1; it must be 0 or more"),
     ],
 )
