@@ -8,13 +8,22 @@ model = models.load("weights.safetensors")     # or the authors' ENLCAx4.pt
 
 from models import (  # noqa: F401  (import registers the networks)
     attention,
+from models import (  # noqa: F401  (import registers the networks)
+    attention,
     dbpn,
     edsr,
     lapsrn,
+    memnet,
+    nlrn,
+    oisr,
     rcan,
     rdn,
     rnan,
     san,
+    srfbn,
+    srmdnf,
+    vdsr,
+)
     srmdnf,
     vdsr,
 )
