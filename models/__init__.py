@@ -8,8 +8,6 @@ model = models.load("weights.safetensors")     # or the authors' ENLCAx4.pt
 
 from models import (  # noqa: F401  (import registers the networks)
     attention,
-from models import (  # noqa: F401  (import registers the networks)
-    attention,
     dbpn,
     edsr,
     lapsrn,
@@ -21,9 +19,6 @@ from models import (  # noqa: F401  (import registers the networks)
     rnan,
     san,
     srfbn,
-    srmdnf,
-    vdsr,
-)
     srmdnf,
     vdsr,
 )

@@ -9,7 +9,14 @@ A file `tests/models/authors_layouts/<network>.json` was written with the author
                 and the norms of the gradients of `loss`, in float64; `learned`: training has moved the shift of colours
     full        for a scale: layout and number of parameters at full size
 
-A layout is {names: shape}; `body.{0-9}.conv.{0,2}.weight` are twenty names.
+and where they are needed:
+
+    any_scale   true for weights that serve all scales
+    positive    pattern of the names of factors and variances
+    shared      {pattern: replacement}, which give names that share their weights one name
+    no_parameter  pattern of the names of statistics, and of copies of shared weights
+
+A layout is {names: shape}; `body.{0-9}.conv.{0,2}.weight` are twenty names, and so are `conv{01-10}_{a,b}`.
 """
 
 import itertools
@@ -47,8 +54,15 @@ def expand(layout: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
 
 
 def _numbers(text: str) -> list[str]:
-    ranges = (part.split("-") for part in text.split(","))
-    return [str(number) for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1)]
+    choices = []
+    for part in text.split(","):
+        first, *last = part.split("-")
+        choices += (
+            [str(n).zfill(len(first)) for n in range(int(first), int((last or [first])[0]) + 1)]
+            if first.isdigit()
+            else [part]
+        )
+    return choices
 
 
 def noise(name: str, shape: Sequence[int]) -> NDArray[np.float64]:
@@ -64,26 +78,53 @@ def noise(name: str, shape: Sequence[int]) -> NDArray[np.float64]:
 
 
 def state_dict(
-    shapes: Mapping[str, Sequence[int]], value_range: float, learned: bool = False, gain: float = 1.0
+    shapes: Mapping[str, Sequence[int]],
+    value_range: float,
+    learned: bool = False,
+    gain: float = 1.0,
+    positive: str = "(?!)",
+    shared: Mapping[str, str] | None = None,
 ) -> dict[str, Tensor]:
-    """Weights of variance gain² / inputs, and small biases. learned: the shift of colours is only near the authors'."""
+    """Weights of variance gain² / inputs, and small biases. learned: the shift of colours is only near the authors'.
+
+    positive: pattern of the names of numbers that are from 0.5 to 1.5. shared: see above.
+    """
     state = {}
     for name, shape in shapes.items():
-        values = noise(name, shape)
+        source = name
+        for pattern, replacement in (shared or {}).items():
+            source = re.sub(pattern, replacement, source)
+        values = noise(source, shape)
         if name.startswith(("sub_mean.", "add_mean.")):
             moved = values * learned
             if name.endswith("weight"):
                 values = np.eye(3).reshape(3, 3, 1, 1) + 0.01 * moved
             else:
                 values = value_range * ((1 if name.startswith("add") else -1) * MEAN + 0.01 * moved)
+        elif re.search(positive, name):
+            values = 1 + values / 2
         elif len(shape) > 1:
             values = gain * values * (3 / np.prod(shape[1:])) ** 0.5
-            if "theta" in name or "phi" in name:
+            if re.search(r"(theta|phi)\.", name):
                 values *= 0.01  # else a softmax of their products would be a maximum, and its gradient noise
         else:
             values = 0.1 * values
         state[name] = torch.from_numpy(values.astype(np.float32))
     return state
+
+
+def released(network: str, case: int = 0) -> dict[str, Tensor]:
+    """The state dict of a case of a network's file."""
+    record = read(network)
+    sizes = record["cases"][case]
+    special = {key: record[key] for key in ("positive", "shared") if key in record}
+    return state_dict(expand(sizes["layout"]), record["range"], sizes["learned"], record["gain"], **special)
+
+
+def scale_to_give(network: str, case: int = 0) -> int | None:
+    """The scale for `models.load`, which weights that serve all scales need."""
+    record = read(network)
+    return int(record["cases"][case]["scale"]) if record.get("any_scale") else None
 
 
 def image() -> Tensor:

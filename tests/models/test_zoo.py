@@ -31,12 +31,6 @@ def small(name: str, scale: int = 2, **options: object) -> torch.nn.Module:
     return models.create(name, scale, **SMALL[name] | options)
 
 
-def released(name: str) -> dict[str, Tensor]:
-    record = layouts.read(name)
-    shapes = layouts.expand(record["cases"][0]["layout"])
-    return layouts.state_dict(shapes, record["range"], gain=record["gain"])
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     name=st.sampled_from(sorted(SMALL)),
@@ -115,7 +109,7 @@ def test_wrong_options_are_answered_with_a_sentence(name: str, options: dict[str
 
 @pytest.mark.parametrize("name", layouts.NETWORKS)
 def test_files_that_lack_a_weight_or_have_another_shape_are_refused(name: str) -> None:
-    state = released(name)
+    state = layouts.released(name)
     unused = layouts.read(name)["unused"]
     kinds = {re.sub(r"\d+", "", key): key for key in state if not re.fullmatch(unused, key)}
     for key in kinds.values():
@@ -132,7 +126,7 @@ def test_files_that_lack_a_weight_or_have_another_shape_are_refused(name: str) -
 
 @pytest.mark.parametrize("name", ["rcan", "rnan", "san"])
 def test_a_shift_of_colours_that_is_none_is_refused(name: str) -> None:
-    state = released(name)
+    state = layouts.released(name)
     for key, change in (("sub_mean.bias", 0.1 * 255), ("add_mean.weight", 0.2), ("add_mean.bias", 0.1 * 255)):
         with pytest.raises(ValueError, match=f"{key} of this checkpoint is not the shift of colours"):
             models.load({**state, key: state[key] + change})
@@ -140,7 +134,7 @@ def test_a_shift_of_colours_that_is_none_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rcan", "rnan", "san"])
 def test_weights_for_rgb_from_0_to_1_are_recognised_by_their_mean(name: str) -> None:
-    state = released(name)
+    state = layouts.released(name)
     model = models.load({key: value / (255 if key.endswith("mean.bias") else 1) for key, value in state.items()})
     assert model.value_range == 1
     assert models.load(state).value_range == 255
@@ -151,7 +145,7 @@ def test_one_reader_alone_claims_each_file_but_that_of_enlcn(name: str) -> None:
     """Outer names of several networks are those of ENLCN, whose reader comes last."""
     from models import dbpn, enlcn_released, lapsrn, rcan, rdn, rnan, san, srmdnf, vdsr
 
-    state = released(name)
+    state = layouts.released(name)
     claims = [m.__name__ for m in (dbpn, lapsrn, rcan, rdn, rnan, san, srmdnf, vdsr) if m.recognises(state)]
     assert claims == [f"models.{name.split('_')[0]}"]
     assert enlcn_released.recognises(state) == (name in ("rcan", "rnan", "san"))

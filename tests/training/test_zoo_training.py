@@ -15,10 +15,14 @@ from tests.helpers.small_run import SETTINGS, state
 
 SMALL = {
     "dbpn": {"stages": 2, "features": 8, "channels": 8},
+    "memnet": {"memories": 2, "recursions": 1, "channels": 8},
+    "nlrn": {"recurrences": 2, "channels": 8, "embedding": 4, "window": 20},
+    "oisr": {"blocks": 2, "channels": 8},
     "rcan": {"groups": 1, "blocks": 2, "channels": 8, "reduction": 4},
     "rdn": {"blocks": 2, "layers": 2, "channels": 8, "growth": 8},
     "rnan": {"blocks": 2, "channels": 4},
     "san": {"groups": 1, "blocks": 1, "channels": 8, "reduction": 4},
+    "srfbn": {"steps": 2, "groups": 2, "channels": 8},
 }
 
 
