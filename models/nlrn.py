@@ -162,7 +162,7 @@ def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
         elif (norm := _norm(layer)) and part in PARTS:
             tensors |= {f"{norm}.{PARTS[part]}": tensor, f"{norm}.num_batches_tracked": torch.tensor(0)}
         else:
-            raise ValueError(f"{key} is not a variable of an NLRN")
+            tensors[key] = tensor  # unknown, which `restore` reports
     query = variables["rnn/non_local_theta/kernel"]
     norms = sum(key.startswith("rnn/batch_normalization") and key.endswith("/gamma") for key in variables)
     sizes = {"recurrences": norms // 3, "channels": query.shape[2], "embedding": query.shape[3]}

@@ -125,6 +125,7 @@ NAMES = {
     "out": "up",
     "conv_out.0": "tail",
 }
+_OLD = rf"\A({'|'.join(map(re.escape, NAMES))})(?=\.)"
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
@@ -134,14 +135,12 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
-    tensors = {}
-    for key, tensor in state.items():
-        if key.startswith(("sub_mean.", "add_mean.")):
-            _check_mean(key, tensor)
-        elif (match := re.match("|".join(map(re.escape, NAMES)), key)) is None:
-            raise ValueError(f"{key} is not a weight of an SRFBN")
-        else:
-            tensors[NAMES[match[0]] + key.removeprefix(match[0])] = tensor
+    state = dict(state)
+    for key in ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias"):
+        if key not in state:
+            raise ValueError(f"this checkpoint lacks {key}")
+        _check_mean(key, state.pop(key))
+    tensors = {re.sub(_OLD, lambda match: NAMES[match[0]], key): tensor for key, tensor in state.items()}
     first, up = state["feat_in.0.weight"], state["out.0.weight"]
     sizes = {"groups": count(state, r"block\.upBlocks\.(\d+)\."), "channels": first.shape[0]}
     return restore(tensors, name="srfbn", scale=up.shape[-1] - 4, steps=STEPS, **sizes)
@@ -149,7 +148,9 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
 
 def _check_mean(key: str, tensor: Tensor) -> None:
     """The shift of colours is a constant here, so the one of the checkpoint must be equal to it."""
-    sign = -1 if key.startswith("sub_mean") else 1
-    expected = torch.eye(3).view(3, 3, 1, 1) if key.endswith("weight") else sign * RANGE * torch.tensor(RGB_MEAN)
-    if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, atol=1e-2):
+    if key.endswith("weight"):
+        expected, unit = torch.eye(3).view(3, 3, 1, 1), 1.0
+    else:
+        expected, unit = torch.tensor(RGB_MEAN) * (-1 if key.startswith("sub_mean") else 1), RANGE
+    if tensor.shape != expected.shape or not torch.allclose(tensor.float() / unit, expected, rtol=0, atol=1e-5):
         raise ValueError(f"{key} of this checkpoint is not the shift of colours for RGB in [0, 255]")
