@@ -147,9 +147,9 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 
 
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
-    """The network from those variables; sizes follow from names and shapes. It serves all scales: `scale` must be given.
+    """The network from those variables; sizes follow from names and shapes.
 
-    The optimiser's variables are left out.
+    It serves all scales: `scale` must be given. The optimiser's variables are left out.
     """
     variables = _variables(state)
     tensors = {}

@@ -128,7 +128,11 @@ def test_nlrns_variables_are_read_with_and_without_scope_and_optimiser() -> None
     state = layouts.released("nlrn")
     x, expected = torch.rand(1, 3, 4, 4), models.load(state, scale=2)
     without = {key.removeprefix("model/"): tensor for key, tensor in state.items()}
-    optimiser = {"model/conv1/kernel/Adam": torch.ones(1), "solver/beta1_power": torch.ones(()), "Variable": torch.ones(())}
+    optimiser = {
+        "model/conv1/kernel/Adam": torch.ones(1),
+        "solver/beta1_power": torch.ones(()),
+        "Variable": torch.ones(()),
+    }
     for other in (without, {**state, **optimiser, "model/conv1/kernel/Adam_1": torch.ones(1)}):
         assert torch.equal(models.load(other, scale=2)(x), expected(x))
 

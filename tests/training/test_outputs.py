@@ -40,7 +40,9 @@ def test_loss_is_the_mean_of_the_losses_of_all_outputs(name: str, prepared: Path
     train(plan, tmp_path / "run", data=prepared, device="cpu", threads=1)
     torch.manual_seed(plan.seed)
     model = create_network(plan).train()
-    lr, hr = (pixels / 255 for pixels in PatchSampler([PairedStore(prepared / "photos", 2)], patch=16, batch=2, seed=3)(0))
+    lr, hr = (
+        pixels / 255 for pixels in PatchSampler([PairedStore(prepared / "photos", 2)], patch=16, batch=2, seed=3)(0)
+    )
     if name == "srfbn":
         outputs = [*model.outputs(lr)]  # type: ignore[operator]
         assert len(outputs) == 3
@@ -54,7 +56,9 @@ def test_loss_is_the_mean_of_the_losses_of_all_outputs(name: str, prepared: Path
     assert found["loss"].tolist() == found["l1"].tolist()
 
 
-def test_training_resumes_with_the_statistics_of_batch_normalisation(prepared: Path, tmp_path: Path, monkeypatch) -> None:
+def test_training_resumes_with_the_statistics_of_batch_normalisation(
+    prepared: Path, tmp_path: Path, monkeypatch
+) -> None:
     plan = run("memnet", steps=4)
     train(plan, tmp_path / "whole", data=prepared, device="cpu", threads=1)
     from sisr.training.observer import Observer
