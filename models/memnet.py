@@ -132,7 +132,7 @@ def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
             if not torch.equal(left[layer + blob], left[original + blob]):
                 raise ValueError(f"{layer} and {original} must be equal, as they are one shared convolution of MemNet")
     left = {key: tensor for key, tensor in left.items() if copies.get(key[:-2], key[:-2]) == key[:-2]}
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for old, new in convolutions.items():
         tensors |= {f"{new}.weight": left.pop(f"{old}.0"), f"{new}.bias": left.pop(f"{old}.1")}
     for old, new in norms.items():

@@ -281,7 +281,7 @@ def _l1(sr: Tensor | Sequence[Tensor], hr: Tensor) -> Tensor:
 
 
 def _compiled(network: Any, model: nn.Module, run: Run, batch: int, device: torch.device) -> Any:
-    """`network` (the model or its `outputs`) compiled, tried out on a batch of zeros; as it is where no compiler works."""
+    """`network` (the model or its `outputs`) compiled and tried on a batch of zeros; itself where no compiler works."""
     settings = run.training
     compiled = torch.compile(network)
     lr = torch.zeros(batch, 3, settings.patch, settings.patch, device=device)

@@ -45,7 +45,7 @@ def read(network: str) -> dict[str, Any]:
 
 def expand(layout: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """{name: shape} of a layout."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for names, shape in layout.items():
         parts = re.split(r"\{(.*?)\}", names)
         choices = [_numbers(part) if odd % 2 else [part] for odd, part in enumerate(parts)]

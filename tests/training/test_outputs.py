@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -79,9 +80,16 @@ def test_training_resumes_with_the_statistics_of_batch_normalisation(
 
 
 @pytest.mark.parametrize("name", ["srfbn", "memnet"])
-def test_a_trial_of_the_compiler_changes_no_statistics(name: str, prepared: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_trial_of_the_compiler_changes_no_statistics(
+    name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled = []
-    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or (lambda x: network(x)))
+
+    def compiler(network: Any) -> Any:
+        compiled.append(network)
+        return lambda x: network(x)
+
+    monkeypatch.setattr(torch, "compile", compiler)
     record = train(run(name, compile=True), tmp_path / "compiled", data=prepared, device="cpu", threads=1)
     assert record["compiled"]
     assert [network.__name__ for network in compiled] == ["outputs"]
