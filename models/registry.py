@@ -22,6 +22,10 @@ def register(constructor: Network) -> Network:
     """Decorator that registers a function `name(scale=4, *, option=…) -> nn.Module` under its name.
 
     The module it returns has `scale: int` and `config: dict` ({"name", "scale", **options}).
+
+    It may have a method `outputs(x) -> Sequence[Tensor]` for training: each output has the shape of the SR image, or
+    one channel, which is its luma (Y of studio range divided by 255), and the loss is the mean of their L1 distances
+    to HR. Without it, the loss is that of the module's own result.
     """
     _NETWORKS[constructor.__name__] = constructor
     if "timm.models" in sys.modules:

@@ -12,7 +12,22 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import enlcn_released, lapsrn, srmdnf, vdsr, weight_files
+from models import (
+    dbpn,
+    enlcn_released,
+    lapsrn,
+    memnet,
+    nlrn,
+    oisr,
+    rcan,
+    rdn,
+    rnan,
+    san,
+    srfbn,
+    srmdnf,
+    vdsr,
+    weight_files,
+)
 from models.restore import restore
 
 
@@ -48,7 +63,7 @@ def load(source: str | Path | Mapping[str, Any], scale: int | None = None) -> nn
     Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (of any width and depth);
     and weights of LapSRN, SRMDNF and VDSR. Files are safetensors, `.pt` or `.npz`; no code in them is executed. In a
     checkpoint, the weights under `params_ema`, `params`, `state_dict` and others (`weight_files.WRAPPERS`) are used.
-    `scale` is needed for VDSR alone, whose weights serve all scales.
+    `scale` is needed for VDSR, MemNet and NLRN, whose weights serve all scales.
 
     Raises ValueError, in one sentence, unless every weight is present, fits and is a finite number, or if the weights
     have another scale.
@@ -82,13 +97,23 @@ class _UnknownError(ValueError):
 
 def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
     """The network of published weights."""
-    if vdsr.recognises(state) and scale is None:
-        raise ValueError("VDSR's weights serve all scales: choose one with models.load(path, scale=…)")
+    for name, network in (("VDSR", vdsr), ("MemNet", memnet), ("NLRN", nlrn)):
+        if scale is None and network.recognises(state):
+            raise ValueError(f"{name}'s weights serve all scales: choose one with models.load(path, scale=…)")
     readers: tuple[tuple[str, Callable[..., bool], Callable[..., nn.Module]], ...] = (
         ("LapSRN", lapsrn.recognises, lapsrn.load),
         ("SRMDNF", srmdnf.recognises, srmdnf.load),
         ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale or 0)),
-        ("ENLCN", enlcn_released.recognises, enlcn_released.load),
+        ("MemNet", memnet.recognises, partial(memnet.load, scale=scale or 0)),
+        ("NLRN", nlrn.recognises, partial(nlrn.load, scale=scale or 0)),
+        ("SRFBN", srfbn.recognises, srfbn.load),
+        ("DBPN", dbpn.recognises, dbpn.load),
+        ("RDN", rdn.recognises, rdn.load),
+        ("RCAN", rcan.recognises, rcan.load),
+        ("RNAN", rnan.recognises, rnan.load),
+        ("SAN", san.recognises, san.load),
+        ("OISR", oisr.recognises, oisr.load),
+        ("ENLCN", enlcn_released.recognises, enlcn_released.load),  # after the networks that share its outer names
     )
     recognised = [(name, read) for name, recognises, read in readers if recognises(state)]
     if not recognised:

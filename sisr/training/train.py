@@ -16,10 +16,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import models
+from models.colour import to_ycbcr
 from sisr.config.layout import RUN_FILES
 from sisr.config.mechanisms import source
 from sisr.config.run import Run
@@ -163,9 +164,10 @@ def _train(
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
     )
-    forward = (
-        _compiled(model, run, len(range(*parts[0].indices(settings.batch))), device) if settings.compile else model
-    )
+    network = getattr(model, "outputs", model)  # several outputs, where the network is trained on all of them
+    forward = network
+    if settings.compile:
+        forward = _compiled(network, model, run, len(range(*parts[0].indices(settings.batch))), device)
 
     with observer:
         for step in range(observer.state.step, settings.steps):
@@ -184,7 +186,7 @@ def _train(
                 lr, hr = (pixels.float() / 255 for pixels in sampler(step, part))
                 with autocast(settings.precision, device):
                     sr = forward(lr.contiguous(memory_format=layout))
-                l1 = F.l1_loss(sr.float(), hr)
+                l1 = _l1(sr, hr)
                 contrastive = models.auxiliary_loss(model) if contrastive_on else None
                 loss = l1 if contrastive is None else l1 + settings.contrastive_weight * contrastive
                 (loss / len(parts)).backward()
@@ -208,7 +210,7 @@ def _train(
         "processes": group.size,
         "images_too_small": sampler.left_out,
         **record_of(run, start, started),
-        "compiled": forward is not model,
+        "compiled": forward is not network,
         "computed_in": computed_precision(settings.precision, device),
         "optimizer": "fused Adam" if device.type in ("cpu", "cuda") else "Adam",
         **provenance(device),
@@ -270,26 +272,38 @@ def _parameter_groups(model: nn.Module, started: models.Started | None, rate: fl
     return [{"params": parameters, "rate": factor} for factor, parameters in groups.items() if parameters]
 
 
-def _compiled(model: nn.Module, run: Run, batch: int, device: torch.device) -> Any:
-    """The network compiled, tried out on a batch of zeros; the network as it is where no compiler works."""
+def _l1(sr: Tensor | Sequence[Tensor], hr: Tensor) -> Tensor:
+    """Mean absolute error; of several outputs, the mean of theirs. Outputs of one channel are compared with luma."""
+    if isinstance(sr, Tensor):
+        return F.l1_loss(sr.float(), hr)
+    losses = [F.l1_loss(each.float(), hr if each.shape[1] == 3 else to_ycbcr(hr)[:, :1]) for each in sr]
+    return torch.stack(losses).mean()
+
+
+def _compiled(network: Any, model: nn.Module, run: Run, batch: int, device: torch.device) -> Any:
+    """`network` (the model or its `outputs`) compiled and tried on a batch of zeros; itself where no compiler works."""
     settings = run.training
-    compiled = torch.compile(model)
+    compiled = torch.compile(network)
     lr = torch.zeros(batch, 3, settings.patch, settings.patch, device=device)
     if settings.channels_last:
         lr = lr.contiguous(memory_format=torch.channels_last)
+    buffers = [buffer.clone() for buffer in model.buffers()]  # the trial changes statistics of batch normalisation
     try:
         with autocast(settings.precision, device):
             sr = compiled(lr)
-        sr.float().sum().backward()
+        torch.stack([each.float().sum() for each in ([sr] if isinstance(sr, Tensor) else sr)]).sum().backward()
     except (RuntimeError, OSError, ImportError) as error:  # every error of torch.compile is a RuntimeError
         message = str(error).strip().splitlines()
         print(
             f"torch.compile does not work here ({message[0] if message else type(error).__name__}); it is not used.",
             file=sys.stderr,
         )
-        return model
+        return network
     finally:
         model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, before in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
     return compiled
 
 
