@@ -6,7 +6,18 @@ models.save(model, "weights.safetensors")
 model = models.load("weights.safetensors")     # or the authors' ENLCAx4.pt
 """
 
-from models import attention, edsr, lapsrn, srmdnf, vdsr  # noqa: F401  (import registers the networks)
+from models import (  # noqa: F401  (import registers the networks)
+    attention,
+    dbpn,
+    edsr,
+    lapsrn,
+    rcan,
+    rdn,
+    rnan,
+    san,
+    srmdnf,
+    vdsr,
+)
 from models.attention._switches import auxiliary_loss, redraw, set_auxiliary_loss
 from models.registry import available, create, register
 from models.warm_start import Started, start_from

@@ -6,7 +6,6 @@ A slot lies before a residual block, or after the last: slot 8 means "after eigh
 
 import functools
 import inspect
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import attention as mechanisms
 from models.initialisation import start_as_interpolation
 from models.registry import register
-from models.warm_start import Gated
+from models.slots import Slots
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code of EDSR and its descendants
 INITIALISATIONS = ("pytorch", "interpolation")
@@ -76,42 +74,29 @@ class EDSR(nn.Module):
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(channels, residual_scale) for _ in range(blocks))
-        self.attention = nn.ModuleDict()
-        resolved = dict(attention_options or {})
-        if attention is not None:
-            mechanisms._registry.find(attention)  # raises for an unknown name, even without slots
-            for slot in chosen:
-                module = mechanisms.create(attention, channels, **(attention_options or {}))
-                resolved = getattr(module, "options", {})
-                self.attention[str(slot)] = Gated(module) if gated else module
+        self.attention = Slots(attention, attention_options, chosen, blocks, channels, gated)
         self.body_end = nn.Conv2d(channels, channels, 3, padding=1)
         self.upsampler = _upsampler(scale, channels)
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
         if initialisation == "interpolation":
             start_as_interpolation(self.head, self.body_end, self.upsampler, self.tail)
-        config = {
+        self.config = {
             "name": "edsr",
             "scale": scale,
             "blocks": blocks,
             "channels": channels,
             "residual_scale": residual_scale,
-            "attention": attention,
-            "attention_options": resolved,
-            "slots": chosen,
+            **self.attention.config,
             "initialisation": initialisation,
-        } | ({"gated": True} if gated else {})
-        self.config = json.loads(json.dumps(config))  # lists instead of tuples, as after a round trip through a file
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x - self.mean)
         body = x
         for number, block in enumerate(self.blocks):
-            body = block(self._attend(number, body))
-        body = self.body_end(self._attend(len(self.blocks), body))
+            body = block(self.attention(number, body))
+        body = self.body_end(self.attention(len(self.blocks), body))
         return self.tail(self.upsampler(x + body)) + self.mean
-
-    def _attend(self, slot: int, x: Tensor) -> Tensor:
-        return self.attention[str(slot)](x) if str(slot) in self.attention else x
 
 
 def default_slots(blocks: int) -> tuple[int, ...]:

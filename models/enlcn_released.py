@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN
 from models.restore import restore
+from models.trunk import scale_of
 
 RENAMED = {"conv_match1.0": "query", "conv_match2.0": "key", "conv_assembly.0": "value"}
 
@@ -37,7 +38,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
     return restore(
         tensors,
         name="enlcn",
-        scale=_scale(state, channels),
+        scale=scale_of(state, "tail.0."),
         blocks=sum(kind == "block" for kind in kinds),
         channels=channels,
         attention="enlca" if slots else None,
@@ -93,15 +94,6 @@ def _layout(
                 "irrelevant": (50, 65),
             }
     return names, slots, options
-
-
-def _scale(state: Mapping[str, Tensor], channels: int) -> int:
-    factors = [
-        round((tensor.shape[0] / channels) ** 0.5)
-        for key, tensor in state.items()
-        if re.fullmatch(r"tail\.0\.\d+\.weight", key)
-    ]
-    return int(torch.tensor(factors).prod())
 
 
 def _rename(key: str, names: dict[int, str]) -> str:

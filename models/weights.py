@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import enlcn_released, lapsrn, srmdnf, vdsr, weight_files
+from models import dbpn, enlcn_released, lapsrn, rcan, rdn, rnan, san, srmdnf, vdsr, weight_files
 from models.restore import restore
 
 
@@ -88,7 +88,12 @@ def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
         ("LapSRN", lapsrn.recognises, lapsrn.load),
         ("SRMDNF", srmdnf.recognises, srmdnf.load),
         ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale or 0)),
-        ("ENLCN", enlcn_released.recognises, enlcn_released.load),
+        ("DBPN", dbpn.recognises, dbpn.load),
+        ("RDN", rdn.recognises, rdn.load),
+        ("RCAN", rcan.recognises, rcan.load),
+        ("RNAN", rnan.recognises, rnan.load),
+        ("SAN", san.recognises, san.load),
+        ("ENLCN", enlcn_released.recognises, enlcn_released.load),  # after the networks that share its outer names
     )
     recognised = [(name, read) for name, recognises, read in readers if recognises(state)]
     if not recognised:

@@ -7,6 +7,7 @@ import inspect
 import math
 import numbers
 import sys
+import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -132,7 +133,7 @@ def _checked(constructor: Callable[..., Any], options: dict[str, Any], what: str
     checked = {}
     for option, value in options.items():
         hint = parameters[option].annotation if option in parameters else None
-        kinds = typing.get_args(hint) or (hint,)
+        kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if all(kind in _TYPES for kind in kinds):
             if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
                 value = int(value)
