@@ -7,7 +7,7 @@ As in the authors' code (github.com/yulunzhang/RNAN, folder SR), and unlike the 
 non-local module are normalised over the queries, not over the keys. RGB values are from 0 to 255 inside.
 Differences: images of odd height or width, which the authors' code refuses, are computed, since the mask is cut to the
 size of the features; the shift of colours is constant (24 parameters fewer).
-Time of the non-local modules grows with N², N = H · W; memory too in training, and by parts of the keys otherwise.
+Time of the non-local modules grows with N², N = H · W. Memory does too in training; else keys are processed in parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,11 +38,10 @@ class NonLocal(nn.Module):
         B, _, H, W = x.shape
         query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
         part = max(1, _WEIGHTS // (H * W))  # a key's weights do not depend on other keys
-        sums = [
-            torch.softmax(query @ keys.transpose(1, 2), dim=1) @ values  # (B, N, part) @ (B, part, channels / 2)
-            for keys, values in zip(key.split(part, dim=1), value.split(part, dim=1), strict=True)
-        ]
-        total = sums[0] if len(sums) == 1 else torch.stack(sums).sum(dim=0)
+        total = torch.zeros_like(query)
+        for keys, values in zip(key.split(part, dim=1), value.split(part, dim=1), strict=True):
+            weights = torch.softmax(query @ keys.transpose(1, 2), dim=1)  # (B, N, part)
+            total = total + weights @ values
         return x + self.output(total.transpose(1, 2).reshape(B, -1, H, W))
 
 
