@@ -34,10 +34,13 @@ class Projection(nn.Module):
 
     def __init__(self, scale: int, channels: int, inputs: int, up: bool) -> None:
         super().__init__()
-        sizes: tuple[int, ...] = (channels, channels, KERNELS[scale], scale, 2)
         there, back = (nn.ConvTranspose2d, nn.Conv2d) if up else (nn.Conv2d, nn.ConvTranspose2d)
+
+        def layer(kind: type[nn.Conv2d | nn.ConvTranspose2d]) -> nn.Sequential:
+            return _layer(kind(channels, channels, KERNELS[scale], stride=scale, padding=2))
+
         self.squeeze = _layer(nn.Conv2d(inputs * channels, channels, 1)) if inputs > 1 else nn.Identity()
-        self.first, self.back, self.second = _layer(there(*sizes)), _layer(back(*sizes)), _layer(there(*sizes))
+        self.first, self.back, self.second = layer(there), layer(back), layer(there)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.squeeze(x)
