@@ -62,8 +62,10 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"input.weight", "residual_layer.0.conv.weight", "output.weight"} <= state.keys()
 
 
-def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
+def load(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
     """The network from those arrays. One set of weights serves all scales, so `scale` must be given."""
+    if scale is None:
+        raise ValueError("VDSR's weights serve all scales: give one, as --scale or models.load(path, scale=…)")
     middle = sum(key.startswith("residual_layer.") for key in state)
     if middle != INNER:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Networks on disk: safetensors files of this suite, and published checkpoints."""
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,8 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import enlcn_released, lapsrn, srmdnf, vdsr, weight_files
+from models import enlcn_released, lapsrn, spandrel_networks, srmdnf, vdsr, weight_files
 from models.restore import restore
+
+_OWNERS = 3  # prefixes around one another
+_log = logging.getLogger("models")
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -46,8 +50,9 @@ def load(source: str | Path | Mapping[str, Any], scale: int | None = None) -> nn
     """The network in a file or state dict, in eval mode, in float32, on the CPU.
 
     Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (of any width and depth);
-    and weights of LapSRN, SRMDNF and VDSR. Files are safetensors, `.pt` or `.npz`; no code in them is executed. In a
-    checkpoint, the weights under `params_ema`, `params`, `state_dict` and others (`weight_files.WRAPPERS`) are used.
+    weights of LapSRN, SRMDNF and VDSR; and, where spandrel is installed, those of its architectures. Files are
+    safetensors, `.pt` or `.npz`; no code in them is executed. In a checkpoint, the weights under `params_ema`,
+    `params`, `state_dict` and others (`weight_files.WRAPPERS`) are used.
     `scale` is needed for VDSR alone, whose weights serve all scales.
 
     Raises ValueError, in one sentence, unless every weight is present, fits and is a finite number, or if the weights
@@ -62,7 +67,7 @@ def load(source: str | Path | Mapping[str, Any], scale: int | None = None) -> nn
 def load_any_scale(source: str | Path | Mapping[str, Any], scale: int | None) -> nn.Module:
     """As `load`, but `scale` is only for weights that serve all scales; others may have another scale."""
     if isinstance(source, Mapping):
-        return _recognise(weight_files.unwrap(source)[0], scale)
+        return _recognise({name: tensor.clone() for name, tensor in weight_files.unwrap(source)[0].items()}, scale)
     path = Path(source)
     tensors, config = weight_files.read(path)
     if config is not None:
@@ -81,27 +86,52 @@ class _UnknownError(ValueError):
 
 
 def _recognise(state: Mapping[str, Tensor], scale: int | None) -> nn.Module:
-    """The network of published weights."""
-    if vdsr.recognises(state) and scale is None:
-        raise ValueError("VDSR's weights serve all scales: choose one with models.load(path, scale=…)")
+    """The network of published weights, whose names may have prefixes that a class around the network adds."""
+    inner, owners = state, ""
+    for _ in range(_OWNERS):
+        if (network := _read(inner, scale)) is not None:
+            if owners:
+                _log.warning("using names without %r.", owners)
+            return network
+        inner, owner = weight_files.without_owner(inner)
+        if not owner:
+            break
+        owners += owner
+    names = ", ".join(list(state)[:3]) or "none"
+    raise _UnknownError(f"its tensors ({names} …) are of no network that is known here; {_advice()}")
+
+
+def _read(state: Mapping[str, Tensor], scale: int | None) -> nn.Module | None:
+    """The network, by the first reader that recognises the names and can read them; None where none recognises them.
+
+    Raises ValueError: the first reader's, where none of those that recognise the names can read them.
+    """
     readers: tuple[tuple[str, Callable[..., bool], Callable[..., nn.Module]], ...] = (
         ("LapSRN", lapsrn.recognises, lapsrn.load),
         ("SRMDNF", srmdnf.recognises, srmdnf.load),
-        ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale or 0)),
+        ("VDSR", vdsr.recognises, partial(vdsr.load, scale=scale)),
         ("ENLCN", enlcn_released.recognises, enlcn_released.load),
+        # the last one: it knows some of these networks as well, but not every option of them
+        ("a network of spandrel", spandrel_networks.recognises, spandrel_networks.load),
     )
-    recognised = [(name, read) for name, recognises, read in readers if recognises(state)]
-    if not recognised:
-        names = ", ".join(list(state)[:3]) or "none"
-        raise _UnknownError(
-            f"its tensors ({names} …) are not a released ENLCN checkpoint, nor weights of LapSRN, SRMDNF or VDSR; "
-            "trained networks of this suite are safetensors files"
-        )
-    name, read = recognised[0]
-    try:
-        return read(state)
-    except (KeyError, IndexError, ArithmeticError, RuntimeError, TypeError) as error:
-        # the reader takes the sizes from names and shapes
-        raise ValueError(
-            f"the weights do not fit {name}: names or shapes differ ({type(error).__name__}: {error})"
-        ) from error
+    failure: ValueError | None = None
+    for name, recognises, read in readers:
+        if not recognises(state):
+            continue
+        try:
+            return read(state)
+        except ValueError as error:
+            failure = failure or error
+        except (KeyError, IndexError, ArithmeticError, RuntimeError, TypeError) as error:
+            # the reader takes the sizes from names and shapes
+            failure = failure or ValueError(
+                f"the weights do not fit {name}: names or shapes differ ({type(error).__name__}: {error})"
+            )
+    if failure is not None:
+        raise failure
+    return None
+
+
+def _advice() -> str:
+    more = "" if spandrel_networks.INSTALLED else "install the extra `zoo`, with which more architectures are known, or "
+    return f"{more}write its network in one file and name it as file.py:Class, together with these weights"
