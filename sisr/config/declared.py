@@ -35,8 +35,9 @@ class Declared:
     attributes: Mapping[str, Any]
     """Those that are literals."""
     options: Mapping[str, str] | None = None
-    """Of a mechanism: the options of its constructor with their types, as written (`int | None`, or ""); None where any
-    option is taken."""
+    """Options of a mechanism's constructor or of a network's function with their types, as written (`int | None`, or
+    ""); None where any option is taken: by a mechanism, or by EDSR and its configurations, whose settings are those of
+    `Network`."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """One attribute, or `default` where it is not declared."""
@@ -77,7 +78,10 @@ def networks(folder: Path = MODELS) -> dict[str, Declared]:
             defaults = zip((word.arg for word in node.args.kwonlyargs), node.args.kw_defaults, strict=True)
             attention = {name: ast.literal_eval(value) for name, value in defaults if value and name == "attention"}
             attributes = {**_attributes(classes[_name(node.returns)], classes), **attention}
-            by_name[node.name] = Declared(node.name, _name(node.returns), file, attributes)
+            words = node.args.kwonlyargs
+            options = {word.arg: ast.unparse(word.annotation) if word.annotation else "" for word in words}
+            taken = None if node.args.kwarg else options
+            by_name[node.name] = Declared(node.name, _name(node.returns), file, attributes, taken)
     return by_name
 
 
@@ -102,7 +106,18 @@ def check_options(attention: str, options: Mapping[str, Any], where: str) -> Non
 
     where: the key that the options are under, for the message. Ranges are checked when the mechanism is built.
     """
-    known = mechanisms().get(attention)
+    _check_options(mechanisms().get(attention), options, where)
+
+
+def check_network_options(network: str, options: Mapping[str, Any], where: str) -> None:
+    """As `check_options`, for `network_options`; the settings of EDSR and its configurations are not among these."""
+    known = networks().get(network)
+    if options and known is not None and known.options is None:
+        raise UsageError(f"{where} is for other networks; {network} has the settings blocks, channels and others.")
+    _check_options(known, options, where)
+
+
+def _check_options(known: Declared | None, options: Mapping[str, Any], where: str) -> None:
     for name, value in options.items():
         if not name.isidentifier():
             raise UsageError(f"{where} has an option {shown(name)}; a name has letters, digits and _ only.")
@@ -145,8 +160,8 @@ def _in_words(type_: str) -> str:
 
 
 def published() -> list[str]:
-    """Networks without slots for attention: only measured, with their authors' weights."""
-    return [name for name, network in networks().items() if "attention" not in network.attributes]
+    """Networks of an architecture of their own, which can be measured with their authors' weights."""
+    return [name for name, network in networks().items() if network.options is not None]
 
 
 def network_of(attention: str | None) -> str:

@@ -134,10 +134,11 @@ def _run(
     if attention is None or (known and not known.get("random_projection", True)):
         training["redraw_every"] = 0
     if training.get("start_from") == BACKBONE:
-        training["start_from"] = _backbone(config, scale).id
+        training["start_from"] = "" if name in declared.published() else _backbone(config, scale).id
     if attention is None or not training.get("start_from"):
         training["inserted_rate"] = 1.0
-    network = dict(config["network"])
+    # a network with an architecture of its own has options of its own
+    network = {} if name in declared.published() else dict(config["network"])
     slots = network.pop("slots", None)
     resolved = {} if attention is None else {**_options(config, attention), **(options or {})}
     return Run(
@@ -147,6 +148,7 @@ def _run(
             attention=attention,
             attention_options=resolved,
             slots=None if attention is None or slots is None else tuple(slots),
+            network_options=config.get("network_options", {}).get(name, {}),
             **network,
         ),
         training=Training(recipe=recipe, **training),
@@ -247,10 +249,18 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
 
 
 def _check_names(config: dict[str, Any], root: Path) -> None:
-    with_slots = [name for name in declared.networks() if name not in declared.published()]
+    networks = list(declared.networks())
     for number, name in enumerate(config["table1"]["networks"]):
-        if name not in with_slots:
-            raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, with_slots)}")
+        if name not in networks:
+            raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, networks)}")
+        if name in config.get("published_weights", {}):
+            raise UsageError(
+                f"table1.networks.{number} is {name}, which is measured with published_weights; remove one of the two."
+            )
+    for name, options in config.get("network_options", {}).items():
+        if name not in networks:
+            raise UsageError(f"network_options has an unknown network {name!r}; {nearest(name, networks)}")
+        declared.check_network_options(name, options, f"network_options.{name}")
     known = known_attention()
     for number, name in enumerate(config["table4"]["attention"]):
         with _at(f"table4.attention.{number}"):

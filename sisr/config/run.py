@@ -7,12 +7,13 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from sisr.config.declared import network_of, networks, paper, whole_numbers
+from sisr.config.declared import check_network_options, network_of, networks, paper, whole_numbers
 from sisr.config.mechanisms import write_options
 from sisr.config.schema import shown
 from sisr.utils.errors import UsageError
@@ -21,6 +22,8 @@ from sisr.utils.files import sha256
 PRECISIONS = ("float32", "bfloat16")
 INITIALISATIONS = ("pytorch", "interpolation")
 SCHEDULES = ("halving", "cosine")
+BACKBONE_ONLY = ("blocks", "channels", "residual_scale", "initialisation")
+"""Settings that only EDSR and its configurations have."""
 LARGEST = 2**63 - 1  # of any setting: seeds are numbers of 64 bits
 
 
@@ -54,12 +57,26 @@ class Network:
         paper="pytorch (released code)",
         default="pytorch",
     )
+    network_options: dict[str, Any] = _setting(
+        "options of a network other than EDSR and its configurations, which has none of the settings above",
+        later=True,
+        default_factory=dict,
+    )
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name, value in self.attention_options.items():
-            if isinstance(value, int | float) and not abs(value) < math.inf:
-                raise UsageError(f"attention_options.{name} is {shown(value)}; it must be a finite number.")
+        for setting in ("attention_options", "network_options"):
+            for name, value in getattr(self, setting).items():
+                if isinstance(value, int | float) and not abs(value) < math.inf:
+                    raise UsageError(f"{setting}.{name} is {shown(value)}; it must be a finite number.")
+        check_network_options(self.name, self.network_options, "network_options")
+        if self.known_options is not None:
+            for part in fields(self):
+                if part.name in BACKBONE_ONLY and getattr(self, part.name) != part.default:
+                    raise UsageError(
+                        f"{self.name} has no setting {part.name}; its options are given by network_options, "
+                        f"see `python -m sisr models`."
+                    )
         object.__setattr__(self, "attention_options", whole_numbers(self.attention, self.attention_options))
         _positive(self, "scale", "blocks", "channels", "residual_scale")
         _one_of(self, "initialisation", INITIALISATIONS)
@@ -72,7 +89,18 @@ class Network:
 
     def options(self) -> dict[str, Any]:
         """Options of `models.create` besides name and scale."""
-        return {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("name", "scale")}
+        others = ("name", "scale", "network_options")
+        settings = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in others}
+        if self.known_options is None:
+            return settings
+        slots = {name: settings[name] for name in ("attention", "attention_options", "slots") if self.attention}
+        return {**self.network_options, **slots}
+
+    @property
+    def known_options(self) -> Mapping[str, str] | None:
+        """Options of a network with an architecture of its own; None for EDSR and its configurations."""
+        known = networks().get(self.name)
+        return known.options if known else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,9 @@ def check(config: Any) -> dict[str, Any]:
     Raises UsageError with one sentence, which names the key, for the first value that is not valid.
     """
     copied = plain(config)
-    if isinstance(options := copied.get("attention_options"), dict):
-        copied["attention_options"] = _numbers(options, "attention_options")
+    for key in ("attention_options", "network_options"):
+        if isinstance(options := copied.get(key), dict):
+            copied[key] = _numbers(options, key)
     for error in violations(copied):
         if error.validator == "type" and error.absolute_path:
             *parents, last = error.absolute_path

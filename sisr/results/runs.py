@@ -285,18 +285,28 @@ def training(run: Run) -> str:
     percent = 100 * float(setting["steps"] * setting["batch"] * patch**2) / PAPER_PIXELS
     return (
         f"{setting['steps']:,} steps, batch {setting['batch']}, {patch}x{patch} LR patches, "
-        f"{network['blocks']} blocks of {network['channels']} channels, "
+        f"{_size(network)}, "
         f"{how} on {' and '.join(run.config['data']['train'])}, "
         f"{percent:{'.0f' if percent >= 10 else '.2g'}} % of the paper's training pixels"
     )
 
 
+def _size(network: dict[str, Any]) -> str:
+    """Size of a network in words."""
+    if network["name"] not in declared.published():
+        return f"{network['blocks']} blocks of {network['channels']} channels"
+    options = network.get("network_options") or {}
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"
+
+
 def comparable(run: Run) -> bool:
-    """Whether a run is at the paper's scale: 32 blocks of 256 channels, 10⁶ steps of batch 16, on DIV2K."""
+    """Whether a run is at the paper's scale: a network of full size (EDSR: 32 blocks of 256 channels), 10⁶ steps of
+    batch 16, on DIV2K."""
     setting, network = run.config["training"], run.config["network"]
     return bool(
         network["blocks"] >= 32
         and network["channels"] >= 256
+        and not network.get("network_options")
         and setting["steps"] * setting["batch"] >= 16_000_000
         and any("DIV2K" in name for name in run.config["data"]["train"])
     )

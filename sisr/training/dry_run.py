@@ -29,7 +29,8 @@ def build(run: Run) -> None:
     Raises UsageError with one sentence where a setting does not fit, or where the code of the attention fails.
     """
     network, patch = run.network, run.training.patch
-    options: dict[str, Any] = {**network.options(), "initialisation": "pytorch", "attention": None}
+    options = network.options()
+    options |= {name: value for name, value in (("initialisation", "pytorch"), ("attention", None)) if name in options}
     try:
         with torch.device("meta"):
             models.create(network.name, scale=network.scale, **options)

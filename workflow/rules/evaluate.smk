@@ -10,7 +10,7 @@ rule evaluate:
     log:
         RESULTS.log("evaluate", "{run}_x{scale}"),
     wildcard_constraints:
-        run=f"(?!bicubic|hr-|{'|'.join(f'{name}-' for name in declared.published())}).+",
+        run=rf"(?!bicubic|hr-|(?:{'|'.join(declared.published())})-x[0-9]+/).+",
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)

@@ -23,6 +23,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "start_from": {"type": Path, "metavar": "RUN_OR_FILE"},
     "slots": {"type": int, "nargs": "+", "metavar": "N"},
     "attention_options": {"nargs": "*", "metavar": "NAME=VALUE"},
+    "network_options": {"nargs": "*", "metavar": "NAME=VALUE"},
 }
 
 
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         hints = get_type_hints(part)
         for setting in fields(part):
             name, hint = setting.name, hints[setting.name]
-            default = [] if name == "attention_options" else setting.default
+            default = [] if name.endswith("_options") else setting.default
             text = setting.metadata["help"]
             if setting.metadata["paper"]:
                 text += f"; paper: {setting.metadata['paper']}"
@@ -124,6 +125,8 @@ def run_from(args: argparse.Namespace) -> Run:
     same = network.get("attention", run.network.attention) == run.network.attention
     kept = run.network.attention_options if same else {}
     network["attention_options"] = {**kept, **dict(map(read_option, network.get("attention_options", [])))}
+    kept = run.network.network_options if network.get("name", run.network.name) == run.network.name else {}
+    network["network_options"] = {**kept, **dict(map(read_option, network.get("network_options", [])))}
     if "start_from" in training:
         from sisr.training.warm_start import identity
 

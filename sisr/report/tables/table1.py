@@ -25,7 +25,7 @@ def row(setting: Setting) -> str:
         return run.method
     name = run.config["network"]["name"]
     known = networks().get(name)
-    if known is not None and "attention" in known.attributes and known.get("attention") == run.attention:
+    if known is not None and known.get("attention") == run.attention:
         return known.title
     return name if run.attention is None else f"{name} with {run.attention}"
 
