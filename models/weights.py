@@ -13,8 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import enlcn_released, lapsrn, spandrel_networks, srmdnf, vdsr, weight_files
-from models.restore import restore
+from models import custom, enlcn_released, lapsrn, spandrel_networks, srmdnf, vdsr, weight_files
+from models.attention._errors import CRASHES, sentence
+from models.registry import create
+from models.restore import building, fill, restore
 
 _OWNERS = 3  # prefixes around one another
 _log = logging.getLogger("models")
@@ -23,10 +25,11 @@ _log = logging.getLogger("models")
 def save(model: nn.Module, path: str | Path) -> None:
     """Write weights and buffers as safetensors, with `model.config` as JSON in the metadata entry "sisr".
 
-    Writing is atomic. Raises ValueError for a model without `config`, OSError where the file cannot be written.
+    Writing is atomic. Raises ValueError for a model that `models.create` cannot make, OSError where the file cannot be
+    written.
     """
     config = getattr(model, "config", None)
-    if config is None:
+    if config is None or "read_by" in config:
         raise ValueError(f"{type(model).__name__} has no config; only networks made by models.create can be saved")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,28 +49,56 @@ def save(model: nn.Module, path: str | Path) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def load(source: str | Path | Mapping[str, Any], scale: int | None = None) -> nn.Module:
+def load(
+    source: str | Path | Mapping[str, Any], scale: int | None = None, network: str | None = None, **options: Any
+) -> nn.Module:
     """The network in a file or state dict, in eval mode, in float32, on the CPU.
 
     Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (of any width and depth);
     weights of LapSRN, SRMDNF and VDSR; and, where spandrel is installed, those of its architectures. Files are
     safetensors, `.pt` or `.npz`; no code in them is executed. In a checkpoint, the weights under `params_ema`,
     `params`, `state_dict` and others (`weight_files.WRAPPERS`) are used.
-    `scale` is needed for VDSR alone, whose weights serve all scales.
+    `scale` is needed for VDSR alone, whose weights serve all scales. `network` is a network of one's own,
+    `file.py:Class` or `package.module:Class`, that the weights belong to, with its options.
 
     Raises ValueError, in one sentence, unless every weight is present, fits and is a finite number, or if the weights
     have another scale.
     """
-    network = load_any_scale(source, scale)
-    if scale is not None and network.scale != scale:
-        raise ValueError(f"these weights upscale by {network.scale}, not by {scale}")
-    return network
+    if network is not None:
+        return load_into(network, source, scale, **options)
+    model = load_any_scale(source, scale)
+    if scale is not None and model.scale != scale:
+        raise ValueError(f"these weights upscale by {model.scale}, not by {scale}")
+    return model
+
+
+def load_into(
+    network: str, source: str | Path | Mapping[str, Any], scale: int | None = None, **options: Any
+) -> nn.Module:
+    """As `load`, for weights of a named network. scale: the constructor's default is used without it."""
+    scale = scale or (custom.default_scale(network) if custom.is_custom(network) else None)
+    if scale is None:
+        raise ValueError(f"{network} states no upscaling factor: give one, as --scale or scale=…")
+    tensors = _copied(source) if isinstance(source, Mapping) else weight_files.read(Path(source))[0]
+    try:
+        with building(tensors):
+            model = create(network, scale, **options)
+    except CRASHES as error:
+        if isinstance(error, ValueError):
+            raise
+        raise ValueError(f"{network} cannot be built for these weights: {sentence(error)}") from error
+    inner, owner = weight_files.without_owner(tensors)
+    if owner and not tensors.keys() & model.state_dict().keys():
+        _log.warning("using names without %r.", owner)
+        tensors = inner
+    fill(model, tensors)
+    return model.eval()
 
 
 def load_any_scale(source: str | Path | Mapping[str, Any], scale: int | None) -> nn.Module:
     """As `load`, but `scale` is only for weights that serve all scales; others may have another scale."""
     if isinstance(source, Mapping):
-        return _recognise({name: tensor.clone() for name, tensor in weight_files.unwrap(source)[0].items()}, scale)
+        return _recognise(_copied(source), scale)
     path = Path(source)
     tensors, config = weight_files.read(path)
     if config is not None:
@@ -79,6 +110,11 @@ def load_any_scale(source: str | Path | Mapping[str, Any], scale: int | None) ->
             raise
         why = f"{str(path)!r} does not state its network (no entry 'sisr' in its metadata), and {error}"
         raise ValueError(why) from None
+
+
+def _copied(source: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of what `torch.load` returns; the network does not share them with the caller."""
+    return {name: tensor.clone() for name, tensor in weight_files.unwrap(source)[0].items()}
 
 
 class _UnknownError(ValueError):
@@ -134,4 +170,4 @@ def _read(state: Mapping[str, Tensor], scale: int | None) -> nn.Module | None:
 
 def _advice() -> str:
     more = "" if spandrel_networks.INSTALLED else "install the extra `zoo`, with which more architectures are known, or "
-    return f"{more}write its network in one file and name it as file.py:Class, together with these weights"
+    return f"{more}write its network in one file and give file.py:Class with these weights (sisr evaluate --weights)"

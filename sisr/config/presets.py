@@ -15,7 +15,7 @@ from sisr.config import declared
 from sisr.config.comparison import Comparison
 from sisr.config.declared import paper
 from sisr.config.layout import CATALOGUE
-from sisr.config.mechanisms import Mechanism, float_k
+from sisr.config.mechanisms import Mechanism, float_k, is_custom
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training, weights_identity
 from sisr.config.schema import can_check, nearest
@@ -134,11 +134,11 @@ def _run(
     if attention is None or (known and not known.get("random_projection", True)):
         training["redraw_every"] = 0
     if training.get("start_from") == BACKBONE:
-        training["start_from"] = "" if name in declared.published() else _backbone(config, scale).id
+        training["start_from"] = "" if declared.own_architecture(name) else _backbone(config, scale).id
     if attention is None or not training.get("start_from"):
         training["inserted_rate"] = 1.0
     # a network with an architecture of its own has options of its own
-    network = {} if name in declared.published() else dict(config["network"])
+    network = {} if declared.own_architecture(name) else dict(config["network"])
     slots = network.pop("slots", None)
     resolved = {} if attention is None else {**_options(config, attention), **(options or {})}
     return Run(
@@ -194,7 +194,8 @@ def _table1(config: dict[str, Any]) -> Iterator[Run]:
     for scale in config["table1"]["scales"]:
         for name in config["table1"]["networks"]:
             for seed in config["seeds"]:
-                yield _run(config, seed, scale, name, declared.networks()[name].get("attention"))
+                known = declared.networks().get(name)
+                yield _run(config, seed, scale, name, known.get("attention") if known else None)
 
 
 def _in_slots(config: dict[str, Any], seed: int, scale: int, attention: str | None, **options: Any) -> Run:
@@ -251,14 +252,17 @@ def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
 def _check_names(config: dict[str, Any], root: Path) -> None:
     networks = list(declared.networks())
     for number, name in enumerate(config["table1"]["networks"]):
-        if name not in networks:
+        if is_custom(name):
+            with _at(f"table1.networks.{number}"):
+                Mechanism(name).check(networks, root, "network")
+        elif name not in networks:
             raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, networks)}")
         if name in config.get("published_weights", {}):
             raise UsageError(
                 f"table1.networks.{number} is {name}, which is measured with published_weights; remove one of the two."
             )
     for name, options in config.get("network_options", {}).items():
-        if name not in networks:
+        if name not in networks and not is_custom(name):
             raise UsageError(f"network_options has an unknown network {name!r}; {nearest(name, networks)}")
         declared.check_network_options(name, options, f"network_options.{name}")
     known = known_attention()

@@ -293,7 +293,7 @@ def training(run: Run) -> str:
 
 def _size(network: dict[str, Any]) -> str:
     """Size of a network in words."""
-    if network["name"] not in declared.published():
+    if not declared.own_architecture(network["name"]):
         return f"{network['blocks']} blocks of {network['channels']} channels"
     options = network.get("network_options") or {}
     return ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"

@@ -237,18 +237,24 @@ def completed(run: Run, output: Path) -> dict[str, Any] | None:
     if not all((output / name).is_file() for name in RUN_FILES):
         return None
     record = read_run_json(output / "provenance.json")
-    if record.get("attention_sha256") != own_code(run).get("attention_sha256"):
-        raise SisrError(
-            f"{output} was trained with another version of {record.get('attention_file', run.network.attention)}; "
-            "choose another --output or delete it."
-        )
+    code = own_code(run)
+    for kind in ("attention", "network"):
+        if record.get(f"{kind}_sha256") != code.get(f"{kind}_sha256"):
+            name = run.network.attention if kind == "attention" else run.network.name
+            raise SisrError(
+                f"{output} was trained with another version of {record.get(f'{kind}_file', name)}; "
+                "choose another --output or delete it."
+            )
     return record
 
 
 def own_code(run: Run) -> dict[str, str]:
-    """File and SHA-256 of an attention that comes from a file or module of the user's; nothing for a registered one."""
-    file = source(run.network.attention)
-    return {"attention_file": str(file), "attention_sha256": sha256(file)} if file else {}
+    """File and SHA-256 of an attention or network from a file or module of the user's; nothing for registered ones."""
+    record = {}
+    for kind, name in (("attention", run.network.attention), ("network", run.network.name)):
+        if file := source(name):
+            record |= {f"{kind}_file": str(file), f"{kind}_sha256": sha256(file)}
+    return record
 
 
 def create_network(run: Run) -> nn.Module:
