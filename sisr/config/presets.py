@@ -22,10 +22,11 @@ from sisr.config.schema import can_check, nearest
 from sisr.config.settings import check
 from sisr.utils import yaml_files
 from sisr.utils.errors import UsageError
-from sisr.utils.files import IMAGE_SUFFIXES, is_file, is_folder
+from sisr.utils.files import IMAGE_SUFFIXES, is_file, is_folder, read_run_json
 
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
+CONTROLS = ("bicubic", "hr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +179,18 @@ def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
         raise UsageError("the preset has a section `backbone` that no run uses; set training.start_from: backbone.")
     if start in ("", BACKBONE):
         return {}
-    if not is_file(root / start):
-        raise UsageError(f"training.start_from is {start}, which is not a weights file.")
-    config["training"]["start_from"] = weights_identity(root / start)
+    config["training"]["start_from"] = _start(root / start)
     return {config["training"]["start_from"]: Path(start)}
+
+
+def _start(path: Path) -> str:
+    """What `training.start_from` holds for the folder of a finished run, or a weights file."""
+    if is_file(path):
+        return weights_identity(path)
+    files = path / "config.json", path / "weights.safetensors"
+    if not all(map(is_file, files)):
+        raise UsageError(f"training.start_from is {path}, which is not a weights file or the folder of a finished run.")
+    return Run.from_dict(read_run_json(files[0])).id
 
 
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
@@ -235,12 +244,14 @@ def _mechanisms(table: dict[str, Any]) -> Iterator[Mechanism]:
 
 
 def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
-    """Weights files for the scales of Table 1; raises for missing files."""
+    """Weights files for the scales of Table 1; raises for missing files.
+
+    The name is that of a registered network, or of any other: it is the name of the row.
+    """
     weights = {}
-    known = declared.published()
     for name, files in config.get("published_weights", {}).items():
-        if name not in known:
-            raise UsageError(f"published_weights has an unknown network {name!r}; {nearest(name, known)}")
+        if name in CONTROLS:
+            raise UsageError(f"published_weights.{name} is the name of a control; choose another name.")
         for scale, file in files.items():
             if not is_file(root / file):
                 raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")

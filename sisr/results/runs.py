@@ -21,7 +21,8 @@ CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""
 _TITLES = {network.title: name in declared.published() for name, network in declared.networks().items()}
 WEIGHTS = {name.lower(): name for name in (*published.methods(), *_TITLES) if _TITLES.get(name, True)}
-"""Methods whose published weights may be measured: name in `evaluation/<name>-x<scale>`, and the row it makes."""
+"""Methods whose published weights are a row of the paper or a registered network: name in
+`evaluation/<name>-x<scale>`, and the row it makes; for any other name, the name is the row's."""
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
 
@@ -45,7 +46,8 @@ class Run:
     @property
     def method(self) -> str | None:
         """Row of the method whose published weights were measured; None for what was trained here and for controls."""
-        return None if self.config else WEIGHTS.get(self.id.rsplit("-x", 1)[0])
+        name = self.id.rsplit("-x", 1)[0]
+        return None if self.config or name in CONTROLS else WEIGHTS.get(name, name)
 
     @property
     def scale(self) -> int:
@@ -201,7 +203,7 @@ def _load(results: Path, name: str) -> Run:
     control, _, scale = name.rpartition("-x")
     if control in CONTROLS and scale.isdigit():
         return Run(name, {}, {}, evaluation)
-    published_weights = control in WEIGHTS and scale.isdigit() and not folder.exists()
+    published_weights = control != "" and scale.isdigit() and not folder.exists()
     files = () if published_weights else ("config.json", "provenance.json")
     config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
     run = Run(name, config, provenance, evaluation)
@@ -215,10 +217,13 @@ def _weights(run: Run) -> Run:
     provenance: dict[str, Any] = {}
     for dataset, file in run.files.items():
         facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
-        if facts.get("network", run.id.rsplit("-x", 1)[0]) != run.id.rsplit("-x", 1)[0]:
+        name = run.id.rsplit("-x", 1)[0]
+        if name in WEIGHTS and str(facts.get("network", name)).lower() != name:
             raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
         origin: dict[str, Any] = {
-            key: facts[key] for key in ("weights_sha256", "device", "torch", "unrounded_lr") if key in facts
+            key: facts[key]
+            for key in ("weights_sha256", "network", "read_by", "device", "torch", "unrounded_lr")
+            if key in facts
         }
         provenance = provenance or origin
         for key, change in (("weights_sha256", "with other weights"), ("unrounded_lr", "from other LR")):

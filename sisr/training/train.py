@@ -30,7 +30,7 @@ from sisr.training.checkpoint import Progress
 from sisr.training.divergence import Diverged
 from sisr.training.monitor import COLUMNS, Validation
 from sisr.training.observer import Observer
-from sisr.training.warm_start import check_start, record_of, warm_start
+from sisr.training.warm_start import check_start, in_words, record_of, warm_start
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, check_writable, read_run_json, sha256
 from sisr.utils.precision import autocast, computed_precision
@@ -126,6 +126,8 @@ def _train(
     torch.manual_seed(run.seed)
     model = create_network(run)
     started = warm_start(model, start) if start else None
+    if start and started and group.leads:
+        print(in_words(start, started), file=sys.stderr)
     model = model.to(device).train().to(memory_format=layout)
     code = own_code(run)
 
