@@ -169,5 +169,5 @@ def _read(state: Mapping[str, Tensor], scale: int | None) -> nn.Module | None:
 
 
 def _advice() -> str:
-    more = "" if spandrel_networks.INSTALLED else "install the extra `zoo`, with which more architectures are known, or "
-    return f"{more}write its network in one file and give file.py:Class with these weights (sisr evaluate --weights)"
+    zoo = "" if spandrel_networks.INSTALLED else "install the extra `zoo`, with which more networks are known, or "
+    return f"{zoo}write its network in one file and give file.py:Class with these weights (sisr evaluate --weights)"

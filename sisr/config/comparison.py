@@ -76,8 +76,8 @@ def network_spec(run: Run) -> str:
 
 
 def own(runs: Iterable[Run]) -> list[Run]:
-    """One run of each mechanism that is not the paper's, in its network, and of each network of one's own: what is tried
-    before anything is trained."""
+    """One run of each mechanism that is not the paper's, in its network, and of each network of one's own: these are
+    tried before anything is trained."""
     return list({network_spec(run): run for run in runs if not _in_paper(run)}.values())
 
 

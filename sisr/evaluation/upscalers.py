@@ -282,5 +282,6 @@ def method(
     if path.is_file():
         raise SisrError(f"{path} is not a weights file; their suffixes are {', '.join(WEIGHTS)}.")
     raise SisrError(
-        f"{what} does not exist; give a run folder, a weights file, a folder of SR images, file.py:Class, pretrained, bicubic or hr."
+        f"{what} does not exist; give a run folder, a weights file, file.py:Class, a folder of SR images, pretrained, "
+        "bicubic or hr."
     )

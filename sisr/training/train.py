@@ -252,7 +252,7 @@ def completed(run: Run, output: Path) -> dict[str, Any] | None:
 
 def own_code(run: Run) -> dict[str, str]:
     """File and SHA-256 of an attention or network from a file or module of the user's; nothing for registered ones."""
-    record = {}
+    record: dict[str, str] = {}
     for kind, name in (("attention", run.network.attention), ("network", run.network.name)):
         if file := source(name):
             record |= {f"{kind}_file": str(file), f"{kind}_sha256": sha256(file)}

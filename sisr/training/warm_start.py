@@ -16,6 +16,7 @@ from sisr.utils.files import sha256
 
 _NAMED = 8
 
+
 def identity(path: Path) -> str:
     """What `training.start_from` holds for a path: the id of a finished run, or `sha256:` and a file's digest.
 

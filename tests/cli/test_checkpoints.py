@@ -128,8 +128,8 @@ def test_a_network_of_ones_own_is_trained_evaluated_and_continued(
     assert facts["network_sha256"] == record["network_sha256"]
 
     # the weights of a run, and those of one's own training script, at another scale
-    torch.save({"module." + name: tensor for name, tensor in models.load("run/weights.safetensors").state_dict().items()},
-               here / "raw.pth")  # fmt: skip
+    state = models.load("run/weights.safetensors").state_dict()
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, here / "raw.pth")
     write(here / "data/prepared/photographs-test/x4", [("cat", photographs.chelsea()[:16, :18])], {})
     ids = set()
     for start in ("run", "raw.pth"):

@@ -104,7 +104,7 @@ def test_an_architecture_is_recognised_and_computes_the_same(tmp_path: Path, nam
     import spandrel
 
     assert network.config == {"name": name, "scale": network.scale, "read_by": f"spandrel {spandrel.__version__}"}
-    with pytest.raises(ValueError, match="only networks made by models.create can be saved"):
+    with pytest.raises(ValueError, match=r"only networks made by models.create can be saved"):
         models.save(network, tmp_path / "other.safetensors")
 
 
@@ -134,9 +134,7 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("name", ["Compact", "ESRGAN"])  # ESRGAN's own names begin with "model."
-def test_wrapped_checkpoints(
-    tmp_path: Path, wrapping: str, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_wrapped_checkpoints(tmp_path: Path, wrapping: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
     source = made(NETWORKS[name])
     path = write(tmp_path, WRAPPINGS[wrapping](source.state_dict()))
     x = torch.rand(1, 3, 8, 8)

@@ -97,7 +97,7 @@ def test_wrong_options_and_files(file: str) -> None:
         models.create(f"{file}:Small", 2, chanels=4)
     with pytest.raises(ValueError, match="channels must be a whole number"):
         models.create(f"{file}:Small", 2, channels="many")
-    with pytest.raises(ValueError, match="network file 'absent.py' does not exist"):
+    with pytest.raises(ValueError, match=r"network file 'absent.py' does not exist"):
         models.create("absent.py:Net", 2)
 
 

@@ -53,9 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag(name), **options)
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
     images = parser.add_mutually_exclusive_group()
-    images.add_argument(
-        "--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset
-    )
+    images.add_argument("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
     images.add_argument(
         "--images",
         type=Path,
