@@ -171,7 +171,7 @@ def image_rows(file: Path) -> pd.DataFrame:
 def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
     """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
 
-    weights: whether published weights that were measured at these scales (`WEIGHTS`) come along, too, or are left out.
+    weights: whether published weights that were measured at these scales come along, too, or are left out.
 
     Raises SisrError with one sentence where a run or its evaluation is missing.
     """
@@ -181,9 +181,10 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
     names = list(dict.fromkeys(ids)) if ids else sorted(p.name for p in evaluated.glob("*") if p.is_dir())
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
-    for other in (*CONTROLS, *WEIGHTS):
-        for scale in sorted(scales):
-            name = f"{other}-x{scale}"
+    for scale in sorted(scales):
+        known = [f"{other}-x{scale}" for other in (*CONTROLS, *WEIGHTS)]
+        others = [path.name for path in evaluated.glob(f"*-x{scale}") if not Results(results).run(path.name).exists()]
+        for name in dict.fromkeys([*known, *sorted(others)]):
             if name not in names and (evaluated / name).is_dir():
                 runs.append(_load(results, name))
     runs = [run for run in runs if weights or run.method is None]
