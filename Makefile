@@ -70,8 +70,8 @@ docs: $(INSTALLED)  ## build the documentation into site/
 
 lock: $(INSTALLED)  ## update requirements.lock from pyproject.toml
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
-	    --no-emit-index-url --upgrade --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra zoo --universal --python-version 3.11 --no-header \
+	    --no-annotate --no-emit-index-url --upgrade --output-file requirements.lock
 
 clean:  ## remove the results of `quick` (data and environment stay)
 	rm -rf results/quick

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from models import custom
 from models.attention._registry import build
 
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {}
@@ -82,11 +83,14 @@ def create(name: str, scale: int = 4, **options: Any) -> nn.Module:
     """Build a network from (B, 3, H, W), RGB in [0, 1], to (B, 3, scale·H, scale·W), not clamped.
 
     The options are the keyword arguments of the network's function. The result's `config` rebuilds it:
-    `create(**model.config)`. Raises ValueError for an unknown name, an unknown option or a value out of range.
+    `create(**model.config)`. A network of one's own is named as `file.py:Class` or `package.module:Class`.
+    Raises ValueError for an unknown name, an unknown option or a value out of range.
     """
-    network = find(name)
+    network = None if custom.is_custom(name) else find(name)
     if not isinstance(scale, Integral) or isinstance(scale, bool) or scale > MAX_SCALE:
         raise ValueError(f"scale must be a whole number up to {MAX_SCALE}, not {scale!r}")
+    if network is None:
+        return custom.create(name, int(scale), **options)
     return build(network, f"network {name!r}", {"scale": int(scale)}, options)
 
 

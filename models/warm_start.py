@@ -44,7 +44,9 @@ def start_from(model: nn.Module, source: Mapping[str, Tensor]) -> Started:
 
     Raises ValueError when nothing fits.
     """
-    slots: nn.ModuleDict = getattr(model, "attention", nn.ModuleDict())
+    slots = getattr(model, "attention", None)
+    if not isinstance(slots, nn.ModuleDict):
+        slots = nn.ModuleDict()
     for slot, module in slots.items():
         if any(name.startswith(f"attention.{slot}.") for name in source):
             continue

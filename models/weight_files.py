@@ -23,9 +23,25 @@ from torch import Tensor
 from models import matlab_files
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator")
+WRAPPERS = (
+    "params_ema",
+    "params-ema",
+    "params",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net_g",
+    "netG",
+    "net",
+    "generator",
+    "weights",
+)
 """Keys under which training code stores a state dict, in order of preference: averaged weights first."""
 PREFIXES = ("module.", "_orig_mod.")
 """Prefixes of all names, added by DataParallel and torch.compile."""
+OWNERS = ("model.", "net_g.", "netG.", "net.", "network.", "generator.")
+"""Prefixes of all names that a class around the network adds, unless the network itself has such names."""
+_HALF = (torch.float16, torch.bfloat16)
 _SMALL = 64 << 20  # bytes; no allocation of this size is a danger
 _COMPRESSION = 20  # weights are noise to a compressor; only constant ones compress better
 _CODE = re.compile(r"\b(?:GLOBAL|global:?|class:?) ([\w.]+\.[\w.]+)")
@@ -33,10 +49,11 @@ _log = logging.getLogger("models")
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """The tensors of a weights file, on the CPU and unchanged, and its network's configuration, or None.
+    """The tensors of a weights file, on the CPU, and its network's configuration, or None.
 
-    A state dict that is wrapped (`WRAPPERS`) or whose names have a prefix (`PREFIXES`) is unwrapped, which the logger
-    "models" reports. Raises ValueError, in one sentence, for everything that is not a whole file with tensors only.
+    Each tensor has memory of its own; half precision is converted to float32. A state dict that is wrapped (`WRAPPERS`)
+    or whose names have a prefix (`PREFIXES`) is unwrapped, which the logger "models" reports. Raises ValueError, in one
+    sentence, for everything that is not a whole file with tensors only.
     """
     if path.is_dir():
         raise ValueError(f"{str(path)!r} is a folder, not a weights file")
@@ -67,7 +84,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], Any]:
     if not isinstance(content, Mapping):
         raise ValueError(f"{str(path)!r} contains a {type(content).__name__}, not a state dict")
     tensors, taken = unwrap(content)
+    del content  # what else a checkpoint has, such as the optimiser's state, is not kept
     _check(tensors, path)
+    _separate(tensors)
     if taken:
         _log.warning("%s: using %s.", path, taken)
     return tensors, config
@@ -89,6 +108,12 @@ def unwrap(content: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
         content = {name.removeprefix(prefix): tensor for name, tensor in content.items()}
         taken.append(f"names without {prefix!r}")
     return dict(content), ", ".join(taken)
+
+
+def without_owner(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """The tensors without a prefix of `OWNERS` that all names have, and that prefix; "" where there is none."""
+    prefix = next((each for each in OWNERS if tensors and all(name.startswith(each) for name in tensors)), "")
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, prefix
 
 
 def _reason(error: Exception) -> str:
@@ -155,3 +180,17 @@ def _check(tensors: Mapping[str, Tensor], path: Path) -> None:
         described += tensor.numel() * tensor.element_size()
     if described > max(_SMALL, 4 * sum(held.values())):
         raise ValueError(f"{str(path)!r} describes {described:,} bytes of weights and holds {sum(held.values()):,}")
+
+
+def _separate(tensors: dict[str, Tensor]) -> None:
+    """Give each tensor memory of its own, in float32 instead of half precision; one after another, to save memory."""
+    seen: set[int] = set()
+    for name in list(tensors):
+        tensor = tensors.pop(name)
+        if tensor.dtype in _HALF:
+            tensor = tensor.float()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() > tensor.numel() * tensor.element_size():
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        seen.add(tensor.untyped_storage().data_ptr())
+        tensors[name] = tensor

@@ -59,7 +59,7 @@ def find(name: str) -> type[nn.Module]:
     line, if its code cannot be imported.
     """
     if ":" in name or name.endswith(".py"):
-        return _import(name)
+        return import_class(name)
     if name not in _MECHANISMS:
         near = difflib.get_close_matches(name.lower(), _MECHANISMS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -151,14 +151,19 @@ def _written(options: dict[str, Any]) -> str:
     return ", ".join(f"{option}={value!r}" for option, value in options.items())
 
 
-def _import(name: str) -> type[nn.Module]:
+def import_class(name: str, kind: str = "attention") -> type[nn.Module]:
+    """The class behind `package.module:Class` or `path/to/file.py:Class`.
+
+    kind: what it is, for messages. Raises ValueError where there is no such class, and `BrokenCodeError`, with file and
+    line, where the code cannot be imported.
+    """
     location, _, class_name = name.rpartition(":") if ":" in name else (name, "", "")
     try:
-        module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
+        module = _load_file(Path(location), kind) if location.endswith(".py") else _load_module(location, kind)
     except _NotFoundError as error:
         raise ValueError(str(error)) from None
     except (Exception, SystemExit) as error:
-        raise BrokenCodeError(f"attention {name!r} cannot be imported: {sentence(error)}") from error
+        raise BrokenCodeError(f"{kind} {name!r} cannot be imported: {sentence(error)}") from error
     mechanism = getattr(module, class_name, None)
     if isinstance(mechanism, type) and issubclass(mechanism, nn.Module):
         return mechanism
@@ -167,24 +172,24 @@ def _import(name: str) -> type[nn.Module]:
     near = difflib.get_close_matches(class_name, defined, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(defined)}" if defined else ""
     if not class_name:
-        raise ValueError(f"attention {name!r} names no class: give {location}:{defined[0] if defined else 'Class'}")
-    raise ValueError(f"attention {name!r}: {location} defines no torch.nn.Module named {class_name!r}{hint}")
+        raise ValueError(f"{kind} {name!r} names no class: give {location}:{defined[0] if defined else 'Class'}")
+    raise ValueError(f"{kind} {name!r}: {location} defines no torch.nn.Module named {class_name!r}{hint}")
 
 
-def _load_module(location: str) -> ModuleType:
+def _load_module(location: str, kind: str) -> ModuleType:
     try:
         return importlib.import_module(location)
     except ModuleNotFoundError as error:
         if error.name is None or not (location == error.name or location.startswith(error.name + ".")):
             raise  # the module exists, but one of its imports does not
         raise _NotFoundError(
-            f"attention module {location!r} was not found; give package.module:Class or file.py:Class"
+            f"{kind} module {location!r} was not found; give package.module:Class or file.py:Class"
         ) from None
 
 
-def _load_file(path: Path) -> ModuleType:
+def _load_file(path: Path, kind: str) -> ModuleType:
     if not path.is_file():
-        raise _NotFoundError(f"attention file {str(path)!r} does not exist")
+        raise _NotFoundError(f"{kind} file {str(path)!r} does not exist")
     name = f"attention_file_{path.resolve().as_posix().strip('/').replace('/', '_').removesuffix('.py')}"
     if name in sys.modules:
         return sys.modules[name]

@@ -76,19 +76,25 @@ def network_spec(run: Run) -> str:
 
 
 def own(runs: Iterable[Run]) -> list[Run]:
-    """One run of each mechanism that is not the paper's, in its network: what is tried before anything is trained."""
+    """One run of each mechanism that is not the paper's, in its network, and of each network of one's own: these are
+    tried before anything is trained."""
     return list({network_spec(run): run for run in runs if not _in_paper(run)}.values())
 
 
 def code(run: Run, registered: Mapping[str, Path], root: Path = Path()) -> Path | None:
-    """The file whose change makes a run another one: that of its attention, None for one of the paper's.
+    """The file whose change makes a run another one: that of its attention, or of a network of one's own; None for one
+    of the paper's.
 
     registered: files of the registered mechanisms. What that file imports is not looked for.
     """
+    if mechanisms.is_custom(run.network.name):
+        return source(run.network.name, root)
     attention = run.network.attention
     return None if _in_paper(run) else registered.get(attention or "") or source(attention, root)
 
 
 def _in_paper(run: Run) -> bool:
+    if mechanisms.is_custom(run.network.name):
+        return False
     mechanism = declared.mechanisms().get(run.network.attention or "none")
     return mechanism is not None and mechanism.get("in_paper", False)

@@ -164,6 +164,12 @@ def published() -> list[str]:
     return [name for name, network in networks().items() if network.options is not None]
 
 
+def own_architecture(name: str) -> bool:
+    """Whether a network has other settings than EDSR and its configurations: another registered one, or one's own."""
+    known = networks().get(name)
+    return known is None or known.options is not None
+
+
 def network_of(attention: str | None) -> str:
     """The network that is named after an attention; the backbone for any other."""
     named = (name for name, network in networks().items() if attention and network.get("attention") == attention)

@@ -81,10 +81,11 @@ class Mechanism:
         )
         return " ".join([name, *shown])
 
-    def check(self, registered: Collection[str], root: Path = Path()) -> None:
+    def check(self, registered: Collection[str], root: Path = Path(), kind: str = "attention") -> None:
         """Raise UsageError with one sentence where it cannot exist: name, file, module and class are looked up.
 
-        registered: names of the registered mechanisms. root: folder that paths of files and packages are relative to.
+        registered: names of the registered mechanisms, or networks. root: folder that paths of files and packages are
+        relative to. kind: what it is, for messages.
         """
         name = self.name
         if name == "none" or name in registered:
@@ -93,7 +94,7 @@ class Mechanism:
             raise UsageError(f"{name} names no class; write {name}:Class.")
         if ":" not in name:
             hint = f"{nearest(name, list(registered))} Your own is given as package.module:Class or file.py:Class."
-            raise UsageError(f"there is no attention {name!r}; {hint}")
+            raise UsageError(f"there is no {kind} {name!r}; {hint}")
         location, _, class_name = name.rpartition(":")
         if not class_name.isidentifier() or not (location.endswith(".py") or _is_module(location)):
             raise UsageError(f"{shown(name)} names no class; write package.module:Class or file.py:Class.")
@@ -108,6 +109,11 @@ class Mechanism:
         if defined is not None and class_name not in defined:
             there = nearest(class_name, defined) if defined else "it defines nothing."
             raise UsageError(f"{file} defines no {class_name}; {there}")
+
+
+def is_custom(name: str) -> bool:
+    """Whether a name is that of a class in a file or package, `file.py:Class` or `package.module:Class`."""
+    return ":" in name or name.endswith(".py")
 
 
 def read_value(text: str) -> Any:

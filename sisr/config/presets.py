@@ -15,17 +15,18 @@ from sisr.config import declared
 from sisr.config.comparison import Comparison
 from sisr.config.declared import paper
 from sisr.config.layout import CATALOGUE, IMAGES
-from sisr.config.mechanisms import Mechanism, float_k
+from sisr.config.mechanisms import Mechanism, float_k, is_custom
 from sisr.config.recipes import TRAINING, attention_options
 from sisr.config.run import Network, Run, Training, weights_identity
 from sisr.config.schema import can_check, nearest
 from sisr.config.settings import check
 from sisr.utils import yaml_files
 from sisr.utils.errors import UsageError
-from sisr.utils.files import IMAGE_SUFFIXES, is_file, is_folder
+from sisr.utils.files import IMAGE_SUFFIXES, is_file, is_folder, read_run_json
 
 _SCALES = (2, 3, 4)
 BACKBONE = "backbone"
+CONTROLS = ("bicubic", "hr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +138,11 @@ def _run(
     if attention is None or (known and not known.get("random_projection", True)):
         training["redraw_every"] = 0
     if training.get("start_from") == BACKBONE:
-        training["start_from"] = "" if name in declared.published() else _backbone(config, scale).id
+        training["start_from"] = "" if declared.own_architecture(name) else _backbone(config, scale).id
     if attention is None or not training.get("start_from"):
         training["inserted_rate"] = 1.0
     # a network with an architecture of its own has options of its own
-    network = {} if name in declared.published() else dict(config["network"])
+    network = {} if declared.own_architecture(name) else dict(config["network"])
     slots = network.pop("slots", None)
     resolved = {} if attention is None else {**_options(config, attention), **(options or {})}
     return Run(
@@ -181,10 +182,18 @@ def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
         raise UsageError("the preset has a section `backbone` that no run uses; set training.start_from: backbone.")
     if start in ("", BACKBONE):
         return {}
-    if not is_file(root / start):
-        raise UsageError(f"training.start_from is {start}, which is not a weights file.")
-    config["training"]["start_from"] = weights_identity(root / start)
+    config["training"]["start_from"] = _start(root / start)
     return {config["training"]["start_from"]: Path(start)}
+
+
+def _start(path: Path) -> str:
+    """What `training.start_from` holds for the folder of a finished run, or a weights file."""
+    if is_file(path):
+        return weights_identity(path)
+    files = path / "config.json", path / "weights.safetensors"
+    if not all(map(is_file, files)):
+        raise UsageError(f"training.start_from is {path}, which is not a weights file or the folder of a finished run.")
+    return Run.from_dict(read_run_json(files[0])).id
 
 
 def _options(config: dict[str, Any], attention: str) -> dict[str, Any]:
@@ -197,7 +206,8 @@ def _table1(config: dict[str, Any]) -> Iterator[Run]:
     for scale in config["table1"]["scales"]:
         for name in config["table1"]["networks"]:
             for seed in config["seeds"]:
-                yield _run(config, seed, scale, name, declared.networks()[name].get("attention"))
+                known = declared.networks().get(name)
+                yield _run(config, seed, scale, name, known.get("attention") if known else None)
 
 
 def _in_slots(config: dict[str, Any], seed: int, scale: int, attention: str | None, **options: Any) -> Run:
@@ -237,12 +247,14 @@ def _mechanisms(table: dict[str, Any]) -> Iterator[Mechanism]:
 
 
 def _published(config: dict[str, Any], root: Path) -> dict[str, Path]:
-    """Weights files for the scales of Table 1; raises for missing files."""
+    """Weights files for the scales of Table 1; raises for missing files.
+
+    The name is that of a registered network, or of any other: it is the name of the row.
+    """
     weights = {}
-    known = declared.published()
     for name, files in config.get("published_weights", {}).items():
-        if name not in known:
-            raise UsageError(f"published_weights has an unknown network {name!r}; {nearest(name, known)}")
+        if name in CONTROLS:
+            raise UsageError(f"published_weights.{name} is the name of a control; choose another name.")
         for scale, file in files.items():
             if not is_file(root / file):
                 raise UsageError(f"published_weights.{name}.{scale} is {file}, which is not a file.")
@@ -270,14 +282,17 @@ def _published_images(config: dict[str, Any], root: Path, test: tuple[str, ...])
 def _check_names(config: dict[str, Any], root: Path) -> None:
     networks = list(declared.networks())
     for number, name in enumerate(config["table1"]["networks"]):
-        if name not in networks:
+        if is_custom(name):
+            with _at(f"table1.networks.{number}"):
+                Mechanism(name).check(networks, root, "network")
+        elif name not in networks:
             raise UsageError(f"table1.networks.{number} is {name!r}; {nearest(name, networks)}")
         if name in config.get("published_weights", {}):
             raise UsageError(
                 f"table1.networks.{number} is {name}, which is measured with published_weights; remove one of the two."
             )
     for name, options in config.get("network_options", {}).items():
-        if name not in networks:
+        if name not in networks and not is_custom(name):
             raise UsageError(f"network_options has an unknown network {name!r}; {nearest(name, networks)}")
         declared.check_network_options(name, options, f"network_options.{name}")
     known = known_attention()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from sisr.config.declared import check_network_options, network_of, networks, paper, whole_numbers
-from sisr.config.mechanisms import write_options
+from sisr.config.mechanisms import is_custom, write_options
 from sisr.config.schema import shown
 from sisr.utils.errors import UsageError
 from sisr.utils.files import sha256
@@ -40,7 +40,9 @@ def _setting(help_: str, *, paper: str = "", later: bool = False, **options: Any
 class Network:
     """Settings of the network: a registered network and the attention in its slots."""
 
-    name: str = _setting("registered network, see `python -m sisr models`", default=network_of(paper()["MECHANISM"]))
+    name: str = _setting(
+        "registered network, see `python -m sisr models`, or file.py:Class", default=network_of(paper()["MECHANISM"])
+    )
     scale: int = _setting("upscaling factor", paper="2 and 4", default=4)
     blocks: int = _setting("residual blocks of the backbone", paper="32", default=32)
     channels: int = _setting("channels of the backbone", paper="256", default=256)
@@ -98,7 +100,12 @@ class Network:
 
     @property
     def known_options(self) -> Mapping[str, str] | None:
-        """Options of a network with an architecture of its own; None for EDSR and its configurations."""
+        """Options of a network with an architecture of its own; None for EDSR and its configurations.
+
+        Those of a network in a file are not known before it is imported.
+        """
+        if is_custom(self.name):
+            return {}
         known = networks().get(self.name)
         return known.options if known else None
 
@@ -213,7 +220,8 @@ class Run:
     def id(self) -> str:
         """Readable and unique: names first, then a short hash of the whole resolved configuration."""
         network = self.network
-        parts = [network.name, f"x{network.scale}"]
+        name = _short(network.name.split(":")[-1]) if is_custom(network.name) else network.name
+        parts = [name, f"x{network.scale}"]
         # the id contains the attention if it is not the default of the network
         known = networks().get(network.name)
         if network.attention and (known is None or known.get("attention") != network.attention):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import models
 from models.attention import _registry, _switches
 from models.attention._errors import CRASHES
+from models.custom import is_custom, is_network
 from sisr.config.mechanisms import Mechanism
 from sisr.cost import op_counters, products
 from sisr.cost.timing import peak_memory, quartiles, seconds_of
@@ -75,15 +76,22 @@ class Subject:
 def build(spec: str, channels: int, size: tuple[int, int], embedding: int, device: torch.device) -> Subject:
     """A mechanism on a feature map of so many channels, or a network on an RGB image, of size (H, W).
 
+    spec: as in `sisr.config.mechanisms`, or a weights file (any that `models.load` reads): the network in it.
+
     embedding: channels of query and key, unless the spec has `reduction`. 64 is the width of the paper's Table 4 (64
     channels, so `reduction` is 1) and of ENLCN's modules (256 channels, so it is 4).
     Raises UsageError for an unknown name, option or value.
     """
-    named = Mechanism.parse(spec)
-    name, options = named.name, dict(named.options)
     generator = torch.Generator().manual_seed(0)
+    is_file = Path(spec).is_file() and Path(spec).suffix != ".py"
+    named = Mechanism(spec) if is_file else Mechanism.parse(spec)
+    name, options = named.name, dict(named.options)
     try:
-        if name in models.available():
+        if is_file:
+            network: Any = models.load(spec).to(device)
+            example = torch.rand(1, 3, *size, generator=generator)
+            return Subject(spec, network.config["name"], "network", network, {}, example.to(device))
+        if name in models.available() or (is_custom(name) and is_network(name)):
             module = models.create(name, **options)
             example = torch.rand(1, 3, *size, generator=generator)
             return Subject(spec, name, "network", module.to(device).eval(), options, example.to(device))

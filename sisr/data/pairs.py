@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sisr.data.image_files import image_shape, read_image
-from sisr.data.prepare import crop, hr_files, lr_files, reduce
+from sisr.data.prepare import crop, hr_files, lr_files, reduce, set_name
 from sisr.data.store import INDEX, PairedStore
 from sisr.data.verify import check_lr, check_lr_shape
 from sisr.utils.errors import SisrError
@@ -125,9 +125,3 @@ def open_pairs(path: str | Path, scale: int, boundary: str = "symmetric") -> Pai
     if not path.is_dir():
         raise SisrError(f"folder {path} does not exist; give a prepared set or a folder of HR images.")
     return FolderPairs(path, scale, boundary)
-
-
-def set_name(path: str | Path) -> str:
-    """Name of a set in file names: its folder's name, or the parent's if the folder is "HR"."""
-    path = Path(path).resolve()
-    return path.parent.name if path.name.lower() in ("hr", "original") else path.name

@@ -1,5 +1,6 @@
 """From image files to image stores: decodes images once and creates LR images."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from sisr.data.catalog import Dataset
 from sisr.data.image_files import image_shape, list_images, match_files, plain_name, read_image, subfolder
 from sisr.data.imresize import imresize
-from sisr.data.store import ImageStore, write
+from sisr.data.store import INDEX, ImageStore, write
 from sisr.data.verify import LrOrigin, check, check_lr, check_lr_shape
 from sisr.utils.errors import SisrError
 from sisr.utils.files import check_writable
@@ -137,6 +139,54 @@ def prepare_lr(
         }  # fmt: skip
 
     return write(output, images(), facts)
+
+
+def prepare_missing(folder: str | Path, scale: int, prepared: Path) -> str:
+    """Prepare a folder of images for training where that is not done yet, or where an image was changed since.
+
+    The stores `<prepared>/<name>/hr` and `/x<scale>` are those of `prepare_hr` and `prepare_lr`; several processes may
+    call this at once. prepared: folder of the prepared sets.
+
+    Returns the set's name, which is that of the folder.
+    Raises SisrError where there are no images, one cannot be read, or another folder's images have this name.
+    """
+    name = set_name(folder)
+    output = prepared / name
+    check_writable(output, folder=True)
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".lock"):
+        for store, prepare in (
+            ("hr", lambda path: prepare_hr(folder, path)),
+            (f"x{scale}", lambda path: prepare_lr(folder, scale, path)),
+        ):
+            if not _is_current(folder, output / store, scale):
+                prepare(output / store)
+    return name
+
+
+def _is_current(folder: str | Path, store: Path, scale: int) -> bool:
+    """Whether a store was made from these images as they are now. Raises SisrError where it is another folder's."""
+    try:
+        index = json.loads((store / INDEX).read_text())
+        made = (store / INDEX).stat().st_mtime
+    except (OSError, ValueError):
+        return False
+    if Path(index.get("source", "")).resolve() != Path(folder).resolve():
+        raise SisrError(
+            f"{store} was prepared from {index.get('source')}, not from {folder}; rename the folder, or choose another "
+            "folder for the prepared sets."
+        )
+    files = hr_files(folder)
+    if store.name != "hr":
+        files = files | {f"{name} LR": path for name, path in (lr_files(folder, scale, files) or {}).items()}
+    names = [path.name for path in hr_files(folder).values()]
+    return index.get("files") == names and all(path.stat().st_mtime <= made for path in files.values())
+
+
+def set_name(path: str | Path) -> str:
+    """Name of a set in file names: its folder's name, or the parent's if the folder is "HR"."""
+    path = Path(path).resolve()
+    return path.parent.name if path.name.lower() in ("hr", "original") else path.name
 
 
 def _check_output(output: str | Path, size: int) -> None:

@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sisr.config.mechanisms import Mechanism, is_custom, source
 from sisr.data.image_files import list_images, match_files, read_image
 from sisr.data.imresize import imresize
 from sisr.data.pairs import Pairs
@@ -76,8 +78,9 @@ class Network(Method):
     """A network with its weights.
 
     Args:
-        weights: a safetensors file of this suite or a published checkpoint, as for `models.load`.
+        weights: a file as for `models.load`: of this suite, or any published checkpoint that is recognised.
         scale: for weights that serve all scales.
+        network: a network of one's own that the weights belong to, `file.py:Class:option=value`.
         precision: "float32" (without TF32) or "bfloat16" (autocast).
         unrounded_lr: use HR reduced in floating point instead of the set's LR, as SRMD's authors do.
         boundary: border of that reduction.
@@ -92,14 +95,15 @@ class Network(Method):
         precision: str = "float32",
         unrounded_lr: bool = False,
         boundary: str = "symmetric",
+        network: str | None = None,
     ) -> None:
         from sisr.evaluation import inference
 
-        self.label = str(weights)
+        self.label = str(weights) if network is None else f"{network} with {weights}"
         self.weights, self.mode = weights, mode or inference.Mode()
         self.precision, self.unrounded_lr, self.boundary = precision, unrounded_lr, boundary
         self.device = inference.device(device)
-        self.model = load(weights, scale).to(self.device)
+        self.model = load(weights, scale, network).to(self.device)
         self.scale = int(self.model.scale)
         self.luma_only = bool(getattr(self.model, "luma_only", False))
         if self.device.type == "cuda":  # warm-up: the first call is slow
@@ -113,7 +117,7 @@ class Network(Method):
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return {
             "weights": str(self.weights),
-            "weights_sha256": sha256(self.weights),
+            "weights_sha256": self._sha256,
             "device": name,
             "torch": torch.__version__,
             "precision": self.precision,
@@ -122,7 +126,20 @@ class Network(Method):
             "network": self.model.config["name"],
             "unrounded_lr": self.unrounded_lr,
             "luma_only": self.luma_only,
+            **self._origin,
         }
+
+    @cached_property
+    def _sha256(self) -> str:
+        return sha256(self.weights)
+
+    @cached_property
+    def _origin(self) -> dict[str, Any]:
+        """The library that recognised the network, or the file of a network of one's own."""
+        if "read_by" in self.model.config:
+            return {"read_by": self.model.config["read_by"]}
+        file = source(self.model.config["name"])
+        return {"network_file": str(file), "network_sha256": sha256(file)} if file else {}
 
     def check(self, pairs: Pairs, scale: int) -> None:
         """Raise UsageError if the network has another scale."""
@@ -189,16 +206,20 @@ class Folder(Method):
         return sr, 0.0, "whole"
 
 
-def load(weights: Path, scale: int | None = None) -> Any:
+def load(weights: Path, scale: int | None = None, network: str | None = None) -> Any:
     """A network with its weights, in evaluation mode; `scale` is for weights that serve all scales (VDSR's).
 
+    network: a network of one's own that the weights belong to, with its options.
     Raises SisrError where the file is missing, damaged, or of an unknown network.
     """
-    from models.weights import load_any_scale
+    from models.weights import load_any_scale, load_into
 
     if not weights.exists():
         raise SisrError(f"there is no file {weights}.")
     try:
+        if network is not None:
+            named = Mechanism.parse(network)
+            return load_into(named.name, weights, scale, **named.options)
         return load_any_scale(weights, scale)
     except ValueError as error:
         raise SisrError(f"{weights} cannot be used: {str(error).rstrip('.')}.") from error
@@ -223,8 +244,9 @@ def weights_of(path: Path) -> Path | None:
 
 def method(
     what: str,
-    scale: int,
+    scale: int | None = None,
     *,
+    weights: Path | None = None,
     protocol: str = "P1",
     boundary: str = "symmetric",
     device: str = "auto",
@@ -232,17 +254,27 @@ def method(
     precision: str = "float32",
     unrounded_lr: bool = False,
 ) -> Method:
-    """The method for WHAT: `bicubic`, `hr`, `pretrained`, a run folder, a weights file, a folder of SR images.
+    """The method for WHAT: `bicubic`, `hr`, `pretrained`, a run folder, a weights file, a folder of SR images, or a
+    network of one's own (`file.py:Class`) with a weights file.
 
-    Raises SisrError where it is none of these.
+    scale: None for that of the weights. Raises SisrError where it is none of these.
     """
+    settings = (scale, device, mode, precision, unrounded_lr, boundary)
+    named = Mechanism.parse(what).name
+    if is_custom(named) and not Path(what).exists():
+        Mechanism(named).check((), kind="network")
+        if weights is None:
+            raise UsageError(f"{what} is a network without weights; give its file with --weights.")
+        return Network(weights, *settings, network=what)
+    if weights is not None:
+        raise UsageError(f"--weights is for a network of one's own, file.py:Class, not for {what}; leave one out.")
     if what == "bicubic":
         return Bicubic(protocol, boundary)
     if what == "hr":
         return HighResolution()
-    path = pretrained(scale) if what == "pretrained" else Path(what)
-    if weights := weights_of(path):
-        return Network(weights, scale, device, mode, precision, unrounded_lr, boundary)
+    path = pretrained(scale or 4) if what == "pretrained" else Path(what)
+    if file := weights_of(path):
+        return Network(file, *settings)
     if path.is_dir():
         if (path / "config.json").is_file():
             raise SisrError(f"{path} is a run without weights.safetensors: its training is not finished.")
@@ -250,5 +282,6 @@ def method(
     if path.is_file():
         raise SisrError(f"{path} is not a weights file; their suffixes are {', '.join(WEIGHTS)}.")
     raise SisrError(
-        f"{what} does not exist; give a run folder, a weights file, a folder of SR images, pretrained, bicubic or hr."
+        f"{what} does not exist; give a run folder, a weights file, file.py:Class, a folder of SR images, pretrained, "
+        "bicubic or hr."
     )

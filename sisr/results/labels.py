@@ -77,7 +77,8 @@ def network_label(config: dict[str, Any], run: Run | None) -> str:
     if attention is None and network is not None and "attention" in network.attributes:
         network = networks()[paper()["BACKBONE"]]
     if attention is None:
-        return network.title if network is not None else name.upper()
+        short = name.rpartition(":")[2]
+        return network.title if network is not None else short.upper() if short.islower() else short
     if network is None or attention != network.get("attention"):
         return attention_label(config, run)
     title, options = mechanisms()[attention].title, attention_label(config, run)

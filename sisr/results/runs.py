@@ -21,7 +21,8 @@ CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""
 _TITLES = {network.title: name in declared.published() for name, network in declared.networks().items()}
 WEIGHTS = {name.lower(): name for name in (*published.methods(), *_TITLES) if _TITLES.get(name, True)}
-"""Methods whose published weights may be measured: name in `evaluation/<name>-x<scale>`, and the row it makes."""
+"""Methods whose published weights are a row of the paper or a registered network: name in
+`evaluation/<name>-x<scale>`, and the row it makes; for any other name, the name is the row's."""
 _METHODS = {name.lower(): name for name in (*published.methods(), *_TITLES)}
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
@@ -47,9 +48,10 @@ class Run:
     def method(self) -> str | None:
         """Row of the method whose published weights or images were measured; None for a run and for controls."""
         name = self.id.rsplit("-x", 1)[0]
-        if self.config:
+        if self.config or name in CONTROLS:
             return None
-        return _METHODS.get(name.removeprefix(IMAGES), name.removeprefix(IMAGES)) if self.images else WEIGHTS.get(name)
+        of_images = name.removeprefix(IMAGES)
+        return _METHODS.get(of_images, of_images) if self.images else WEIGHTS.get(name, name)
 
     @property
     def images(self) -> bool:
@@ -180,8 +182,7 @@ def image_rows(file: Path) -> pd.DataFrame:
 def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
     """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
 
-    weights: whether published weights (`WEIGHTS`) and images that were measured at these scales come along, too, or are
-        left out.
+    weights: whether published weights and images that were measured at these scales come along, too, or are left out.
 
     Raises SisrError with one sentence where a run or its evaluation is missing.
     """
@@ -192,8 +193,9 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
     for scale in sorted(scales):
-        images = sorted(path.name for path in evaluated.glob(f"{IMAGES}*-x{scale}"))
-        for name in (*(f"{other}-x{scale}" for other in (*CONTROLS, *WEIGHTS)), *images):
+        known = [f"{other}-x{scale}" for other in (*CONTROLS, *WEIGHTS)]
+        others = [path.name for path in evaluated.glob(f"*-x{scale}") if not Results(results).run(path.name).exists()]
+        for name in dict.fromkeys([*known, *sorted(others)]):
             if name not in names and (evaluated / name).is_dir():
                 runs.append(_load(results, name))
     runs = [run for run in runs if weights or run.method is None]
@@ -213,8 +215,8 @@ def _load(results: Path, name: str) -> Run:
     control, _, scale = name.rpartition("-x")
     if control in CONTROLS and scale.isdigit():
         return Run(name, {}, {}, evaluation)
-    elsewhere = (control in WEIGHTS or control.startswith(IMAGES)) and scale.isdigit() and not folder.exists()
-    files = () if elsewhere else ("config.json", "provenance.json")
+    published_weights = control != "" and scale.isdigit() and not folder.exists()
+    files = () if published_weights else ("config.json", "provenance.json")
     config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
     run = Run(name, config, provenance, evaluation)
     if not run.files:
@@ -227,11 +229,13 @@ def _origin(run: Run) -> Run:
     provenance: dict[str, Any] = {}
     for dataset, file in run.files.items():
         facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
-        expected = None if run.images else run.id.rsplit("-x", 1)[0]
-        if facts.get("network", expected) != expected:
+        name = run.id.rsplit("-x", 1)[0]
+        if name in WEIGHTS and str(facts.get("network", name)).lower() != name:
             raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
         origin: dict[str, Any] = {
-            key: facts[key] for key in ("weights_sha256", "device", "torch", "unrounded_lr") if key in facts
+            key: facts[key]
+            for key in ("weights_sha256", "network", "read_by", "device", "torch", "unrounded_lr")
+            if key in facts
         }
         provenance = provenance or origin
         for key, change in (("weights_sha256", "with other weights"), ("unrounded_lr", "from other LR")):
@@ -306,7 +310,7 @@ def training(run: Run) -> str:
 
 def _size(network: dict[str, Any]) -> str:
     """Size of a network in words."""
-    if network["name"] not in declared.published():
+    if not declared.own_architecture(network["name"]):
         return f"{network['blocks']} blocks of {network['channels']} channels"
     options = network.get("network_options") or {}
     return ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"

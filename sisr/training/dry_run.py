@@ -14,6 +14,7 @@ import torch
 import models
 from models.attention._errors import BrokenCodeError, sentence
 from sisr.config.comparison import network_spec
+from sisr.config.mechanisms import is_custom
 from sisr.config.preflight import MARK
 from sisr.config.run import Run
 from sisr.training.shapes import same_shape
@@ -32,7 +33,8 @@ def build(run: Run) -> None:
     options = network.options()
     options |= {name: value for name, value in (("initialisation", "pytorch"), ("attention", None)) if name in options}
     try:
-        with torch.device("meta"):
+        # code of one's own may not work on the meta device
+        with torch.device("cpu" if is_custom(network.name) else "meta"):
             models.create(network.name, scale=network.scale, **options)
         if network.attention is not None:
             _attend(run)

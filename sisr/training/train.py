@@ -31,7 +31,7 @@ from sisr.training.checkpoint import Progress
 from sisr.training.divergence import Diverged
 from sisr.training.monitor import COLUMNS, Validation
 from sisr.training.observer import Observer
-from sisr.training.warm_start import check_start, record_of, warm_start
+from sisr.training.warm_start import check_start, in_words, record_of, warm_start
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, check_writable, read_run_json, sha256
 from sisr.utils.precision import autocast, computed_precision
@@ -127,6 +127,8 @@ def _train(
     torch.manual_seed(run.seed)
     model = create_network(run)
     started = warm_start(model, start) if start else None
+    if start and started and group.leads:
+        print(in_words(start, started), file=sys.stderr)
     model = model.to(device).train().to(memory_format=layout)
     code = own_code(run)
 
@@ -239,18 +241,24 @@ def completed(run: Run, output: Path) -> dict[str, Any] | None:
     if not all((output / name).is_file() for name in RUN_FILES):
         return None
     record = read_run_json(output / "provenance.json")
-    if record.get("attention_sha256") != own_code(run).get("attention_sha256"):
-        raise SisrError(
-            f"{output} was trained with another version of {record.get('attention_file', run.network.attention)}; "
-            "choose another --output or delete it."
-        )
+    code = own_code(run)
+    for kind in ("attention", "network"):
+        if record.get(f"{kind}_sha256") != code.get(f"{kind}_sha256"):
+            name = run.network.attention if kind == "attention" else run.network.name
+            raise SisrError(
+                f"{output} was trained with another version of {record.get(f'{kind}_file', name)}; "
+                "choose another --output or delete it."
+            )
     return record
 
 
 def own_code(run: Run) -> dict[str, str]:
-    """File and SHA-256 of an attention that comes from a file or module of the user's; nothing for a registered one."""
-    file = source(run.network.attention)
-    return {"attention_file": str(file), "attention_sha256": sha256(file)} if file else {}
+    """File and SHA-256 of an attention or network from a file or module of the user's; nothing for registered ones."""
+    record: dict[str, str] = {}
+    for kind, name in (("attention", run.network.attention), ("network", run.network.name)):
+        if file := source(name):
+            record |= {f"{kind}_file": str(file), f"{kind}_sha256": sha256(file)}
+    return record
 
 
 def create_network(run: Run) -> nn.Module:

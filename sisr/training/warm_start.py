@@ -1,15 +1,20 @@
 """Trained weights that a run continues from: which they are, whether they are the named ones, and what was taken."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 import models
+from models import weight_files
+from sisr.config.mechanisms import is_custom
 from sisr.config.run import Run, weights_identity
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import sha256
+
+_NAMED = 8
 
 
 def identity(path: Path) -> str:
@@ -43,16 +48,33 @@ def check_start(run: Run, path: Path | None) -> None:
 
 
 def warm_start(model: nn.Module, path: Path) -> models.Started:
-    """Copy the trained weights at `path` into a network.
+    """Copy the trained weights at `path` into a network: a run, or any weights file that `models.load` reads.
+
+    For a network of one's own, a file may also hold its weights by their own names.
 
     Raises:
         SisrError: the file cannot be read, or none of its weights fits.
     """
     try:
-        source = models.load(weights_file(path)).state_dict()
-        return models.start_from(model, source)
+        return models.start_from(model, _source(model, weights_file(path)))
     except ValueError as error:
-        raise SisrError(f"cannot start from {path}: {error}.") from error
+        raise SisrError(f"cannot start from {path}: {str(error).rstrip('.')}.") from error
+
+
+def _source(model: Any, file: Path) -> Mapping[str, Tensor]:
+    if not is_custom(model.config["name"]):
+        return models.weights.load_any_scale(file, int(model.scale)).state_dict()
+    tensors, _ = weight_files.read(file)
+    inner, _ = weight_files.without_owner(tensors)
+    return tensors if tensors.keys() & model.state_dict().keys() else inner
+
+
+def in_words(path: Path, started: models.Started) -> str:
+    """One line on what was taken and what was initialised."""
+    new = f"initialised are {', '.join(started.new)}" if started.new else "nothing else was needed"
+    if len(started.new) > _NAMED:
+        new = f"initialised are {', '.join(started.new[:_NAMED])} and {len(started.new) - _NAMED} more"
+    return f"starting from {path}: {len(started.taken)} tensors are taken; {new}."
 
 
 def record_of(run: Run, path: Path | None, started: models.Started | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_conda_environment_has_what_the_project_needs() -> None:
 
 def test_lock_fulfils_the_project() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*listed["dependencies"], *listed["optional-dependencies"]["dev"]]
+    wanted = [*listed["dependencies"], *(item for extra in listed["optional-dependencies"].values() for item in extra)]
     locked = lock()
     for item in map(Requirement, wanted):
         found = locked[canonicalize_name(item.name)]

@@ -55,7 +55,8 @@ def make(folder: Path) -> Path:
             words.append(f"data/prepared/{name}/{scale if scale == 'hr' else 'x' + scale}")
             assert cli.main(words) == 0, words
     pictures(folder)
-    torch.save(released(scale=4).state_dict(), folder / "ENLCAx4.pt")
+    for name in ("ENLCAx4.pt", "model.pth"):
+        torch.save(released(scale=4).state_dict(), folder / name)
     comparison(folder, list(planned.runs))
     return folder
 
@@ -75,9 +76,10 @@ def pictures(folder: Path) -> None:
     """The photographs of a reader, and stand-ins for the sets that would be downloaded."""
     photo = Image.fromarray(photographs.chelsea()[:96, :128])
     photo.save(folder / "photo.jpg")
-    (folder / "holidays").mkdir()
-    for name in ("beach.jpg", "hill.png"):
-        photo.save(folder / "holidays" / name)
+    for holder in ("holidays", "my_photos"):
+        (folder / holder).mkdir()
+        for name in ("beach.jpg", "hill.png"):
+            photo.save(folder / holder / name)
     for name, images in SETS.items():
         pieces = {
             image: photographs.astronaut()[40 * number :, 100:][:192, :192] for number, image in enumerate(images)

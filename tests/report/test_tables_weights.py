@@ -68,6 +68,19 @@ def test_measured_beside_printed(results: Path) -> None:
     assert set(table.loc[table["row"].isin(["LapSRN", "SRMDNF", "VDSR"]), "quantity"]) == {"psnr", "ssim"}
 
 
+def test_a_checkpoint_of_any_name_is_a_row(results: Path) -> None:
+    origin = {"network": "SwinIR", "read_by": "spandrel 0.4.2"}
+    evaluated(results, "my_swinir-x4", {"Set5": [32.4] * 5}, 4, **origin)
+    evaluated(results, "rcan-x4", {"Set5": [32.6] * 5}, 4, network="RCAN", read_by="spandrel 0.4.2")
+    table = built(results)
+    row = cell(table, row="my_swinir", scale=4, dataset="Set5", quantity="psnr")
+    assert row["measured"] == pytest.approx(32.4)
+    assert row["state"] == "published weights"
+    assert pd.isna(row["published"])
+    beside = cell(table, row="RCAN", scale=4, dataset="Set5", quantity="psnr")
+    assert (beside["measured"], beside["published"]) == (pytest.approx(32.6), 32.63)
+
+
 def test_readers_see_both_and_why_they_differ(results: Path) -> None:
     evaluated(results, "lapsrn-x4", {"Set5": [41.48] * 5}, 4)
     evaluated(results, "srmdnf-x4", {"Set5": [31.95] * 5}, 4, network="srmdnf", unrounded_lr=True)

@@ -59,6 +59,15 @@ if workflow.is_main_process:
     except SisrError as error:
         sys.exit(f"{error}")
 VISUAL = figures(PLAN)
+# names of the networks with published weights, registered ones and those of the preset
+MEASURED = "|".join(
+    dict.fromkeys(
+        [
+            *declared.published(),
+            *(name.rpartition("-x")[0] for name in PLAN.published),
+        ]
+    )
+)
 # of the environment, not a parameter: what shows of a training while it runs changes nothing that it makes, nor do the
 # test sets, whose images it refuses to train on
 os.environ.update(
@@ -103,7 +112,7 @@ def training_start(wildcards):
         return []
     return (
         [start]
-        if start.suffix
+        if start.is_file()
         else [start / "weights.safetensors", start / "config.json"]
     )
 
@@ -202,7 +211,8 @@ def published_file(wildcards):
 
 def published_options(wildcards):
     """Some networks use unrounded LR."""
-    unrounded = declared.networks()[wildcards.method].get("unrounded_lr")
+    known = declared.networks().get(wildcards.method)
+    unrounded = known is not None and known.get("unrounded_lr")
     return "--unrounded-lr" if unrounded else ""
 
 

@@ -10,7 +10,7 @@ rule evaluate:
     log:
         RESULTS.log("evaluate", "{run}_x{scale}"),
     wildcard_constraints:
-        run=rf"(?!bicubic|hr-|{IMAGES}|(?:{'|'.join(declared.published())})-x[0-9]+/).+",
+        run=rf"(?!bicubic|hr-|{IMAGES}|(?:{MEASURED})-x[0-9]+/).+",
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)
@@ -67,7 +67,7 @@ rule evaluate_published:
     log:
         RESULTS.log("evaluate", "{method}_x{scale}"),
     wildcard_constraints:
-        method="|".join(declared.published()),
+        method=MEASURED,
     conda:
         "../../environment.yml"
     threads: config.get("threads_per_run", 1)

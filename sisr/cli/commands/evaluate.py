@@ -8,9 +8,14 @@ from sisr.cli import arguments
 
 HELP = "measure PSNR and SSIM of a run, a weights file, a folder of SR images, or of bicubic and HR themselves"
 EXAMPLE = (
+    "python -m sisr evaluate model.pth\n  "
+    "python -m sisr evaluate my_net.py:MyNet --weights my.pth --scale 4 --data data/Set5\n  "
     "python -m sisr evaluate results/quick/runs/enlcn-x4-k6-m128-s0-1f3a9c2e "
     "--data data/prepared/Set5 data/prepared/Set14 --scale 4 --output-dir results/mine"
 )
+
+EVALUATIONS = Path("results/evaluations")
+PREPARED = Path("data/prepared")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +23,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "what",
         metavar="WHAT",
-        help="run folder, weights file, folder of SR images, pretrained, or the controls bicubic and hr",
+        help="run folder, weights file, file.py:Class, folder of SR images, pretrained, or the controls bicubic and hr",
     )
-    add("--data", type=Path, nargs="+", required=True, metavar="SET", help="prepared sets, or folders of HR images")
-    add("--scale", type=int, required=True, help="upscaling factor: 2, 3, 4 …")
-    add("--output-dir", type=Path, required=True, help="folder for <set>_x<scale>.csv, and .json with the protocol")
+    add("--weights", type=Path, metavar="FILE", help="weights of the network file.py:Class")
+    add(
+        "--data",
+        type=Path,
+        nargs="+",
+        metavar="SET",
+        help="prepared sets, or folders of HR images (default: all test sets in data/prepared)",
+    )
+    add("--scale", type=int, help="upscaling factor: 2, 3, 4 … (default: that of the weights)")
+    add(
+        "--output-dir",
+        type=Path,
+        help="folder for <set>_x<scale>.csv, and .json with the protocol (default: results/evaluations/<name>)",
+    )
     add(
         "--protocol",
         choices=["P1", "P2", "P3"],
@@ -48,23 +64,24 @@ def run(args: argparse.Namespace) -> list[dict]:
     from tqdm import tqdm
 
     from sisr.data.overlap import describe
-    from sisr.data.pairs import open_pairs, set_name
+    from sisr.data.pairs import set_name
     from sisr.evaluation.evaluate import NotMeasuredError, evaluate, write_rows
     from sisr.evaluation.inference import Mode
-    from sisr.evaluation.upscalers import method
+    from sisr.evaluation.upscalers import Network, method
     from sisr.utils.errors import SisrError, UsageError
     from sisr.utils.files import check_writable
 
-    arguments.check_scale(args.scale)
-    names = [set_name(path) for path in args.data]
-    if len(set(names)) < len(names):
-        raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
-    check_writable(args.output_dir, folder=True)
+    output_dir = args.output_dir or EVALUATIONS / _name(args.what, args.weights)
+    check_writable(output_dir, folder=True)
     mode = Mode(tile=args.tile, overlap=args.overlap, chop=args.chop, self_ensemble=args.self_ensemble)
-    sets = [open_pairs(path, args.scale, args.boundary) for path in args.data]
+    # what is wrong with the images is reported before a network is loaded, where the scale is given
+    scale, opened = args.scale, None
+    if scale is not None:
+        opened = _open(args.data, arguments.check_scale(scale), args.boundary)
     what = method(
         args.what,
-        args.scale,
+        scale,
+        weights=args.weights,
         protocol=args.protocol,
         boundary=args.boundary,
         device=args.device,
@@ -72,23 +89,28 @@ def run(args: argparse.Namespace) -> list[dict]:
         precision=args.precision,
         unrounded_lr=args.unrounded_lr,
     )
+    if scale is None:
+        if not isinstance(what, Network):
+            raise UsageError(f"{args.what} states no upscaling factor; give it with --scale.")
+        scale = arguments.check_scale(what.scale)
+    data, sets = opened or _open(args.data, scale, args.boundary)
     for pairs in sets:
-        what.check(pairs, args.scale)
-    trained_on = _trained_on(Path(args.what), args.data)
+        what.check(pairs, scale)
+    trained_on = _trained_on(Path(args.what), data)
     if trained_on:
         print(f"note: {describe(trained_on)}", file=sys.stderr)
     result, partial_files, failures = [], [], []
-    for name, pairs in zip(names, sets, strict=True):
-        path = args.output_dir / f"{name}_x{args.scale}.csv"
+    for name, pairs in zip(map(set_name, data), sets, strict=True):
+        path = output_dir / f"{name}_x{scale}.csv"
         partial_files.append(path.with_suffix(".partial.json"))
         try:
             rows, facts = evaluate(
                 what,
                 pairs,
-                args.scale,
+                scale,
                 args.protocol,
                 args.greyscale,
-                args.output_dir / path.stem if args.save_images else None,
+                output_dir / path.stem if args.save_images else None,
                 partial(tqdm, desc=name, unit="image", leave=False, disable=None),
                 partial_files[-1],
             )
@@ -99,13 +121,46 @@ def run(args: argparse.Namespace) -> list[dict]:
         write_rows(rows, path, {"set": name, **facts, **({"trained_on": shared} if shared else {})})
         result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
         if not args.json:
-            _print(name, args.scale, args.protocol, facts, result[-1])
+            _print(name, scale, args.protocol, facts, result[-1])
     if failures:
         # the partial rows of complete sets stay as well: Snakemake deletes all tables of a failed job
         raise SisrError(f"{'; '.join(failures)}.")
     for file in partial_files:
         file.unlink(missing_ok=True)
     return result
+
+
+def _name(what: str, weights: Path | None) -> str:
+    """Name of the folder of an evaluation: of a run, a file without its suffix, or a class and its weights."""
+    from sisr.config.mechanisms import Mechanism
+
+    if weights is not None:
+        return f"{Mechanism.parse(what).label.replace(' ', '-')}-{weights.stem}"
+    path = Path(what).resolve()
+    return path.stem if path.is_file() else path.name
+
+
+def _open(data: list[Path] | None, scale: int, boundary: str) -> tuple[list[Path], list]:
+    """The image sets: those given, or all prepared test sets. Raises UsageError where two have one name, or there are
+    none."""
+    from sisr.data import catalog
+    from sisr.data.pairs import open_pairs, set_name
+    from sisr.data.store import INDEX
+    from sisr.utils.errors import UsageError
+
+    if data is None:
+        tests = [name for name, dataset in catalog.known().items() if dataset.role == "test"]
+        folders = [PREPARED / name for name in tests]
+        data = [each for each in folders if all((each / part / INDEX).is_file() for part in ("hr", f"x{scale}"))]
+        if not data:
+            raise UsageError(
+                f"no test set is prepared at x{scale} in {PREPARED}; give folders of HR images with --data, or prepare "
+                "a set (`python -m sisr prepare --help`)."
+            )
+    names = [set_name(path) for path in data]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
+    return data, [open_pairs(path, scale, boundary) for path in data]
 
 
 def _trained_on(what: Path, data: list[Path]) -> dict[tuple[str, str], list[str]]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from sisr.cli import arguments
+from sisr.config.declared import networks
 from sisr.config.mechanisms import read_option
 from sisr.config.run import Network, Run, Training, flag
 from sisr.utils.errors import UsageError
 
 HELP = "train one network: one scale, one seed, one recipe"
 EXAMPLE = (
+    "python -m sisr train --images my_photos --network enlcn --scale 4 --steps 500 --output my_run\n  "
     "python -m sisr train --network enlcn --scale 4 --blocks 4 --channels 32 --attention enlca --slots 0 4 \\\n"
     "    --steps 500 --train photographs --output my_run\n"
     "  python -m sisr train --config my_run/config.json --seed 1 --output my_run_seed_1"
@@ -50,7 +52,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
                 options |= SPECIAL.get(name, {"metavar": "NAME"})
             group.add_argument(flag(name), **options)
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
-    add("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument("--train", nargs="+", metavar="SET", help="prepared training sets [photographs]", **unset)
+    images.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of training images, which are prepared first where that is not done yet; the network has its own "
+        "attention unless another is given",
+    )
     add(
         "--seed",
         type=arguments.whole(0, arguments.MAX_SEED),
@@ -85,6 +97,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     resolved = run_from(args)
+    for folder in args.images:
+        from sisr.data.prepare import prepare_missing
+
+        prepare_missing(folder, resolved.network.scale, args.data)
     from sisr.data.overlap import check_apart
     from sisr.training.train import train
 
@@ -113,6 +129,8 @@ def run_from(args: argparse.Namespace) -> Run:
 
     Raises UsageError where the file is not the configuration of a run, or an option cannot be read.
     """
+    from sisr.data.prepare import set_name
+
     run = Run(network=Network(), training=Training()) if args.config is None else _read(args.config)
     given = vars(args)
     network = {part.name: given[part.name] for part in fields(Network) if part.name in given}
@@ -121,6 +139,9 @@ def run_from(args: argparse.Namespace) -> Run:
         network["slots"] = tuple(network["slots"])
     if "attention" in network:
         network["attention"] = None if network["attention"] == "none" else network["attention"]
+    elif args.images and args.config is None:
+        known = networks().get(network.get("name", run.network.name))
+        network["attention"] = known.get("attention") if known else None
     # options of the file belong to the attention of the file
     same = network.get("attention", run.network.attention) == run.network.attention
     kept = run.network.attention_options if same else {}
@@ -137,7 +158,7 @@ def run_from(args: argparse.Namespace) -> Run:
     return Run(
         network=replace(run.network, **network),
         training=replace(run.training, **training),
-        train=tuple(given.get("train", run.train)),
+        train=tuple(map(set_name, args.images)) or tuple(given.get("train", run.train)),
         seed=seed,
     )
 

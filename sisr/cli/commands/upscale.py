@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE_OR_RUN",
         help="weights file, run folder, or bicubic for comparison (default: the pretrained network for the scale)",
     )
+    add("--network", metavar="FILE.py:CLASS", help="a network of your own that the weights belong to")
     add("--scale", type=int, help="upscaling factor (default: that of the weights, else 4)")
     arguments.add_inference(parser)
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> list[dict]:
         weights = weights_of(chosen)
         if weights is None:
             raise SisrError(f"{args.weights} is neither a weights file nor a run folder with weights.safetensors.")
-        model = load(weights, args.scale).to(device)
+        model = load(weights, args.scale, args.network).to(device)
         scale = int(model.scale)
         if args.scale not in (None, scale):
             raise UsageError(f"{weights} upscales x{scale}, not x{args.scale}.")

@@ -31,6 +31,7 @@ def row(setting: Setting) -> str:
     known = networks().get(name)
     if known is not None and known.get("attention") == run.attention:
         return known.title
+    name = name.rpartition(":")[2]
     return name if run.attention is None else f"{name} with {run.attention}"
 
 
