@@ -221,7 +221,7 @@ def _load(results: Path, name: str) -> Run:
     run = Run(name, config, provenance, evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
-    return _origin(run) if elsewhere else run
+    return _origin(run) if published_weights else run
 
 
 def _origin(run: Run) -> Run:
