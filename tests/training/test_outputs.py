@@ -58,7 +58,7 @@ def test_loss_is_the_mean_of_the_losses_of_all_outputs(name: str, prepared: Path
 
 
 def test_training_resumes_with_the_statistics_of_batch_normalisation(
-    prepared: Path, tmp_path: Path, monkeypatch
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = run("memnet", steps=4)
     train(plan, tmp_path / "whole", data=prepared, device="cpu", threads=1)
