@@ -233,5 +233,8 @@ class Chosen:
     def hr(self, i: int) -> NDArray[np.uint8]:
         return self._pairs.hr(self._indices[i])
 
+    def whole_hr(self, i: int) -> NDArray[np.uint8]:
+        return self._pairs.whole_hr(self._indices[i])
+
     def lr(self, i: int) -> NDArray[np.uint8]:
         return self._pairs.lr(self._indices[i])

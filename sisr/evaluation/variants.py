@@ -38,7 +38,7 @@ def variants(network: Network, pairs: Pairs, i: int, scale: int) -> Iterator[tup
 
     def upscaled(lr: NDArray[Any], mode: Mode = Mode()) -> NDArray[Any]:  # noqa: B008  (frozen)
         network.mode = mode
-        sr: NDArray[Any] = network.upscale(_GivenLr(pairs, lr), i, scale)[0]  # type: ignore[arg-type]
+        sr: NDArray[Any] = network.upscale(_GivenLr(pairs, lr), i, scale)[0]
         return sr
 
     lr = np.array(pairs.lr(i))
