@@ -102,7 +102,8 @@ def _content(model: nn.Module, formulas: str, dynamo: bool) -> bytes:
         options |= {"dynamic_axes": {"lr": names, "sr": {axis: f"sr_{name}" for axis, name in names.items()}}}
     file = io.BytesIO()
     with _quiet(), _formulas(model, formulas), torch.no_grad():
-        program = torch.onnx.export(model, (lr,), None if dynamo else file, **options)
+        # without dynamo, a file object is accepted as well
+        program = torch.onnx.export(model, (lr,), None if dynamo else file, **options)  # type: ignore[arg-type]
     return program.model_proto.SerializeToString() if dynamo else file.getvalue()  # type: ignore[union-attr]
 
 
