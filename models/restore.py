@@ -14,6 +14,7 @@ from models.registry import create
 
 _SPARE = 1 << 24
 """Elements of a tensor that a network may create without having one of this size among its weights."""
+_PART = 1 << 20
 _CREATING = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange)
 """Functions that a network's constructor creates tensors with."""
 _INITIALISING = {
@@ -65,7 +66,11 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def check_finite(model: nn.Module) -> None:
     """Raise ValueError where a weight or buffer of a network is NaN or infinite."""
     tensors = model.state_dict()
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    # part by part, since isfinite makes a copy
+    finite = {
+        name: all(part.isfinite().all() for part in tensor.flatten().split(_PART)) for name, tensor in tensors.items()
+    }
+    broken = [name for name, is_finite in finite.items() if not is_finite]
     if broken:
         raise ValueError(f"{len(broken)} of {len(tensors)} tensors contain NaN or infinite values ({broken[0]} first)")
 
