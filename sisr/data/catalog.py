@@ -136,7 +136,7 @@ def _source(entry: dict[str, Any]) -> Source:
 
 def _hashes(path: Path) -> tuple[tuple[str, ...], dict[str, Fingerprint]]:
     """Names of all images, and fingerprints of those with a hash; pixels of a JPEG depend on its decoder."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return tuple(row["image"] for row in rows), {
         row["image"]: Fingerprint(

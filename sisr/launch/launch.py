@@ -100,7 +100,7 @@ def launch(
         preflight.check(work.plan, results.checked)
         progress.plan(minutes)
         with atomic_write(results.preset) as temporary:
-            temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
+            temporary.write_text(yaml.safe_dump(work.config, sort_keys=False), encoding="utf-8")
         with _signals(pool) as received:
             pool.run()
             progress.save()
