@@ -105,7 +105,27 @@ def run(args: argparse.Namespace) -> list[dict]:
         raise SisrError(f"{'; '.join(failures)}.")
     for file in partial_files:
         file.unlink(missing_ok=True)
+    if not args.json:
+        print("\n".join(_next(args)))
     return result
+
+
+def _next(args: argparse.Namespace) -> list[str]:
+    """What to do with a measured method: look at it, and measure the controls in the same way."""
+    from sisr.cli.last_screen import next_steps
+
+    python = ["python", "-m", "sisr"]
+    first = [str(args.data[0]), "--scale", str(args.scale), "-o", str(args.output_dir / "crops.png")]
+    if args.what in ("bicubic", "hr"):
+        return next_steps([("show crops", [*python, "crops", *first])])
+    again = ["--data", *map(str, args.data), "--scale", str(args.scale)]
+    floor = str(args.output_dir.with_name(f"{args.output_dir.name}-bicubic"))
+    return next_steps(
+        [
+            ("measure bicubic", [*python, "evaluate", "bicubic", *again, "--output-dir", floor]),
+            ("show crops", [*python, "crops", *first, "--method", args.what]),
+        ]
+    )
 
 
 def _trained_on(what: Path, data: list[Path]) -> dict[tuple[str, str], list[str]]:

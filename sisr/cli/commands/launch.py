@@ -98,4 +98,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if summary["failed"]:
         names = ", ".join(summary["failed"])
         raise SisrError(f"{len(summary['failed'])} commands failed ({names}); the same call tries them again.")
+    if summary["complete"] and not (args.json or args.plan):
+        from sisr.cli import last_screen
+
+        print("\n".join(last_screen.lines(work.results, work.results.root.name, work.experiments)))
     return summary
