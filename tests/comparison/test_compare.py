@@ -225,7 +225,7 @@ def test_command_writes_and_prints_the_comparison(
     output = tmp_path / "mine"
     assert main(["compare", "--results", str(results), *words, "--output", str(output), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md"}
+    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md", "compare.tex"}
     table = cells.read(output / "compare.csv")
     found = {(c["row"], c["dataset"], c["quantity"]): c for _, c in table.iterrows()}
     psnr = [float(found[row, "Set5", "psnr"]["measured"]) for row in ("none", "enlca")]

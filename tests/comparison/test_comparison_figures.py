@@ -145,7 +145,7 @@ def test_costs_are_drawn_as_measured(results: Path) -> None:
 def test_written_files_repeat(results: Path) -> None:
     paths = figures.write(results)
     assert sorted(path.name for path in paths) == sorted(
-        f"compare_{name}.{ending}" for name in ("differences", "pareto", "cost") for ending in ("png", "svg")
+        f"compare_{name}.{ending}" for name in ("differences", "pareto", "cost") for ending in ("png", "svg", "pdf")
     )
     before = {path.name: path.read_bytes() for path in paths}
     again = {path.name: path.read_bytes() for path in figures.write(results)}
@@ -156,7 +156,9 @@ def test_without_costs_what_stands_over_cost_is_left_out(results: Path, tmp_path
     table = result.read(results).table
     folder = tmp_path / "quick"
     cells.write(table[table["dataset"] != ""], folder / "tables" / "compare.csv")
-    assert [path.name for path in figures.write(folder)] == ["compare_differences.png", "compare_differences.svg"]
+    assert [path.name for path in figures.write(folder)] == [
+        f"compare_differences.{ending}" for ending in ("png", "svg", "pdf")
+    ]
     shown = page.page(folder)
     assert "<h3>Quality</h3>" in shown
     assert "<h3>Cost</h3>" not in shown

@@ -29,7 +29,7 @@ rule analyse:
             category="what_enla_computes",
             caption="../report/analysis.rst",
         ),
-        svg=RESULTS.figure("what_enla_computes", "svg"),
+        others=[RESULTS.figure("what_enla_computes", ending) for ending in ("svg", "pdf")],
     log:
         RESULTS.log("analysis", "analyse"),
     conda:

@@ -36,7 +36,7 @@ rule comparison_table:
             category="compare",
             caption="../report/compare_table.rst",
         ),
-        md=RESULTS.table("compare", "md"),
+        others=[RESULTS.table("compare", ending) for ending in ("md", "tex")],
     log:
         RESULTS.log("comparison", "table"),
     conda:
@@ -101,10 +101,11 @@ rule comparison_figures:
             category="compare",
             caption="../report/compare_cost.rst",
         ),
-        svg=expand(
-            RESULTS.figure("compare_{name}", "svg"),
-            name=("differences", "pareto", "cost"),
-        ),
+        others=[
+            RESULTS.figure(f"compare_{name}", ending)
+            for name in ("differences", "pareto", "cost")
+            for ending in ("svg", "pdf")
+        ],
     log:
         RESULTS.log("comparison", "figures"),
     conda:
@@ -126,7 +127,7 @@ rule comparison_crops:
     output:
         index=RESULTS.crops / "index.json",
         png=RESULTS.figure("compare_crops"),
-        svg=RESULTS.figure("compare_crops", "svg"),
+        others=[RESULTS.figure("compare_crops", ending) for ending in ("svg", "pdf")],
     log:
         RESULTS.log("comparison", "crops"),
     conda:

@@ -8,6 +8,7 @@ rule attention_figure:
     output:
         png=RESULTS.figure("{figure}"),
         svg=RESULTS.figure("{figure}", "svg"),
+        pdf=RESULTS.figure("{figure}", "pdf"),
         weights=RESULTS.figure("{figure}", "npy"),
     log:
         RESULTS.log("figures", "{figure}"),
@@ -27,7 +28,7 @@ rule attention_figure:
         device=config.get("device", "auto"),
     shell:
         "python -m sisr attention-map {params.image} --run {params.runs} {params.view} --skip"
-        " --output {output.png} {output.svg} --raw {output.weights} --device {params.device} > {log} 2>&1"
+        " --output {output.png} {output.svg} {output.pdf} --raw {output.weights} --device {params.device} > {log} 2>&1"
 
 
 rule crops_figure:
@@ -37,6 +38,7 @@ rule crops_figure:
     output:
         png=RESULTS.figure("{figure}"),
         svg=RESULTS.figure("{figure}", "svg"),
+        pdf=RESULTS.figure("{figure}", "pdf"),
     log:
         RESULTS.log("figures", "{figure}"),
     wildcard_constraints:
@@ -55,4 +57,4 @@ rule crops_figure:
         device=config.get("device", "auto"),
     shell:
         "python -m sisr crops {params.data} --scale {params.scale} --method {params.methods}"
-        " --output {output.png} {output.svg} --device {params.device} > {log} 2>&1"
+        " --output {output.png} {output.svg} {output.pdf} --device {params.device} > {log} 2>&1"

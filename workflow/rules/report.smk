@@ -17,7 +17,8 @@ rule table:
             category="{table}",
             caption="../report/figure.rst",
         ),
-        svg=RESULTS.figure("{table}", "svg"),
+        tex=RESULTS.table("{table}", "tex"),
+        others=[RESULTS.figure("{table}", ending) for ending in ("svg", "pdf")],
     log:
         RESULTS.log("tables", "{table}"),
     conda:
