@@ -277,7 +277,7 @@ def test_what_stands_under_a_crop_is_true(cropped: tuple[Path, Path, list[crops.
             rows = evaluation_rows(run.files["some"])
             mine = next(crop for crop in scene.crops if crop.label == label)
             assert mine.psnr == pytest.approx(rows[scene.image], abs=1e-4)
-    png, svg = figures.write_crops(results)
+    png, svg, _ = figures.write_crops(results)
     assert png.read_bytes().startswith(b"\x89PNG")
     assert scenes[0].why in svg.read_text()
 

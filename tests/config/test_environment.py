@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from rattler.exceptions import SolverError
+
+import sisr
+from sisr.cli import main
 
 ROOT = Path(__file__).parents[2]
 # the package registry's names by conda-forge's, as written there; all others are the same, to the letter
@@ -157,7 +161,14 @@ def test_lock_pins_everything_and_names_no_address() -> None:
             assert re.fullmatch(r"==[^,*]+", str(item.specifier)), item
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CITATION.cff", ".snakemake-workflow-catalog.yml", "README.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LICENSE", "CITATION.cff", ".snakemake-workflow-catalog.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+        *("Dockerfile", ".dockerignore", ".pre-commit-config.yaml", ".github/workflows/ci.yml"),
+        *(".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/mechanism.yml", ".github/pull_request_template.md"),
+    ],
+)
 def test_repository_has(name: str) -> None:
     assert (ROOT / name).stat().st_size > 0
 
@@ -167,7 +178,19 @@ def test_citation_names_the_paper() -> None:
     assert citation["cff-version"] == "1.2.0"
     assert citation["license"] == "MIT"
     assert "Efficient Non-Local Contrastive Attention" in citation["references"][0]["title"]
-    assert citation["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_the_version_is_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert declared["project"]["dynamic"] == ["version"]
+    assert declared["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "sisr.__version__"}
+    assert main(["--version"]) == 0
+    version = capsys.readouterr().out.strip()
+    assert version == sisr.__version__
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = [name for name in tracked if name.endswith((".py", ".toml", ".cff", ".yml"))]
+    assert [name for name in texts if f'"{version}"' in (ROOT / name).read_text()] == ["sisr/__init__.py"]
+    assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_every_rule_names_its_environment() -> None:

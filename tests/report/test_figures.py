@@ -88,13 +88,14 @@ def test_nothing_measured_is_one_sentence(name: str, made: dict[str, pd.DataFram
 
 def test_written_files_are_complete_and_repeat(made: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     paths = figures.write("table2", made["table2"], tmp_path)
-    png, svg = (path.read_bytes() for path in paths)
+    png, svg, page = (path.read_bytes() for path in paths)
+    assert page.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
     assert int.from_bytes(png[16:20], "big") >= 1200
     assert b"Not comparable" in svg
     assert b"</svg>" in svg
     figures.write("table2", made["table2"], tmp_path)
-    assert [path.read_bytes() for path in paths] == [png, svg]
+    assert [path.read_bytes() for path in paths] == [png, svg, page]
 
 
 def test_many_sets_and_seeds_still_fit(tmp_path: Path) -> None:
