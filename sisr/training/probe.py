@@ -58,7 +58,7 @@ def measure(run: Run, device: torch.device, seconds: float) -> dict[str, float]:
         step(1)
     one = min(step(1) for _ in range(2)) if time.perf_counter() < end else step(1)
     batch = max(1, settings.batch // settings.accumulate)
-    times = []
+    times: list[float] = []
     while len(times) < _STEPS and time.perf_counter() + 1.5 * one * batch < end:
         times.append(step(batch) * settings.accumulate)
     return {

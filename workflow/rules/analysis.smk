@@ -29,7 +29,7 @@ rule analyse:
             category="what_enla_computes",
             caption="../report/analysis.rst",
         ),
-        others=[RESULTS.figure("what_enla_computes", ending) for ending in ("svg", "pdf")],
+        svg=RESULTS.figure("what_enla_computes", "svg"),
     log:
         RESULTS.log("analysis", "analyse"),
     conda:

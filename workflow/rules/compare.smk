@@ -36,7 +36,7 @@ rule comparison_table:
             category="compare",
             caption="../report/compare_table.rst",
         ),
-        others=[RESULTS.table("compare", ending) for ending in ("md", "tex")],
+        md=RESULTS.table("compare", "md"),
     log:
         RESULTS.log("comparison", "table"),
     conda:
@@ -101,11 +101,10 @@ rule comparison_figures:
             category="compare",
             caption="../report/compare_cost.rst",
         ),
-        others=[
-            RESULTS.figure(f"compare_{name}", ending)
-            for name in ("differences", "pareto", "cost")
-            for ending in ("svg", "pdf")
-        ],
+        svg=expand(
+            RESULTS.figure("compare_{name}", "svg"),
+            name=("differences", "pareto", "cost"),
+        ),
     log:
         RESULTS.log("comparison", "figures"),
     conda:
@@ -127,7 +126,7 @@ rule comparison_crops:
     output:
         index=RESULTS.crops / "index.json",
         png=RESULTS.figure("compare_crops"),
-        others=[RESULTS.figure("compare_crops", ending) for ending in ("svg", "pdf")],
+        svg=RESULTS.figure("compare_crops", "svg"),
     log:
         RESULTS.log("comparison", "crops"),
     conda:
