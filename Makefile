@@ -9,6 +9,14 @@ BIN := .venv/bin
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
+# `make environment TORCH_INDEX=ADDRESS` takes PyTorch from another index, for example one with PyTorch for the CPU only,
+# and leaves out what only CUDA needs
+TORCH_INDEX ?=
+TORCH := ^torch(vision)?==
+CUDA := ^(cuda|nvidia|triton)\b
+# uv if it is installed, which is faster; pip otherwise. Both show what arrives
+INSTALL := $(if $(shell command -v uv 2> /dev/null),uv pip install --python $(BIN)/python,$(BIN)/pip install)
+
 # the stamp is written last, so that an interrupted installation is repeated
 ENVIRONMENT := .venv/complete
 
@@ -16,17 +24,25 @@ $(ENVIRONMENT): requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; set PYTHON=...')"
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.lock
+	@echo "installing $$(grep -c == requirements.lock) packages into .venv; most bytes are PyTorch's CUDA libraries"
+ifneq ($(strip $(TORCH_INDEX)),)
+	grep -E '$(TORCH)' requirements.lock > .venv/torch.txt
+	grep -vE '$(TORCH)|$(CUDA)' requirements.lock > .venv/others.txt
+	$(INSTALL) --no-deps --index-url "$(TORCH_INDEX)" --requirement .venv/torch.txt
+	$(INSTALL) --requirement .venv/others.txt
+else
+	$(INSTALL) --requirement requirements.lock
+endif
 	@touch $@
 
 # the command `sisr`, of the files in this folder; added to an environment of an earlier version without recreating it
 INSTALLED := $(BIN)/sisr
 
 $(INSTALLED): pyproject.toml | $(ENVIRONMENT)
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-environment: $(INSTALLED)  ## create .venv from requirements.lock
+environment: $(INSTALLED)  ## create .venv from requirements.lock; TORCH_INDEX=ADDRESS: PyTorch from another index
 
 reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 	@$(BIN)/python workflow/scripts/unlock_stale.py
@@ -49,6 +65,8 @@ notebooks: $(INSTALLED)  ## render the measured results as notebooks, without tr
 	@set -e; for name in $(MEASURED); do \
 	    $(BIN)/python -m sisr notebook notebooks/$$name.ipynb results/notebooks/$$name.ipynb \
 	    --html results/notebooks/$$name.html --results $(REFERENCE); done
+	$(BIN)/python -m sisr notebook notebooks/upscale.ipynb results/notebooks/upscale.ipynb \
+	    --html results/notebooks/upscale.html
 
 benchmark: $(INSTALLED)  ## measure speed and memory, into results/benchmarks
 	$(BIN)/python -m benchmarks.attention --output results/benchmarks

@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+"""The only place of the version: pyproject.toml reads it."""
 
 _PUBLIC = {"imresize": "sisr.data.imresize", "psnr": "sisr.evaluation.metrics", "ssim": "sisr.evaluation.metrics"}
 __all__ = ["imresize", "psnr", "ssim"]

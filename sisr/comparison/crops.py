@@ -208,7 +208,7 @@ def _write(rows: "list[tuple[Picked, Row]]", comparison: Comparison, folder: Pat
             why = _why(picked, comparison.reference, crops)
             scenes.append(Scene(picked.dataset, picked.image, height, width, x, y, size, why, whole, crops))
         with atomic_write(new / "index.json") as temporary:
-            temporary.write_text(json.dumps([asdict(scene) for scene in scenes], indent=1) + "\n")
+            temporary.write_text(json.dumps([asdict(scene) for scene in scenes], indent=1) + "\n", encoding="utf-8")
         replace_folder(new, folder)
     return scenes
 

@@ -32,7 +32,7 @@ def _inner(folder: Path, name: str) -> Path | None:
 def _unchanged(index: Path, files: list[Path], images: int) -> bool:
     """Whether this is the complete store of an earlier version."""
     try:
-        content = json.loads(index.read_text())
+        content = json.loads(index.read_text(encoding="utf-8"))
         made = index.stat().st_mtime
     except (OSError, ValueError):
         return False

@@ -7,7 +7,6 @@ any way, and because planning must not import torch. What passed is recorded, an
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from sisr.config.presets import Plan, known_attention
 from sisr.config.run import Run, Training
 from sisr.utils.errors import SisrError
 from sisr.utils.files import atomic_write, sha256
+from sisr.utils.processes import kill_tree
 
 LIMITS = {"start": 120.0, "build": 15.0, "train": 600.0}
 """Seconds of the CPU for each stage: importing torch, building one network, a training step of a custom mechanism."""
@@ -61,7 +61,7 @@ def check(plan: Plan, record: Path | None = None) -> None:
     if record:
         passed = {**passed, **{digest: comparison.network_spec(run) for digest, run in new.items()}}
         with atomic_write(record) as temporary:
-            temporary.write_text(json.dumps(dict(list(passed.items())[-_KEPT:]), indent=1) + "\n")
+            temporary.write_text(json.dumps(dict(list(passed.items())[-_KEPT:]), indent=1) + "\n", encoding="utf-8")
 
 
 def _once(plan: Plan) -> Iterator[Run]:
@@ -107,7 +107,7 @@ def _code() -> str:
 
 def _read(record: Path | None) -> dict[str, str]:
     with suppress(OSError, ValueError):
-        content = json.loads(record.read_text()) if record else {}
+        content = json.loads(record.read_text(encoding="utf-8")) if record else {}
         return content if isinstance(content, dict) else {}
     return {}
 
@@ -125,7 +125,7 @@ def _failure(tasks: Sequence[Mapping[str, Any]]) -> tuple[int, str] | None:
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             start_new_session=True,
         )
@@ -144,8 +144,7 @@ def _failure(tasks: Sequence[Mapping[str, Any]]) -> tuple[int, str] | None:
         except (Empty, subprocess.TimeoutExpired):
             return number, f"{_subject(tasks[number])} hangs while it is {_DONE[stage]}; it was stopped."
         finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process.pid)
             process.wait()
         errors.seek(0)
         last = (errors.read().strip().splitlines() or [""])[-1]

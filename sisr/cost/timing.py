@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from sisr.utils.memory import LiveBytes
+
 Call = Callable[[], object]
 
 
@@ -67,6 +69,8 @@ def synchronise(device: torch.device) -> None:
     """Wait until a GPU has done its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def peak_memory(call: Call, device: torch.device) -> int:
@@ -83,6 +87,10 @@ def peak_memory(call: Call, device: torch.device) -> int:
         call()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
+    if device.type == "mps":  # keeps no peak, and the profiler does not record its allocations
+        with LiveBytes() as live:
+            call()
+        return live.peak
     from torch.profiler import ProfilerActivity, profile
 
     with _without_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -90,7 +98,7 @@ def peak_memory(call: Call, device: torch.device) -> int:
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text())["traceEvents"]
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
     changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
     held = peak = 0
     for _, change in changes:

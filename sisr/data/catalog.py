@@ -28,6 +28,12 @@ class Source:
     holds: str
     """Description of its content: HR, LR_bicubic …"""
     md5: str | None = None
+    bytes: int | None = None
+    """Size of the archive, if known."""
+    folder: str = ""
+    """The only folder that is unpacked, where an archive holds much else; verified by its images' pixels."""
+    dead: str = ""
+    """Since when it is reported not to answer; empty for all others."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +137,12 @@ def _dataset(name: str, entry: dict[str, Any], folder: Path) -> Dataset:
 
 
 def _source(entry: dict[str, Any]) -> Source:
-    return Source(entry["archive"], tuple(entry["addresses"]), entry["holds"], entry.get("md5"))
+    return Source(**{**entry, "addresses": tuple(entry["addresses"])})
 
 
 def _hashes(path: Path) -> tuple[tuple[str, ...], dict[str, Fingerprint]]:
     """Names of all images, and fingerprints of those with a hash; pixels of a JPEG depend on its decoder."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return tuple(row["image"] for row in rows), {
         row["image"]: Fingerprint(

@@ -96,7 +96,7 @@ def _from_address(
                 if not quiet:
                     tqdm.write(f"{target.name}: {last}; trying again in {wait:.0f} s", file=sys.stderr)
                 sleep(wait)
-    raise _NextAddressError(f"{last}, {attempts} times")
+    raise _NextAddressError(last if attempts == 1 else f"{last}, {attempts} times")
 
 
 def _receive(address: str, part: Path, quiet: bool) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from sisr.data import catalog
 from sisr.data.archives import ENDINGS, check_space, is_archive, unpack
 from sisr.data.catalog import Dataset, Source
-from sisr.data.download import download
+from sisr.data.download import ATTEMPTS, download
 from sisr.data.folder_layouts import Group, groups, key
 from sisr.data.image_files import image_shape, list_images, plain_name, read_image
 from sisr.data.store import replace_folder
@@ -117,10 +117,12 @@ def _get(dataset: Dataset, data: Path, target: Path, quiet: bool) -> str:
     for source in dataset.sources:
         path = data / ".downloads" / source.archive
         try:
-            _from_archive(download(source.addresses, path, source.md5, quiet=quiet), dataset, target, quiet)
+            attempts = 1 if source.dead else ATTEMPTS
+            archive = download(source.addresses, path, source.md5, quiet=quiet, attempts=attempts)
+            _from_archive(archive, dataset, target, quiet, source.folder)
             return source.archive
         except SisrError as error:
-            reasons.append(str(error).rstrip("."))
+            reasons.append(str(error).rstrip(".") + (f", reported dead ({source.dead})" if source.dead else ""))
             if source.md5 is None:
                 path.unlink(missing_ok=True)  # not kept: without a checksum it cannot be trusted
     raise SisrError(
@@ -164,10 +166,13 @@ def _from_origin(origin: Path, dataset: Dataset, target: Path, quiet: bool) -> N
         raise SisrError(f"{origin} does not exist.")
 
 
-def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool) -> None:
+def _from_archive(archive: Path, dataset: Dataset, target: Path, quiet: bool, folder: str = "") -> None:
+    """Store a set from an archive, of which only one folder is unpacked if it is named."""
     others = {call for other in catalog.known().values() for call in other.calls} - set(dataset.calls)
 
     def wanted(path: PurePosixPath) -> bool:
+        if folder:
+            return f"/{folder}/" in f"/{path}"
         parts = {part.lower() for part in path.parts[:-1]}
         return bool(parts & set(dataset.calls)) or not parts & others
 

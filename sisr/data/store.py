@@ -31,7 +31,7 @@ class ImageStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self.index: dict[str, Any] = json.loads((self.path / INDEX).read_text())
+            self.index: dict[str, Any] = json.loads((self.path / INDEX).read_text(encoding="utf-8"))
             images = self.index["images"]
             if self.index["schema"] != SCHEMA:
                 raise SisrError(f"{self.path} has format {self.index['schema']}, expected {SCHEMA}; prepare it again.")
@@ -117,7 +117,7 @@ def _write(
             facts = facts()
         index = {"schema": SCHEMA, **facts, "sha256": digest.hexdigest(), "images": entries}
         with atomic_write(temporary / INDEX) as target:
-            target.write_text(json.dumps(index, indent=1) + "\n")
+            target.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         replace_folder(temporary, path)
     except OSError as error:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error

@@ -171,7 +171,7 @@ def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
     Raises SisrError where the disk is full.
     """
     try:
-        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(COLUMNS)
             for row in rows:
@@ -179,6 +179,6 @@ def write_rows(rows: list[Row], path: Path, facts: dict[str, Any]) -> None:
                     [row.image, f"{row.psnr:.6f}", f"{row.ssim:.8f}", row.height, row.width, f"{row.seconds:.6f}"]
                 )
         with atomic_write(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n")
+            temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise SisrError(f"{path} cannot be written ({error.strerror or error}).") from error

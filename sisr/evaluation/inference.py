@@ -126,7 +126,7 @@ def upscale_luma(
     if model.luma_rounded and lr.dtype == np.uint8:
         y = y.add(0.5).floor()
     sr, mode = _upscale(model, (y / 255.0).float(), mode, progress)
-    plane = sr[0, 0].double().cpu().numpy() * 255.0
+    plane = sr[0, 0].cpu().double().numpy() * 255.0
     return np.clip((plane - 16.0) * 255.0 / 219.0 if lr.ndim == 2 else plane, 0.0, 255.0), mode
 
 

@@ -245,7 +245,8 @@ def _inside_batch(
     scale = _check_sizes(tuple(sr.shape[2:]), tuple(hr.shape[2:]), scale)
     planes = []
     for name, batch, (lowest, highest) in (("SR", sr, _UNIT_RANGE), ("HR", hr, _ROUNDED_TO_UNIT)):
-        values = batch.detach().double()
+        values = batch.detach()
+        values = (values.cpu() if values.device.type == "mps" else values).double()  # Apple's GPUs have no float64
         if batch.is_floating_point():
             low, high = values.min().item(), values.max().item()
             if not lowest <= low <= high <= highest:  # also where one of them is NaN

@@ -43,7 +43,7 @@ class Partial:
         self._rows: dict[str, dict[str, Any]] = {}
         self._written = time.monotonic()
         with suppress(OSError, ValueError, TypeError, KeyError):  # without a readable file, everything is measured
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
             if content["identity"] == self._identity:
                 self._rows = {row["row"]["image"]: row for row in content["rows"] if Row(**row["row"])}
 
@@ -65,5 +65,5 @@ class Partial:
         self._written = time.monotonic()
         with suppress(OSError), atomic_write(self.path) as temporary:
             content = {"identity": self._identity, "rows": list(self._rows.values())}
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return self.path.is_file()

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from filelock import FileLock, Timeout
 from sisr.config import preflight
 from sisr.config.layout import Results
 from sisr.config.schema import can_check
+from sisr.launch.estimate import estimate
 from sisr.launch.jobs import Launch
 from sisr.launch.pool import Pool
 from sisr.launch.progress import Progress
@@ -64,6 +66,7 @@ def launch(
     every: float = 30.0,
     quiet: bool = False,
     plan_only: bool = False,
+    probe: float = 0.0,
 ) -> dict[str, Any]:
     """Make everything that is missing, as far as the time allows.
 
@@ -75,6 +78,7 @@ def launch(
         every: seconds between two progress lines where there is no terminal.
         quiet: print nothing.
         plan_only: start nothing.
+        probe: seconds in which training steps are measured first, to say what is needed; 0 for no such line.
 
     Returns:
         The content of `launch.json`.
@@ -95,12 +99,13 @@ def launch(
     if plan_only:
         preflight.check(work.plan)
         progress.plan(minutes)
-        return progress.summary()
+        return {**progress.summary(), **_estimate(work, on, progress, environment, probe)}
     with _only_one(results):
         preflight.check(work.plan, results.checked)
         progress.plan(minutes)
+        _estimate(work, on, progress, environment, probe)
         with atomic_write(results.preset) as temporary:
-            temporary.write_text(yaml.safe_dump(work.config, sort_keys=False))
+            temporary.write_text(yaml.safe_dump(work.config, sort_keys=False), encoding="utf-8")
         with _signals(pool) as received:
             pool.run()
             progress.save()
@@ -108,6 +113,19 @@ def launch(
                 raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
     progress.end(notebooks=results.root == Path("results") / str(work.config["preset"]))
     return progress.summary()
+
+
+def _estimate(
+    work: Launch, on: Machine, progress: Progress, environment: dict[str, str], seconds: float
+) -> dict[str, Any]:
+    """Say in one line what the preset needs here; the same as an entry for `launch.json`."""
+    if not seconds:
+        return {}
+    sets = [work.data / name for name in dict.fromkeys((*work.plan.train, *work.plan.test))]
+    jobs = list(progress.pool.jobs.values())
+    found = estimate(jobs, work.plan.runs, sets, on.slots, work.device, on.threads, seconds, environment)
+    progress.say(str(found))
+    return {"estimate": asdict(found)}
 
 
 @contextmanager

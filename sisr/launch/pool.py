@@ -4,7 +4,6 @@ A training run that gets SIGTERM writes a checkpoint and ends with status 143, s
 """
 
 import math
-import os
 import re
 import signal
 import subprocess
@@ -12,13 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from sisr.utils.files import atomic_write
+from sisr.utils.processes import kill_tree
 
+_TERMINATED = (128 + signal.SIGTERM, -signal.SIGTERM) + ((signal.SIGTERM,) if sys.platform == "win32" else ())
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 
 
@@ -117,18 +117,22 @@ class Job:
                 temporary.write_bytes(self._output.read())
         if status == 0 and self.complete:
             self.state, self.step = DONE, self.steps
-        elif status in (128 + signal.SIGTERM, -signal.SIGTERM) or (stopping and status < 0):
+        elif status in _TERMINATED or (stopping and status < 0):
             self.state = STOPPED
         else:
             lines = [line.strip().rstrip(".") for line in text.splitlines() if line.strip()]
             self.state, self.reason = FAILED, lines[-1] if lines else f"it ended with status {status}"
         return True
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal: SIGKILL to the command and all that it started, others to the command alone."""
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM to the command. Windows ends it at once instead: it resumes from its last checkpoint."""
         if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                (os.killpg if number == signal.SIGKILL else os.kill)(self._process.pid, number)
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the command and all that it started."""
+        if self._process is not None and self._process.poll() is None:
+            kill_tree(self._process.pid)
 
 
 class Pool:
@@ -172,7 +176,7 @@ class Pool:
         if not self.stopping:
             self.stopping, self.kill_at = True, min(self.kill_at, time.monotonic() + grace)
             for job in self.running:
-                job.send(signal.SIGTERM)
+                job.ask_to_stop()
 
     def run(self) -> None:
         """Until all jobs have ended, or none may start and none runs."""
@@ -188,7 +192,7 @@ class Pool:
                     self._start_ready()
                 elif time.monotonic() >= self.kill_at:
                     for job in self.running:
-                        job.send(signal.SIGKILL)
+                        job.kill()
                 if not self.running:
                     return
                 if time.monotonic() - watched >= 1:
@@ -197,7 +201,7 @@ class Pool:
                 time.sleep(0.2)
         finally:
             for job in self.running:
-                job.send(signal.SIGKILL)
+                job.kill()
 
     def _start_ready(self) -> None:
         for job in self.jobs.values():

@@ -39,7 +39,7 @@ class Progress:
         self.quiet, self.every, self._printed = quiet, every, time.monotonic()
         self.trainings = [job for job in pool.jobs.values() if job.steps]
         status = results.launch_status
-        earlier = json.loads(status.read_text()) if status.is_file() else {}
+        earlier = json.loads(status.read_text(encoding="utf-8")) if status.is_file() else {}
         self.earlier_rates: dict[str, float] = earlier.get("steps_per_second", {})
         for job in self.trainings:
             job.step = max(job.step, earlier.get("stopped_at", {}).get(job.name, 0))
@@ -104,7 +104,7 @@ class Progress:
     def save(self) -> None:
         """Write `launch.json`."""
         with atomic_write(self.results.launch_status) as temporary:
-            temporary.write_text(json.dumps(self.summary(), indent=2) + "\n")
+            temporary.write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
 
     def summary(self) -> dict[str, Any]:
         """The content of `launch.json`."""

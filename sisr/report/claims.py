@@ -194,7 +194,7 @@ def write(table: pd.DataFrame, results: Path) -> list[Path]:
     paths = [Results(results).table("claims", ending) for ending in ("csv", "md")]
     cells.write(table, paths[0])
     with atomic_write(paths[1]) as temporary:
-        temporary.write_text("\n".join(lines(table, results)) + "\n")
+        temporary.write_text("\n".join(lines(table, results)) + "\n", encoding="utf-8")
     return paths
 
 

@@ -42,7 +42,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], html: Path |
                 )
                 text, _ = exporter.from_filename(str(temporary))
                 with atomic_write(html) as page:
-                    page.write_text(text.replace(f"<title>{temporary.stem}", f"<title>{source.stem}"))
+                    page.write_text(text.replace(f"<title>{temporary.stem}", f"<title>{source.stem}"), encoding="utf-8")
     except PapermillExecutionError as error:
         raise SisrError(f"a cell of {source} fails: {error.ename}: {error.evalue}") from error
 

@@ -46,7 +46,7 @@ class Diverged(Exception):  # noqa: N818  (caught for a retry)
             "images": self.images,
         }
         with atomic_write(folder / "diverged.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 class Watch:

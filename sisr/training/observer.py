@@ -54,7 +54,8 @@ class Observer:
         self.checkpoints = Checkpoints(output, run)
         self.state = self.checkpoints.restore(model, optimizer, ema, quiet=not group.leads)
         self.log_every = max(1, self.settings.steps // _LOG_LINES)
-        self.sums = torch.tensor(self.state.sums, device=sampler.device, dtype=torch.float64)  # of this process's parts
+        exact = torch.float32 if sampler.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self.sums = torch.tensor(self.state.sums, device=sampler.device, dtype=exact)  # of this process's parts
         self.divergence = Watch(sampler.device)
         self.monitor = Monitor(
             run.id,
@@ -85,7 +86,7 @@ class Observer:
             Diverged: the loss, or a weight, is not finite, or the loss exploded.
             SystemExit: with status 143, after a request to stop and a last checkpoint.
         """
-        self.sums += losses.double()
+        self.sums += losses.to(self.sums.dtype)
         self.divergence.see(step, losses)
         self.monitor.advance()
         logging = (step + 1) % self.log_every == 0 or step + 1 == self.settings.steps

@@ -341,12 +341,12 @@ def _stop_requested() -> Iterator[list[int]]:
 def _finish(output: Path, run: Run, model: nn.Module, state: Progress, record: dict[str, Any]) -> dict[str, Any]:
     models.set_auxiliary_loss(model, False)
     with atomic_write(output / "config.json") as temporary:
-        temporary.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
+        temporary.write_text(json.dumps(run.as_dict(), indent=2) + "\n", encoding="utf-8")
     with atomic_write(output / "train.csv") as temporary:
         pd.DataFrame(state.rows, columns=list(COLUMNS)).astype({"step": int}).to_csv(temporary, index=False)
     models.save(model, output / "weights.safetensors")
     (output / "diverged.json").unlink(missing_ok=True)
     record = {"run_id": run.id, "weights_sha256": sha256(output / "weights.safetensors"), **record}
     with atomic_write(output / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record

@@ -25,7 +25,7 @@ def identity(path: Path) -> str:
     """
     if path.is_dir():
         try:
-            plain = json.loads((path / "config.json").read_text())
+            plain = json.loads((path / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} is not the folder of a finished run: it has no readable config.json.") from error
         if not (path / "weights.safetensors").is_file():

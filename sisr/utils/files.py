@@ -132,7 +132,7 @@ def sha256(path: str | Path) -> str:
 def read_run_json(file: Path) -> dict[str, Any]:
     """A run's configuration or provenance. Raises SisrError where the file is missing or not JSON."""
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SisrError(f"{file} does not exist; train this run first, or remove it from --runs.") from error
     except ValueError as error:

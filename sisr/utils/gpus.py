@@ -10,8 +10,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from sisr.utils.errors import UsageError
 
@@ -23,7 +25,8 @@ LOCKS = "SISR_GPU_LOCKS"
 """Environment variable: the folder of the lock files, /tmp if unset: one for all users of a machine."""
 CLAIMED = "SISR_GPU"
 """Environment variable: UUID of the GPU that this process, or the one that started it, has claimed."""
-_held: list[int] = []  # file descriptors: a lock lasts as long as its file is open
+_SHARED_FOLDER = tempfile.gettempdir() if sys.platform == "win32" else "/tmp"
+_held: list[Any] = []  # file descriptors, or filelock's locks: a lock lasts as long as its file is open
 
 
 def visible() -> list[tuple[str, str]]:
@@ -33,7 +36,7 @@ def visible() -> list[tuple[str, str]]:
     """
     try:
         command = ["nvidia-smi", "--list-gpus"]
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     whole: list[str] = []
@@ -107,33 +110,41 @@ def _runs_per_gpu() -> int:
     return int(value)
 
 
-if sys.platform == "win32":
+def _lock(uuid: str, run: int) -> bool:
+    """Try to lock one place on a GPU for the rest of this process's life."""
+    path = Path(os.environ.get(LOCKS) or _SHARED_FOLDER) / f"sisr-gpu-{uuid}-{run}.lock"
+    try:
+        return _flock(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be opened ({error.strerror}); set {LOCKS} to another folder.") from error
 
-    def _lock(uuid: str, run: int) -> bool:
-        """There is no flock on Windows: every process takes the first GPU."""
-        return True
 
-else:
-    import fcntl
+def _flock(path: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows, where every user has a folder for temporary files
+        from filelock import FileLock, Timeout
 
-    def _lock(uuid: str, run: int) -> bool:
-        """Try to lock one place on a GPU for the rest of this process's life."""
-        path = Path(os.environ.get(LOCKS, "/tmp")) / f"sisr-gpu-{uuid}-{run}.lock"
+        lock = FileLock(path, timeout=0)
         try:
-            handle = _open(path)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be opened ({error.strerror}); set {LOCKS} to another folder.") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
+            lock.acquire()
+        except Timeout:
             return False
-        _held.append(handle)
+        _held.append(lock)
         return True
+    handle = _open(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return False
+    _held.append(handle)
+    return True
 
-    def _open(path: Path) -> int:
-        """The lock file, made if it is not there. In /tmp, no user may create over, or needs to write, another's."""
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
-        except FileExistsError:
-            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+
+def _open(path: Path) -> int:
+    """The lock file, made if it is not there. In /tmp, no user may create over, or needs to write, another's."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
+    except FileExistsError:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

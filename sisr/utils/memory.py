@@ -23,7 +23,7 @@ _CGROUP_FILES = (
 )
 
 
-class _LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):
     """Counts the bytes of all tensors that are alive at once while it is entered."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def needed(model: nn.Module, pixels: int, device: torch.device) -> int:
         peaks = []
         with torch.random.fork_rng([device] if device.type == "cuda" else []):  # some networks draw random numbers
             for side in _PROBES:
-                with _LiveBytes() as live, torch.inference_mode():
+                with LiveBytes() as live, torch.inference_mode():
                     model(torch.rand(1, 3, side, side, device=device))
                 peaks.append(live.peak)
         areas = np.array([side**2 for side in _PROBES], dtype=np.float64)
@@ -95,7 +95,7 @@ def cgroup_available(root: Path = Path("/")) -> int | None:
     """
     groups, paths = root / "sys" / "fs" / "cgroup", {"": "/", "memory": "/"}
     with suppress(OSError, ValueError):
-        for line in (root / "proc" / "self" / "cgroup").read_text().splitlines():
+        for line in (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, path = line.split(":", 2)
             paths |= {name: path for name in controllers.split(",") if name in paths}
     left = []
@@ -109,8 +109,8 @@ def cgroup_available(root: Path = Path("/")) -> int | None:
 
 def _left_in_group(group: Path, limit: str, use: str, reclaimable: tuple[str, str]) -> int | None:
     try:
-        total, used = (int((group / file).read_text()) for file in (limit, use))
-        stat = (group / "memory.stat").read_text().splitlines()
+        total, used = (int((group / file).read_text(encoding="utf-8")) for file in (limit, use))
+        stat = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
         return total - used + sum(int(line.split()[1]) for line in stat if line.startswith(reclaimable))
     except (OSError, ValueError):  # no such group, or "max": no limit
         return None

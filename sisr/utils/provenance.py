@@ -1,16 +1,17 @@
 """Origin of a number: commit, machine, versions, command."""
 
 import platform
-import resource
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 _ROOT = Path(__file__).parents[2]
@@ -37,18 +38,36 @@ def device_name(device: torch.device) -> str:
     """Name of the GPU or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+    return f"{_processor()} GPU" if device.type == "mps" else _processor()
+
+
+def _processor() -> str:
+    """Name of the processor: as Linux's /proc or macOS's sysctl states it, else as Python does."""
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes so far: allocated on the GPU, or resident of this process on the CPU."""
+    """Peak memory in bytes so far: allocated on the GPU, or resident of this process on the CPU.
+
+    Apple's GPUs keep no peak: what is allocated now. The same where the system states no peak of a process.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    try:
+        import resource
+    except ImportError:  # Windows, which states the peak itself
+        now = psutil.Process().memory_info()
+        return int(getattr(now, "peak_wset", now.rss))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, except on macOS
 
@@ -62,7 +81,7 @@ def git_state() -> tuple[str | None, bool | None]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(_ROOT), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip()
 
     try:
         return git("rev-parse", "HEAD"), not git("status", "--porcelain")

@@ -276,7 +276,7 @@ def test_what_cannot_be_drawn_is_one_sentence(here: Path, capsys: pytest.Capture
         (2, "nlsn has no amplification factor", [*cat, "--run", "nlsn", "--over", "k"]),
         (1, "nlsn cannot be drawn: its query and key are not normalised", [*cat, "--run", "nlsn", "--k", "2"]),
         (2, "argument --k: must be a number above 0, not 0", [*cat, "--run", "enlcn", "--k", "0"]),
-        (2, "figures are written as .png or .svg, not as map.gif.", [*cat, "--run", "nlsn", "-o", "map.gif"]),
+        (2, "figures are written as .png, .svg or .pdf, not as map.gif.", [*cat, "--run", "nlsn", "-o", "map.gif"]),
         (2, "--raw writes .npy or .csv, not map.txt.", [*cat, "--run", "nlsn", "--raw", "map.txt"]),
         (2, "photos is a set with LR images; remove --reduce.", [*cat, "--reduce", "--run", "nlsn"]),
     ):  # fmt: skip

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def test_two_versions_of_an_own_file_are_not_one_method(results: Path) -> None:
 
 
 def test_command_writes_and_prints_the_comparison(
-    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [
         f"--method=enlca={','.join(ids(results, 'enlcn-x4-k6'))}",
@@ -224,7 +225,7 @@ def test_command_writes_and_prints_the_comparison(
     output = tmp_path / "mine"
     assert main(["compare", "--results", str(results), *words, "--output", str(output), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md"}
+    assert {Path(file).name for file in told["files"]} == {"compare.csv", "compare.md", "compare.tex"}
     table = cells.read(output / "compare.csv")
     found = {(c["row"], c["dataset"], c["quantity"]): c for _, c in table.iterrows()}
     psnr = [float(found[row, "Set5", "psnr"]["measured"]) for row in ("none", "enlca")]
@@ -244,6 +245,13 @@ def test_command_writes_and_prints_the_comparison(
     shown = capsys.readouterr().out
     assert "Comparison of attention mechanisms with enlca, x4" in shown
     assert "Benjamini and Hochberg" in " ".join(shown.split())  # wherever the line is broken
+    # it ends with the commands to continue with
+    keep, crops = (shlex.split(line.partition(":  ")[2]) for line in shown.splitlines()[-2:])
+    monkeypatch.chdir(tmp_path)
+    assert main(keep[3:]) == 0
+    assert cells.read(tmp_path / "my_comparison" / "compare.csv").equals(table)
+    assert crops[3] == "crops"
+    assert all(Path(run).is_dir() for run in crops[crops.index("--method") + 1 :])
 
 
 def test_another_recipe_is_told(results: Path) -> None:

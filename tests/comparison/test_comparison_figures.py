@@ -145,7 +145,7 @@ def test_costs_are_drawn_as_measured(results: Path) -> None:
 def test_written_files_repeat(results: Path) -> None:
     paths = figures.write(results)
     assert sorted(path.name for path in paths) == sorted(
-        f"compare_{name}.{ending}" for name in ("differences", "pareto", "cost") for ending in ("png", "svg")
+        f"compare_{name}.{ending}" for name in ("differences", "pareto", "cost") for ending in ("png", "svg", "pdf")
     )
     before = {path.name: path.read_bytes() for path in paths}
     again = {path.name: path.read_bytes() for path in figures.write(results)}
@@ -156,7 +156,9 @@ def test_without_costs_what_stands_over_cost_is_left_out(results: Path, tmp_path
     table = result.read(results).table
     folder = tmp_path / "quick"
     cells.write(table[table["dataset"] != ""], folder / "tables" / "compare.csv")
-    assert [path.name for path in figures.write(folder)] == ["compare_differences.png", "compare_differences.svg"]
+    assert [path.name for path in figures.write(folder)] == [
+        f"compare_differences.{ending}" for ending in ("png", "svg", "pdf")
+    ]
     shown = page.page(folder)
     assert "<h3>Quality</h3>" in shown
     assert "<h3>Cost</h3>" not in shown
@@ -275,7 +277,7 @@ def test_what_stands_under_a_crop_is_true(cropped: tuple[Path, Path, list[crops.
             rows = evaluation_rows(run.files["some"])
             mine = next(crop for crop in scene.crops if crop.label == label)
             assert mine.psnr == pytest.approx(rows[scene.image], abs=1e-4)
-    png, svg = figures.write_crops(results)
+    png, svg, _ = figures.write_crops(results)
     assert png.read_bytes().startswith(b"\x89PNG")
     assert scenes[0].why in svg.read_text()
 

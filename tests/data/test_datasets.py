@@ -34,8 +34,8 @@ def save(image: np.ndarray, path: Path) -> Path:
 def test_the_catalogue_knows_every_set_with_licence_and_source() -> None:
     sets = known()
     assert list(sets) == [
-        *("DIV2K", "DIV2K-valid", "BSDS400", "T91", "Set5", "Set14", "B100", "Urban100", "Manga109"),
-        *("photographs", "photographs-test"),
+        *("DIV2K", "DIV2K-valid", "Flickr2K", "DF2K", "LSDIR", "BSDS400", "T91"),
+        *("Set5", "Set14", "B100", "Urban100", "Manga109", "photographs", "photographs-test"),
     ]
     for name, dataset in sets.items():
         for text in (dataset.title, dataset.licence, dataset.terms, dataset.cite, dataset.homepage):
@@ -49,6 +49,9 @@ def test_the_catalogue_knows_every_set_with_licence_and_source() -> None:
             assert source.md5 is None or len(bytes.fromhex(source.md5)) == 16
     assert sets["DIV2K"].names[::799] == ("0001", "0800")
     assert sets["DIV2K-valid"].names[::99] == ("0801", "0900")
+    assert sets["Flickr2K"].names[::2649] == ("000001", "002650")
+    assert sets["DF2K"].images == sets["DIV2K"].images + sets["Flickr2K"].images
+    assert "on request" in sets["LSDIR"].apply
     assert len(sets["BSDS400"].names) == 400
     assert not set(sets["BSDS400"].names) & set(sets["B100"].names)  # what is measured on is never trained on
     assert "request" in sets["Manga109"].apply

@@ -110,7 +110,7 @@ def test_pages_fetch_nothing_from_elsewhere(site: Path, pages: dict[Path, Page])
 
 def test_links_to_elsewhere_are_papers_and_data_sets_only(pages: dict[Path, Page]) -> None:
     hosts = {urlsplit(target).netloc for page in pages.values() for target in page.links} - {""}
-    assert hosts <= {"arxiv.org", "doi.org", "www.manga109.org"}
+    assert hosts <= {"arxiv.org", "doi.org", "huggingface.co", "www.manga109.org"}
 
 
 def test_search_works_on_a_page_opened_from_the_disk(site: Path, tmp_path: Path) -> None:

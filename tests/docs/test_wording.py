@@ -46,7 +46,7 @@ FOLDERS = {
 @cache
 def texts() -> dict[str, str]:
     """Prose by file, in one line each: all of a page or preset, strings and comments of Python code."""
-    files = [ROOT / "README.md", ROOT / "Makefile", ROOT / "Snakefile"]
+    files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "Snakefile")]
     files += [file for folder, pattern in FOLDERS.items() for file in sorted((ROOT / folder).rglob(pattern))]
     prose = {}
     for file in files:

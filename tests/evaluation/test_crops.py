@@ -164,7 +164,7 @@ def test_what_cannot_be_cropped_is_one_sentence(here: Path, capsys: pytest.Captu
         (1, "nowhere does not exist; give a run folder", ["--method", "nowhere"]),
         (2, "enlcn.safetensors upscales x2, not x3; use --scale 2.", ["--method", "enlcn.safetensors", "--scale", "3"]),
         (2, "two methods are called bicubic; name one with LABEL=WHAT.", ["--method", "bicubic=theirs"]),
-        (2, "figures are written as .png or .svg, not as crops.jpg.", ["-o", "crops.jpg"]),
+        (2, "figures are written as .png, .svg or .pdf, not as crops.jpg.", ["-o", "crops.jpg"]),
         (2, "argument --images: must be a whole number from 1", ["--images", "0"]),
         (2, "--scale must be an integer from 2 to 16, not 1.", ["--scale", "1"]),
     ):

@@ -67,7 +67,8 @@ def test_controls(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, kin
     said = capsys.readouterr().out.splitlines()
     assert "PSNR 26.7" in said[0]
     assert "[" in said[0]
-    assert "PSNR inf dB, SSIM 1.0000" in said[1]
+    assert "PSNR inf dB, SSIM 1.0000" in said[2]
+    assert said[1].startswith("  show crops:  python -m sisr crops ")
     floor, ceiling = (rows(tmp_path / name / "photographs-test_x4.csv") for name in ("bicubic", "hr"))
     assert list(floor) == list(ceiling) == ["astronaut", "camera", "coffee"]
     assert all(row["psnr"] == "inf" for row in ceiling.values())

@@ -52,7 +52,7 @@ HOW = {
         "parsed", why="needs weights to start from; test_warm_start.py trains from some"
     ),
     "python -m sisr complexity": Way("run", "--seconds 0.01 --size 16 16", "a small feature map, for an instant"),
-    "python -m sisr launch": Way("run", "--plan", "trains for minutes; it makes its plan"),
+    "python -m sisr launch": Way("run", "--plan --probe 0", "trains for minutes; it makes its plan"),
     "python -m sisr fetch": DOWNLOADS,
     "python -m sisr fetch photographs": RUN,
     "python -m sisr fetch --list": RUN,
@@ -75,6 +75,7 @@ HOW = {
     "make": MAKE,
     "source .venv/bin/activate": Way("known", why="the tests run in an environment already"),
     "git clone": Way("known", why="an address that is the user's"),
+    "docker build": Way("known", why="Docker is not everywhere; test_make.py runs the steps of the Dockerfile"),
     "cd": Way("known", why="goes with git clone"),
 }
 
@@ -89,7 +90,10 @@ def pages() -> list[Path]:
     """All pages with commands."""
     return [
         *sorted((ROOT / "docs").glob("*.md")),
-        *(ROOT / name for name in ("README.md", "config/README.md", "data/README.md", "results/README.md")),
+        *(
+            ROOT / name
+            for name in ("README.md", "CONTRIBUTING.md", "config/README.md", "data/README.md", "results/README.md")
+        ),
     ]
 
 

@@ -167,7 +167,9 @@ def test_without_jsonschema_a_preset_is_taken_unchecked_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    assert main(["launch", str(ROOT / "config" / "mini.yaml"), "--plan", "--output", str(tmp_path)]) == 0
+    assert (
+        main(["launch", str(ROOT / "config" / "mini.yaml"), "--plan", "--probe", "0", "--output", str(tmp_path)]) == 0
+    )
     said = capsys.readouterr().out
     assert "jsonschema is not installed" in said
     assert "table2: 8 networks, 0 of them trained, 0 of 10 evaluations done" in said

@@ -1,5 +1,7 @@
 """Figures: what they say, and that nothing in them covers anything else."""
 
+import re
+import zlib
 from itertools import combinations
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sisr.report import figures, tables
-from sisr.report.figures import gain, style
+from sisr.report.figures import gain, pdf, style
 from sisr.utils.errors import SisrError
 from tests.helpers import figure_texts, results_folder
 
@@ -86,13 +88,14 @@ def test_nothing_measured_is_one_sentence(name: str, made: dict[str, pd.DataFram
 
 def test_written_files_are_complete_and_repeat(made: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     paths = figures.write("table2", made["table2"], tmp_path)
-    png, svg = (path.read_bytes() for path in paths)
+    png, svg, page = (path.read_bytes() for path in paths)
+    assert page.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
     assert int.from_bytes(png[16:20], "big") >= 1200
     assert b"Not comparable" in svg
     assert b"</svg>" in svg
     figures.write("table2", made["table2"], tmp_path)
-    assert [path.read_bytes() for path in paths] == [png, svg]
+    assert [path.read_bytes() for path in paths] == [png, svg, page]
 
 
 def test_many_sets_and_seeds_still_fit(tmp_path: Path) -> None:
@@ -125,4 +128,40 @@ def test_gain_while_training_is_paired_by_seed(tmp_path: Path) -> None:
     figure = gain.draw(table, results)
     assert figure is not None
     figure_texts.check(figure)
-    assert {path.name for path in figures.write_gain(table, results)} == {"gain.png", "gain.svg"}
+    assert {path.name for path in figures.write_gain(table, results)} == {"gain.png", "gain.svg", "gain.pdf"}
+
+
+def content(file: bytes) -> bytes:
+    """The drawing commands of the first page of a PDF."""
+    (page,) = re.findall(rb"/Type /Page\b.*?/Contents (\d+) 0 R|/Contents (\d+) 0 R", file, re.DOTALL)[:1]
+    number = page[0] or page[1]
+    match = re.search(rb"\n" + number + rb" 0 obj\n.*?stream\r?\n(.*?)\r?\nendstream", file, re.DOTALL)
+    assert match
+    return zlib.decompress(match[1])
+
+
+@pytest.mark.parametrize("name", ["table1", "table4"])
+def test_pdf_has_its_fonts_and_the_width_of_the_text(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    figure = figures.draw(name, made[name])
+    wide, high = figure.get_size_inches()
+    figures.save_as(figure, [tmp_path / "a.pdf"])
+    file = (tmp_path / "a.pdf").read_bytes()
+    (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", file)
+    assert [float(side) for side in box] == pytest.approx([7 * 72, 7 * 72 * high / wide], abs=0.01)
+    # everything is drawn below one scaling matrix, and lines are cut off where the whole figure ends
+    scale = re.search(rb"^([\d.]+) 0 0 ([\d.]+) 0 0 cm", content(file), re.MULTILINE)
+    assert scale
+    assert [float(side) for side in scale.groups()] == pytest.approx([7 / wide] * 2, abs=1e-6)
+    lines = [float(x) for x in re.findall(rb"^([\d.]+) [\d.]+ l$", content(file), re.MULTILINE)]
+    assert 0.8 * wide * 72 < max(lines) <= wide * 72
+    # every font is embedded, as TrueType and not as Type 3 or bitmap
+    assert file.count(b"/Type /FontDescriptor") == file.count(b"/FontFile2") > 0
+    assert b"/Type3" not in file
+    assert b"CreationDate" not in file
+    figures.save_as(figures.draw(name, made[name]), [tmp_path / "b.pdf"])
+    assert (tmp_path / "b.pdf").read_bytes() == file
+
+
+@pytest.mark.parametrize(("wide", "shown"), [(3.0, 3.0), (4.0, 3.3), (5.4, 3.3), (6.0, 6.0), (7.2, 7.0), (13.2, 7.0)])
+def test_a_pdf_is_as_wide_as_a_column_or_as_the_text(wide: float, shown: float) -> None:
+    assert pdf.width(wide) == shown

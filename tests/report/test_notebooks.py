@@ -83,3 +83,22 @@ def test_notebooks_need_no_torch_and_no_matplotlib() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCES.parent, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_photo_is_upscaled_by_the_pretrained_network_and_measured(tmp_path: Path) -> None:
+    from sisr.report.notebooks import execute
+
+    source = nbformat.read(SOURCES / "upscale.ipynb", as_version=4)
+    nbformat.validate(source)
+    assert all(not cell.outputs for cell in source.cells if cell.cell_type == "code")
+    output = tmp_path / "upscale.ipynb"
+    execute(SOURCES / "upscale.ipynb", output, {"scale": 2})
+    shown = "".join(
+        out.get("text", "") + out.get("data", {}).get("text/plain", "")
+        for cell in nbformat.read(output, as_version=4).cells
+        if cell.cell_type == "code"
+        for out in cell.outputs
+    )
+    assert "128 x 128 to 256 x 256 pixels" in shown
+    psnr = {row: float(value) for row, value in re.findall(r"^(bicubic|network) +([\d.]+)", shown, re.MULTILINE)}
+    assert psnr["network"] > psnr["bicubic"] + 0.5

@@ -22,8 +22,8 @@ def evaluations() -> dict[str, dict[str, pd.DataFrame]]:
 def test_everything_was_made() -> None:
     for name in NAMES:
         for file in (
-            *(f"tables/{name}.{ending}" for ending in ("csv", "md", "html")),
-            *(f"figures/{name}.{ending}" for ending in ("png", "svg")),
+            *(f"tables/{name}.{ending}" for ending in ("csv", "md", "html", "tex")),
+            *(f"figures/{name}.{ending}" for ending in ("png", "svg", "pdf")),
             *(f"notebooks/{name}.{ending}" for ending in ("ipynb", "html")),
         ):
             assert (QUICK / file).stat().st_size > 0, file

@@ -146,7 +146,11 @@ def test_pipeline_makes_tables_figures_and_notebooks(finished: Path) -> None:
     summary = (results / "summary.txt").read_text()
     for shown in ("Table 1", "Table 2", "Table 4", "k-sweep", "figures/k_sweep.png", "notebooks/table1.html"):
         assert shown in summary
-    assert summary in ending.read_text()
+    screen = ending.read_text().splitlines()
+    screen = screen[next(number for number, line in enumerate(screen) if line.startswith("tiny: 7 networks, ")) :]
+    assert len(screen) <= 25
+    assert f"page: {(results / 'notebooks' / 'table2.html').resolve().as_uri()}" in screen
+    assert "all tables: results/tiny/summary.txt" in screen
 
 
 @pytest.mark.slow

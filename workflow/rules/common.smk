@@ -167,7 +167,9 @@ def table_arguments(wildcards):
 
 
 def show_tables():
-    """Print the tables and the paths of everything made; after a single target they may be out of date."""
+    """Print what was made and how to continue; after a single target the tables may be out of date."""
+    from sisr.cli import last_screen
+
     shown = {RESULTS.summary: NAMES}
     if PLAN.comparison:
         shown[RESULTS.comparison_summary] = ["compare"]
@@ -176,10 +178,11 @@ def show_tables():
         tables = [RESULTS.table(name) for name in names]
         made = [file.stat().st_mtime for file in tables if file.exists()]
         if summary.exists() and summary.stat().st_mtime >= max(made, default=0):
-            current.append((summary.stat().st_mtime, summary))
+            current.append((summary.stat().st_mtime, summary, names))
     if current:
         # what was made last is what was asked for
-        print(max(current)[1].read_text())
+        _, summary, names = max(current)
+        print("\n".join(last_screen.lines(RESULTS, PLAN.preset, names, summary)))
 
 
 def set_source(wildcards):

@@ -1,5 +1,7 @@
 """The paper's Figures 1, 5 and 7: attention maps, crops side by side, and attention over k."""
 
+PDF = str(RESULTS.figure("{wildcards.figure}", "pdf"))
+
 
 rule attention_figure:
     input:
@@ -27,7 +29,9 @@ rule attention_figure:
         device=config.get("device", "auto"),
     shell:
         "python -m sisr attention-map {params.image} --run {params.runs} {params.view} --skip"
-        " --output {output.png} {output.svg} --raw {output.weights} --device {params.device} > {log} 2>&1"
+        " --output {output.png} {output.svg} "
+        + PDF
+        + " --raw {output.weights} --device {params.device} > {log} 2>&1"
 
 
 rule crops_figure:
@@ -55,4 +59,6 @@ rule crops_figure:
         device=config.get("device", "auto"),
     shell:
         "python -m sisr crops {params.data} --scale {params.scale} --method {params.methods}"
-        " --output {output.png} {output.svg} --device {params.device} > {log} 2>&1"
+        " --output {output.png} {output.svg} "
+        + PDF
+        + " --device {params.device} > {log} 2>&1"

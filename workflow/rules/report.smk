@@ -1,4 +1,8 @@
-"""Tables, figures and notebooks, created from the per-image rows."""
+"""Tables, figures and notebooks, created from the per-image rows.
+
+Tables as .tex and figures as .pdf are written beside the others, here and in the other files, but are not declared:
+Snakemake has no record of an output that an earlier version did not make, and then notices no changed setting.
+"""
 
 
 rule table:

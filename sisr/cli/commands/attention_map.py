@@ -50,7 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--estimate", action="store_true", help="also plot the weights of ENLA's random features")
     add("--skip", action="store_true", help="skip networks whose mechanism provides no attention map")
-    add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <image>_attention.png)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=".png, .svg or .pdf (default: <image>_attention.png)",
+    )
     add("--raw", type=Path, metavar="FILE", help="also write the weights: .npy (maps, H, W) or .csv")
     arguments.add_device(parser)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sisr.cli import arguments
 from sisr.cli.main import Subcommand
+from sisr.config.layout import Results
 from sisr.utils.errors import UsageError
 from sisr.utils.files import check_writable
 
@@ -75,7 +76,23 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
         width = shutil.get_terminal_size(fallback=(200, 50)).columns
         print(f"{render.terminal(table_view.view(table), width)}\n")
         print("\n".join(map(str, paths)))
+        if not args.show:
+            print("\n".join(_next(args, table)))
     return {"cells": _plain(table), "files": list(map(str, paths))}
+
+
+def _next(args: argparse.Namespace, table: Any) -> list[str]:
+    """Keep the comparison, and look at the images of the compared runs."""
+    from sisr.cli.last_screen import next_steps
+
+    python, results = ["python", "-m", "sisr"], ["--results", str(args.results)]
+    labelled = [word.partition("=") for word in args.method or []]
+    runs = [run for _, _, several in labelled for run in several.split(",")] or list(args.runs)
+    chosen = [f"--method={label}={runs_}" for label, _, runs_ in labelled] or ["--runs", *runs]
+    folders = [run if Path(run).is_dir() else str(Results(args.results).run(run)) for run in runs]
+    shown = [f"data/prepared/{next(filter(None, table['dataset']))}", "--scale", str(int(table["scale"].max()))]
+    steps = [] if args.output else [("keep it", [*python, "compare", *results, *chosen, "--output", "my_comparison"])]
+    return next_steps([*steps, ("show crops", [*python, "crops", *shown, "-o", "crops.png", "--method", *folders])])
 
 
 def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -156,8 +173,6 @@ SUBCOMMANDS = {
 
 def _made(results: Path) -> list[Path]:
     """Everything of the comparison that is there."""
-    from sisr.config.layout import Results
-
     made = [path for kind in ("tables", "figures", "notebooks") for path in sorted((results / kind).glob("compare*"))]
     page = Results(results).comparison_page
     return [*made, page] if page.is_file() else made

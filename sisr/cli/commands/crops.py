@@ -47,7 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="side of a crop in HR pixels (default: 80, or less for small images)",
     )
-    add("-o", "--output", type=Path, nargs="+", metavar="FILE", help=".png or .svg (default: <set>_x<scale>_crops.png)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=".png, .svg or .pdf (default: <set>_x<scale>_crops.png)",
+    )
     arguments.add_device(parser)
 
 

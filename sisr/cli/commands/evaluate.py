@@ -127,6 +127,8 @@ def run(args: argparse.Namespace) -> list[dict]:
         raise SisrError(f"{'; '.join(failures)}.")
     for file in partial_files:
         file.unlink(missing_ok=True)
+    if not args.json:
+        print("\n".join(_next(args, data, scale, output_dir)))
     return result
 
 
@@ -161,6 +163,22 @@ def _open(data: list[Path] | None, scale: int, boundary: str) -> tuple[list[Path
     if len(set(names)) < len(names):
         raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
     return data, [open_pairs(path, scale, boundary) for path in data]
+
+
+def _next(args: argparse.Namespace, data: list[Path], scale: int, output_dir: Path) -> list[str]:
+    """What to do with a measured method: look at it, and measure the controls in the same way."""
+    from sisr.cli.last_screen import next_steps
+
+    python = ["python", "-m", "sisr"]
+    first = [str(data[0]), "--scale", str(scale), "-o", str(output_dir / "crops.png")]
+    if args.what in ("bicubic", "hr"):
+        return next_steps([("show crops", [*python, "crops", *first])])
+    again = ["--data", *map(str, data), "--scale", str(scale)]
+    floor = str(output_dir.with_name(f"{output_dir.name}-bicubic"))
+    steps = [("measure bicubic", [*python, "evaluate", "bicubic", *again, "--output-dir", floor])]
+    if args.weights is None:
+        steps.append(("show crops", [*python, "crops", *first, "--method", args.what]))
+    return next_steps(steps)
 
 
 def _trained_on(what: Path, data: list[Path]) -> dict[tuple[str, str], list[str]]:

@@ -10,7 +10,8 @@ EXAMPLE = (
     "python -m sisr fetch photographs photographs-test\n"
     "  python -m sisr fetch Set5 Set14 B100 Urban100\n"
     "  python -m sisr fetch Urban100 --from ~/Downloads/Urban100_SR.zip\n"
-    "  python -m sisr fetch --list"
+    "  python -m sisr fetch --list\n"
+    "  python -m sisr fetch --check Set5"
 )
 
 
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--again", action="store_true", help="replace an existing set")
     add("--list", action="store_true", help="list all sets with licence and state")
+    add("--check", action="store_true", help="ask every source of the named sets, or of all, without downloading")
     add("--catalogue", type=Path, help="another catalogue than data/datasets.yaml")
 
 
@@ -40,6 +42,9 @@ def run(args: argparse.Namespace) -> list[dict]:
     catalogue = args.catalogue or catalog.CATALOGUE
     if args.list:
         return _list(args, catalog.known(catalogue))
+    if args.check:
+        names = args.names or list(catalog.known(catalogue))
+        return _check(args, [catalog.find(name, catalogue) for name in names])
     if not args.names:
         raise UsageError("name a set; `python -m sisr fetch --list` lists all.")
     if args.origin is not None and len(args.names) > 1:
@@ -68,6 +73,33 @@ def run(args: argparse.Namespace) -> list[dict]:
             for note in got.report.notes:
                 print(f"  note: {note}")
     return result
+
+
+def _check(args: argparse.Namespace, sets: list) -> list[dict]:
+    """One line a source; the exit status is 1 where a set that can be downloaded has no source that answers."""
+    from sisr.data import sources
+
+    answers = sources.ask(sets)
+    for dataset in sets:
+        own = [answer for answer in answers if answer.dataset == dataset.name]
+        hr = [answer for answer in own if answer.source in dataset.sources]
+        if not args.json:
+            how = "on request" if dataset.apply else "included in scikit-image" if dataset.bundled else ""
+            print("\n".join(map(str, own)) if own else f"{dataset.name:<13} {how}", flush=True)
+        if hr and not any(answer.works for answer in hr):
+            args.exit_status = 1
+    return [
+        {
+            "name": answer.dataset,
+            "archive": answer.source.archive,
+            "address": answer.address,
+            "answers": answer.works,
+            "bytes": answer.bytes,
+            "error": answer.error or None,
+            "reported_dead": answer.source.dead or None,
+        }
+        for answer in answers
+    ]
 
 
 def _list(args: argparse.Namespace, sets: dict) -> list[dict]:

@@ -71,6 +71,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds between two progress lines in a log [30]",
     )
+    add(
+        "--probe",
+        type=arguments.number(),
+        default=30.0,
+        metavar="S",
+        help="seconds in which training steps are measured first, to state hours, memory and disk; 0: not [30]",
+    )
     add("--plan", action="store_true", help="show the plan and what is done; start nothing")
 
 
@@ -93,9 +100,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         origin=args.origin,
     )
     summary = launch(
-        work, on, minutes=args.minutes, grace=args.grace, every=args.every, quiet=args.json, plan_only=args.plan
+        work,
+        on,
+        minutes=args.minutes,
+        grace=args.grace,
+        every=args.every,
+        quiet=args.json,
+        plan_only=args.plan,
+        probe=args.probe,
     )
     if summary["failed"]:
         names = ", ".join(summary["failed"])
         raise SisrError(f"{len(summary['failed'])} commands failed ({names}); the same call tries them again.")
+    if summary["complete"] and not (args.json or args.plan):
+        from sisr.cli import last_screen
+
+        print("\n".join(last_screen.lines(work.results, work.results.root.name, work.experiments)))
     return summary

@@ -121,7 +121,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             f"{resolved.id}: {resolved.training.steps} steps in {record['wall_seconds']:.1f} s, "
             f"weights in {args.output / 'weights.safetensors'}"
         )
+        print("\n".join(_look(resolved, args)))
     return record
+
+
+def _look(run: Run, args: argparse.Namespace) -> list[str]:
+    """Where the progress of a run is recorded, and how it is evaluated."""
+    from sisr.cli.last_screen import next_steps
+
+    steps: list[tuple[str, list[str]]] = []
+    if args.tensorboard:
+        steps.append(("watch", ["tensorboard", "--logdir", str(args.output)]))
+    prepared = sorted(index.parent.parent.name for index in args.data.glob(f"*/x{run.network.scale}/index.json"))
+    names = [name for name in args.test or prepared if name not in run.train] or ["photographs-test"]
+    folders = [str(args.data / name) for name in names]
+    words = ["--scale", str(run.network.scale), "--output-dir", str(args.output / "evaluation")]
+    steps.append(("evaluate", ["python", "-m", "sisr", "evaluate", str(args.output), "--data", *folders, *words]))
+    return [f"losses and learning rate: {args.output / 'train.csv'}", *next_steps(steps)]
 
 
 def run_from(args: argparse.Namespace) -> Run:

@@ -62,7 +62,7 @@ def matlab(reference: Path) -> Iterator[Check]:
     source = "MATLAB, Huang et al. (CVPR 2015)"
     rows: list[dict[str, str]] = []
     if path.is_file():
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     places = list(dict.fromkeys((row["set"], int(row["scale"])) for row in rows))
     for name, scale in places or [("all sets", 0)]:

@@ -13,6 +13,9 @@ from sisr.report.tables import check
 from sisr.utils.errors import UsageError
 from sisr.utils.files import atomic_write
 
+ENDINGS = ("png", "svg", "pdf")
+"""In which each figure is written."""
+
 
 def draw(name: str, table: pd.DataFrame) -> Any:
     """The matplotlib figure of a tidy table: `table1`, `table2`, `table4` or `k_sweep`.
@@ -27,7 +30,7 @@ def draw(name: str, table: pd.DataFrame) -> Any:
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
-    """Write `figures/<name>.png` (200 dots an inch) and `.svg`; the same table gives the same bytes."""
+    """Write `figures/<name>.png` (200 dots an inch), `.svg` and `.pdf`; the same table gives the same bytes."""
     return save(draw(name, table), name, results)
 
 
@@ -41,24 +44,30 @@ def write_gain(table: pd.DataFrame, results: Path) -> list[Path]:
 
 
 def save(figure: Any, name: str, results: Path) -> list[Path]:
-    """Write a figure as `figures/<name>.png` and `.svg` into a results folder, and close it."""
-    return save_as(figure, [Results(results).figure(name, ending) for ending in ("png", "svg")])
+    """Write a figure as `figures/<name>.png`, `.svg` and `.pdf` into a results folder, and close it."""
+    return save_as(figure, [Results(results).figure(name, ending) for ending in ENDINGS])
 
 
 def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
-    """Write a figure into files, .png (200 dots an inch) or .svg, and close it; the same figure gives the same bytes.
+    """Write a figure into files, .png (200 dots an inch), .svg or .pdf, and close it; equal figures give equal bytes.
+
+    A PDF is as wide as a column of a paper or as its text, and contains its fonts.
 
     Raises UsageError where a file has another ending.
     """
     import matplotlib.pyplot as plt
     from matplotlib.image import AxesImage
 
-    from sisr.report.figures import style
+    from sisr.report.figures import pdf, style
 
     check_endings(paths)
     with style.settings():
         style.settle(figure)
         for path in paths:
+            if path.suffix.lower() == ".pdf":
+                with atomic_write(path) as temporary:
+                    pdf.write(figure, temporary)
+                continue
             metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
             with atomic_write(path) as temporary:
                 figure.savefig(temporary, dpi=200, metadata=metadata)
@@ -78,5 +87,5 @@ def _reduce_colours(png: Path) -> None:
 def check_endings(paths: Sequence[Path]) -> None:
     """Raise UsageError if the suffix is not supported."""
     for path in paths:
-        if path.suffix.lower() not in (".png", ".svg"):
-            raise UsageError(f"figures are written as .png or .svg, not as {path.name}.")
+        if path.suffix.lower().removeprefix(".") not in ENDINGS:
+            raise UsageError(f"figures are written as .png, .svg or .pdf, not as {path.name}.")

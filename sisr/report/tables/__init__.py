@@ -7,7 +7,7 @@ from types import ModuleType
 import pandas as pd
 
 from sisr.config.layout import Results
-from sisr.report.tables import k_sweep, render, table1, table2, table4
+from sisr.report.tables import k_sweep, latex, render, table1, table2, table4
 from sisr.report.tables.view import View
 from sisr.results import cells, runs
 from sisr.utils.errors import UsageError
@@ -44,18 +44,19 @@ def read(name: str, results: Path) -> pd.DataFrame:
 
 
 def write(name: str, table: pd.DataFrame, results: Path) -> list[Path]:
-    """Write `tables/<name>.{csv,md,html}`; the tidy CSV comes last, so that the others exist wherever it does."""
+    """Write `tables/<name>.{csv,md,html,tex}`; the tidy CSV comes last, so that the others exist wherever it does."""
     shown, path = view(name, table), Results(results).table(name, "html")
     _write(path, render.page(shown))
     return [*write_view(shown, table, path.parent), path]
 
 
 def write_view(shown: View, table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write `<name>.{csv,md}` into a folder; the tidy CSV comes last."""
-    csv, markdown = (folder / f"{shown.name}.{ending}" for ending in ("csv", "md"))
+    """Write `<name>.{csv,md,tex}` into a folder; the tidy CSV comes last."""
+    csv, markdown, tex = (folder / f"{shown.name}.{ending}" for ending in ("csv", "md", "tex"))
     _write(markdown, render.markdown(shown))
+    _write(tex, latex.table(shown))
     cells.write(table, csv)
-    return [csv, markdown]
+    return [csv, markdown, tex]
 
 
 def _write(path: Path, content: str) -> None:

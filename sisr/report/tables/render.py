@@ -104,12 +104,13 @@ def terminal(view: View, width: int = 200) -> str:
     lines = [view.title, "=" * len(view.title), *textwrap.wrap(banner, width)]
     for section in view.sections:
         lines += ["", section.title] if len(view.sections) > 1 else [""]
-        lines += _aligned(view, section, width)
+        lines += aligned(view, section, width)
     notes = [textwrap.fill(note, width, initial_indent="  ", subsequent_indent="    ") for note in view.notes]
     return "\n".join([*lines, "", *notes])
 
 
-def _aligned(view: View, section: Section, width: int) -> list[str]:
+def aligned(view: View, section: Section, width: int) -> list[str]:
+    """Lines of one section for a terminal; columns that do not fit beside the others are continued below."""
     labels = ["", "", *(label for label, _ in section.rows)]
     blocks: list[list[list[str]]] = []  # columns that fit beside the labels, each: group, label, cells
     used = width
@@ -130,9 +131,9 @@ def _block(labels: list[str], columns: list[list[str]]) -> list[str]:
     shown = [list(column) for column in columns]
     for column, before in zip(shown[1:], columns, strict=False):
         column[0] = "" if column[0] == before[0] else column[0]  # a heading over several columns stands once
-    aligned = [[cell.ljust(max(map(len, labels))) for cell in labels]]
-    aligned += [[cell.rjust(max(map(len, column))) for cell in column] for column in shown]
-    lines = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+    columns_ = [[cell.ljust(max(map(len, labels))) for cell in labels]]
+    columns_ += [[cell.rjust(max(map(len, column))) for cell in column] for column in shown]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns_, strict=True)]
     rule = "-" * max(map(len, lines))
     return [*(line for line in lines[:2] if line), rule, *lines[2:]]
 
