@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.helpers import warm
+
 # the same cases in every run; `make fuzz` tries new ones
 settings.register_profile("repeatable", derandomize="SISR_FUZZ" not in os.environ)
 settings.load_profile("repeatable")
@@ -23,6 +25,12 @@ REFERENCE_DATA = Path(os.environ.get("SISR_REFERENCE_DATA", ROOT.parent / "share
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture
+def warm_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks are executed in warm processes (tests/helpers/warm.py)."""
+    monkeypatch.setattr("sys.executable", warm.python())
 
 
 @pytest.fixture(scope="session")

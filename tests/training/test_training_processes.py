@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 from sisr.config.run import Run
 from sisr.training.checkpoint import Checkpoints
 from sisr.training.train import create_network, train
-from tests.helpers import small_run
+from tests.helpers import small_run, warm
 from tests.helpers.small_run import NETWORK, RUN, SETTINGS, state
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +48,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(run: Run, prepared: Path, output: Path, *words: str) -> list[str]:
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    start = [warm.python(), "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "sisr", "train"]
     return [*start, *run.arguments(), "--output", str(output), "--data", str(prepared), "--device", "cpu", *words]
 
