@@ -31,8 +31,9 @@ from pathlib import Path
 PRELOADED = (
     "torch", "torch._dynamo", "torch.distributed.run", "numpy", "pandas", "scipy.stats", "scipy.ndimage",
     "matplotlib.pyplot", "PIL.Image", "skimage.data", "safetensors.torch", "fvcore.nn", "jsonschema", "yaml",
-    "requests", "psutil", "filelock", "great_tables", "papermill", "nbconvert", "ipykernel.ipkernel", "ipykernel.kernelapp", "matplotlib_inline.backend_inline",
-    "snakemake.cli", "snakemake.report.html_reporter", "snakemake_executor_plugin_slurm",
+    "requests", "psutil", "filelock", "great_tables", "papermill", "nbconvert", "ipykernel.ipkernel",
+    "ipykernel.kernelapp", "matplotlib_inline.backend_inline", "snakemake.cli", "snakemake.report.html_reporter",
+    "snakemake_executor_plugin_slurm",
 )  # fmt: skip
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -56,7 +57,7 @@ def python() -> str:
         env=os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"},
     )
     atexit.register(server.communicate)  # closes its stdin, by which it ends
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not address.exists():
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError("the server of warm processes did not start")

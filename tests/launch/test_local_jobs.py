@@ -12,7 +12,7 @@ import yaml
 
 from tests.helpers import checkout, warm
 
-STEPS = 1000  # long enough to be hit
+STEPS = 500  # long enough to be hit
 PRESET = "config/preempted.yaml"
 
 

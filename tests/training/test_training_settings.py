@@ -246,6 +246,14 @@ def test_validation_is_shown_and_changes_nothing(
     assert (image.height, image.width) == (120, 3 * 128)  # LR 60x70, of which the middle 60x64
 
 
+def test_a_run_of_some_steps_is_validated_ten_times_and_at_its_end(prepared: Path, tmp_path: Path) -> None:
+    run = replace(RUN, training=replace(SETTINGS, steps=62, contrastive_weight=0.0))
+    train(run, tmp_path, data=prepared, device="cpu", validate=["photos"])
+    rows = curve(tmp_path)
+    assert list(rows.step) == list(range(1, 63))
+    assert list(rows.step[rows.psnr.notna()]) == [*range(6, 61, 6), 62]
+
+
 @pytest.mark.parametrize(("seconds", "told"), [(0.4, "0 s"), (61, "1:01 min"), (3725, "1:02 h"), (360_000, "100:00 h")])
 def test_time_left_is_readable(seconds: float, told: str) -> None:
     assert monitor._duration(seconds) == told
