@@ -9,6 +9,7 @@ What tests the starting or the killing of processes itself uses `sys.executable`
 
 import array
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -97,6 +98,7 @@ def serve(address: str) -> dict:
     """Fork for every call; returns the call in the process that is to run it, and never in the server."""
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.freeze()  # the memory of what is imported stays shared
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{address}.new")
         listener.listen(64)
