@@ -49,7 +49,7 @@ reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(INSTALLED)  ## run all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 fuzz: $(INSTALLED)  ## try thousands of malformed configurations, images, weights and archives
 	SISR_FUZZ=20 $(BIN)/python -m pytest -n auto --dist worksteal tests/config/test_fuzz_configurations.py \

@@ -86,6 +86,24 @@ def networks(folder: Path = MODELS) -> dict[str, Declared]:
 
 
 @cache
+def defaults(folder: Path) -> dict[str, dict[str, Any]]:
+    """Options, with their defaults, of the registered networks (in `MODELS`) or mechanisms (in `MODELS / "attention"`).
+
+    Sorted by name. Raises ValueError for a default that is not a literal.
+    """
+    nodes = [node for _, node in _top_level(folder)]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    by_name = {}
+    for node in nodes:
+        if isinstance(node, ast.ClassDef) and (name := _registered(node)):
+            by_name[name] = _defaults(_constructor(node, classes))
+        elif isinstance(node, ast.FunctionDef) and any(_name(part) == "register" for part in node.decorator_list):
+            passed_on = _constructor(classes[_name(node.returns)], classes) if node.args.kwarg else None
+            by_name[node.name] = {**_defaults(passed_on), **_defaults(node)}
+    return dict(sorted(by_name.items()))
+
+
+@cache
 def paper(file: Path = MODELS / "paper.py") -> dict[str, Any]:
     """The constants of `models/paper.py`."""
     return _literals(ast.parse(file.read_text(encoding="utf-8")).body)
@@ -204,13 +222,29 @@ def _attributes(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict
 
 
 def _options(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[str, str] | None:
-    """The keyword-only arguments of a constructor, its own or an inherited one, with their annotations."""
+    """The keyword-only arguments of a constructor with their annotations."""
+    constructor = _constructor(node, classes)
+    if constructor is None or constructor.args.kwarg:
+        return None
+    words = constructor.args.kwonlyargs
+    return {word.arg: ast.unparse(word.annotation) if word.annotation else "" for word in words}
+
+
+def _constructor(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> ast.FunctionDef | None:
+    """`__init__` of a class, its own or an inherited one."""
     for part in node.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            words = {word.arg: ast.unparse(word.annotation) if word.annotation else "" for word in part.args.kwonlyargs}
-            return None if part.args.kwarg else words
+            return part
     parents = [classes[name] for base in node.bases if (name := _name(base)) in classes]
-    return _options(parents[0], classes) if parents else None
+    return _constructor(parents[0], classes) if parents else None
+
+
+def _defaults(function: ast.FunctionDef | None) -> dict[str, Any]:
+    """The keyword-only arguments with a default."""
+    if function is None:
+        return {}
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return {word.arg: ast.literal_eval(value) for word, value in pairs if value is not None}
 
 
 def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:

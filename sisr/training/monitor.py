@@ -19,7 +19,7 @@ from sisr.evaluation.metrics import psnr
 from sisr.utils.errors import SisrError
 
 COLUMNS = ("step", "loss", "l1", "contrastive", "learning_rate", "psnr", "seconds")
-"""Of `train.csv`. Losses are means since the previous row; psnr is blank without validation sets."""
+"""Of `train.csv`. Losses are means since the previous row; psnr is blank where nothing was validated."""
 
 
 class Validation:
@@ -75,7 +75,7 @@ class Monitor:
     Args:
         name: the run's id.
         steps, start: of the whole run, and the first step of this process.
-        validation: measured at each report; may be empty.
+        validation: measured when asked for; may be empty.
         tensorboard: folder of the event files, None for none.
         quiet: show nothing.
     """

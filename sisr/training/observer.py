@@ -1,5 +1,6 @@
 """What watches a training run: its curve, validation PSNR, divergence, checkpoints, and a request to stop."""
 
+import math
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from sisr.training.divergence import Watch
 from sisr.training.monitor import COLUMNS, Monitor, Validation
 
 _LOG_LINES = 50  # rows of train.csv over a whole run
+_VALIDATION_STEPS = 40  # fewest between two validations, except in runs too short for ten: each costs several steps
 
 
 class Observer:
@@ -54,6 +56,8 @@ class Observer:
         self.checkpoints = Checkpoints(output, run)
         self.state = self.checkpoints.restore(model, optimizer, ema, quiet=not group.leads)
         self.log_every = max(1, self.settings.steps // _LOG_LINES)
+        fewest = min(_VALIDATION_STEPS, self.settings.steps // 10)
+        self.validate_every = self.log_every * max(1, math.ceil(fewest / self.log_every))
         exact = torch.float32 if sampler.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.sums = torch.tensor(self.state.sums, device=sampler.device, dtype=exact)  # of this process's parts
         self.divergence = Watch(sampler.device)
@@ -106,7 +110,8 @@ class Observer:
     def _log(self, step: int) -> None:
         rows = self.state.rows
         means = self.group.mean(self.sums.clone()) / (step + 1 - (int(rows[-1][0]) if rows else 0))
-        psnr = self.monitor.validate(self.final, step + 1)
+        validating = (step + 1) % self.validate_every == 0 or step + 1 == self.settings.steps
+        psnr = self.monitor.validate(self.final, step + 1) if validating else math.nan
         rows.append([step + 1, *means.tolist(), self.settings.learning_rate_at(step), psnr, round(self.seconds(), 3)])
         self.sums.zero_()
         self.monitor.report(dict(zip(COLUMNS, rows[-1], strict=True)))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from models import attention
 from models.attention import Attention, _errors, checks
 from sisr.cli import main
+from tests.helpers import warm
 
 OWN = """
 import torch
@@ -194,7 +195,7 @@ def test_a_package_in_the_current_directory_is_found(tmp_path):
     (package / "ideas.py").write_text(OWN)
     words = ["check", "my_package.inner.ideas:Good", "--only", "shapes", "--channels", "8"]
     told = subprocess.run(
-        [sys.executable, "-m", "sisr", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [warm.python(), "-m", "sisr", *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
     assert "passed  shapes" in told.stdout

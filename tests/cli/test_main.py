@@ -75,6 +75,39 @@ def test_wrong_calls_are_one_sentence(
     assert error.startswith(said)
 
 
+def imported(code: str) -> set[str]:
+    """Modules that a new process has imported after some code."""
+    code = f"import sys, io\nsys.stdout, told = io.StringIO(), sys.stdout\n{code}\nprint(*sys.modules, file=told)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_verbs_that_compute_nothing_do_not_import_torch() -> None:
+    """Importing it takes seconds."""
+    calls = [["--help"], ["models"], ["fetch", "--list"], ["claims", "--results", "results/reference/laptop"]]
+    calls += [["tables", "--show", "--results", "results/reference/quick"]]
+    modules = imported(f"from sisr.cli import main\nfor words in {calls}: assert main(words) == 0, words")
+    assert "sisr.cli.commands.claims" in modules
+    assert not {"torch", "torchvision", "timm"} & modules
+
+
+def test_models_are_imported_without_what_few_need() -> None:
+    modules = imported("import models")
+    assert "models.edsr" in modules
+    assert not {"torchvision", "timm", "torch._dynamo", "sympy", "pandas", "sisr"} & modules
+
+
+def test_models_are_listed_as_their_constructors_have_them() -> None:
+    from models import attention, registry
+    from models.attention._registry import resolve
+    from sisr.config import declared
+
+    networks = {name: resolve(registry.find(name), {}) for name in registry.available()}
+    mechanisms = {name: resolve(attention._registry.find(name), {}) for name in attention.available()}
+    assert declared.defaults(declared.MODELS) == networks
+    assert declared.defaults(declared.MODELS / "attention") == mechanisms
+
+
 def test_result_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = outcome(capsys, "models", "--json")
     assert status == 0

@@ -23,6 +23,7 @@ def test_source_holds_no_output_and_takes_parameters() -> None:
     ]
 
 
+@pytest.mark.usefixtures("warm_kernels")
 @pytest.mark.parametrize("labels", [["enlca", "nlsa", "my_attention"], ["enlca", "my_attention"]])
 def test_executed_notebook_shows_whatever_was_compared(labels: list[str], tmp_path: Path) -> None:
     results = tmp_path / "quick"

@@ -17,7 +17,7 @@ import pytest
 
 from sisr import cli
 from sisr.cli.main import _command, parser
-from tests.helpers import docs_checkout, docs_commands
+from tests.helpers import docs_checkout, docs_commands, warm
 from tests.helpers.docs_commands import Command
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def check(command: Command) -> tuple[int, str]:
     if words[:3] == ["python", "-m", "sisr"]:
         return sisr(words[3:], only_parse=way.kind == "parsed")
     if words[0] == "python":
-        words[0] = sys.executable
+        words[0] = warm.python()
     if (told := seen.get(shlex.join(words))) is not None:
         return 0, told
     status, told = outcome(words)
@@ -85,6 +85,8 @@ def check(command: Command) -> tuple[int, str]:
 
 
 def outcome(words: list[str]) -> tuple[int, str]:
+    if words[0] == "snakemake":
+        words = [warm.python(), "-m", *words]
     done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
     return done.returncode, done.stdout + done.stderr
 

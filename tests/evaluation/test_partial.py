@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from sisr.data.prepare import reduce
 from sisr.evaluation import upscalers
 from sisr.evaluation.evaluate import NotMeasuredError, evaluate
 from sisr.evaluation.upscalers import Bicubic, method
+from tests.helpers import warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -252,7 +252,7 @@ evaluate.write_rows = write_rows
 words = ["evaluate", "bicubic", "--data", {str(photos)!r}, "--scale", "4", "--output-dir", {str(tmp_path / "out")!r}]
 sys.exit(main(words))
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([warm.python(), "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "photos_x4.csv cannot be written" in done.stderr

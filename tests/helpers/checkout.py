@@ -10,8 +10,11 @@ from pathlib import Path
 
 import yaml
 
+from tests.helpers import warm
+
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
+"""The program, for what tests its starting and killing; `snakemake` below takes a warm process."""
 # all of a preset at the smallest size that is still real
 TINY = {
     "preset": "tiny",
@@ -58,7 +61,7 @@ def snakemake(
     """Run snakemake in a folder, with what `environment` adds to this process's, and return what it said."""
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
-        [SNAKEMAKE, *words],
+        [warm.python(), "-m", "snakemake", *words],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -18,6 +18,7 @@ from sisr.launch.jobs import Launch, order, read_preset
 from sisr.launch.launch import OWNER, launch, machine
 from sisr.launch.pool import DONE, FAILED, STOPPED, WAITING, Job, Pool
 from sisr.utils.errors import SisrError, UsageError
+from tests.helpers import warm
 from tests.helpers.checkout import copy, planned, snakemake
 
 ROOT = Path(__file__).parents[2]
@@ -223,14 +224,16 @@ def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFix
 
 RUNS = ("enlcn-x2-k1-m128-s0", "enlcn-x2-k6-m128-s0")
 LAUNCH = [
-    *(sys.executable, "-m", "sisr", "launch", "config/tiny.yaml", "--experiments", "k_sweep"),
+    *("-m", "sisr", "launch", "config/tiny.yaml", "--experiments", "k_sweep"),
     *("--jobs", "2", "--threads", "1"),
 ]
 
 
 def call(folder: Path, *words: str) -> tuple[str, dict]:
     """`sisr launch` of the tiny sweep of k in a checkout: what it says, and its status file."""
-    told = subprocess.run([*LAUNCH, *words], cwd=folder, capture_output=True, text=True, timeout=500, check=False)
+    told = subprocess.run(
+        [warm.python(), *LAUNCH, *words], cwd=folder, capture_output=True, text=True, timeout=500, check=False
+    )
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout, json.loads((folder / "results" / "tiny" / "launch.json").read_text())
 
@@ -247,7 +250,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "time limit reached" in said
     assert not status["complete"]
     logs = folder / "results" / "tiny" / "logs" / "train"
-    with subprocess.Popen(LAUNCH, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([warm.python(), *LAUNCH], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         while not any("step " in log.read_text() for log in logs.glob("*.log")):
             assert process.poll() is None
             time.sleep(0.05)
@@ -272,7 +275,7 @@ def test_stopped_trainings_end_with_the_weights_of_uninterrupted_ones(interrupte
         folder = next((results / "runs").glob(f"{run_}-*"))
         words = Run.from_dict(json.loads((folder / "config.json").read_text())).arguments()
         words += ["--output", str(tmp_path / run_), "--device", "cpu", "--threads", "1"]
-        command = [sys.executable, "-m", "sisr", "train", *words]
+        command = [warm.python(), "-m", "sisr", "train", *words]
         others.append(subprocess.Popen(command, cwd=interrupted, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         assert not list(folder.glob("checkpoint*"))
     assert any("resuming at step" in log.read_text() for log in (results / "logs" / "train").glob("*.log"))

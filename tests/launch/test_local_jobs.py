@@ -10,9 +10,9 @@ import psutil
 import pytest
 import yaml
 
-from tests.helpers import checkout
+from tests.helpers import checkout, warm
 
-STEPS = 1000  # long enough to be hit
+STEPS = 500  # long enough to be hit
 PRESET = "config/preempted.yaml"
 
 
@@ -31,13 +31,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied
 
 
-def training(folder: Path, snakemake: int) -> tuple[psutil.Process, Path]:
+def training(folder: Path) -> tuple[psutil.Process, Path]:
     """The first training that has begun, and its log."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        for process in psutil.Process(snakemake).children(recursive=True):
+        for process in psutil.process_iter():
             try:
-                words = process.cmdline()
+                words = process.cmdline() if process.cwd() == str(folder) else []
             except psutil.Error:
                 continue
             if "train" in words and "--output" in words and "python" in Path(words[0]).name:
@@ -53,7 +53,7 @@ def training(folder: Path, snakemake: int) -> tuple[psutil.Process, Path]:
 def test_stopped_training_is_started_again_and_goes_on(folder: Path) -> None:
     words = ("--cores", "2", "--configfile", PRESET, "--until", "train", "--", "results/preempted/tables/k_sweep.csv")
     process = subprocess.Popen(
-        [checkout.SNAKEMAKE, *words],
+        [warm.python(), "-m", "snakemake", *words],
         cwd=folder,
         env=os.environ | {"PATH": f"{folder}/bin{os.pathsep}{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def test_stopped_training_is_started_again_and_goes_on(folder: Path) -> None:
     )
     with process:
         try:
-            trained, log = training(folder, process.pid)
+            trained, log = training(folder)
             trained.terminate()
             said = process.communicate(timeout=200)[0]
         finally:

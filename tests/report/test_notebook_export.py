@@ -17,6 +17,7 @@ def notebook(path: Path, *cells: str) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("warm_kernels")
 def test_notebook_is_executed_and_exported(tmp_path: Path) -> None:
     source = notebook(tmp_path / "source.ipynb", 'print("measured in", results, 6 * 7)')
     execute(source, tmp_path / "out" / "made.ipynb", {"results": "results/some"}, tmp_path / "out" / "made.html")
@@ -30,6 +31,7 @@ def test_notebook_is_executed_and_exported(tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["made.html", "made.ipynb"]
 
 
+@pytest.mark.usefixtures("warm_kernels")
 def test_failing_cell_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     source = notebook(tmp_path / "source.ipynb", '{}["absent"]')
     with pytest.raises(SisrError, match=r"a cell of .*source\.ipynb fails: KeyError: 'absent'"):

@@ -37,6 +37,7 @@ def test_sources_hold_no_output_and_take_parameters(name: str) -> None:
     assert 'results = "results/quick"' in tagged[0].source
 
 
+@pytest.mark.usefixtures("warm_kernels")
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_executed_notebook_shows_table_figure_and_origin(name: str, results: Path, tmp_path: Path) -> None:
     from sisr.report.notebooks import execute

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from sisr.data.patches import PatchSampler
 from sisr.data.store import PairedStore
 from sisr.training.monitor import COLUMNS
 from sisr.training.train import create_network, train
-from tests.helpers import small_run
+from tests.helpers import small_run, warm
 from tests.helpers.small_run import NETWORK, RUN, SETTINGS, same_weights, state
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +135,7 @@ def test_command_line_tells_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
     assert said.count("\n") == 1
     assert "run `python -m sisr prepare`" in said
     # a process of its own ends with that status, too
-    command = [sys.executable, "-m", "sisr", "train", "--attention", "enlac", "--channels", "8", "--blocks", "1"]
+    command = [warm.python(), "-m", "sisr", "train", "--attention", "enlac", "--channels", "8", "--blocks", "1"]
     told = subprocess.run([*command, "--output", str(tmp_path / "run")], cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 1
     assert "did you mean 'enla" in told.stderr

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 from sisr.config.run import Run
 from sisr.training.checkpoint import Checkpoints
 from sisr.training.train import create_network, train
-from tests.helpers import small_run
+from tests.helpers import small_run, warm
 from tests.helpers.small_run import NETWORK, RUN, SETTINGS, state
 
 ROOT = Path(__file__).parents[2]
@@ -49,14 +48,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(run: Run, prepared: Path, output: Path, *words: str) -> list[str]:
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    start = [warm.python(), "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "sisr", "train"]
     return [*start, *run.arguments(), "--output", str(output), "--data", str(prepared), "--device", "cpu", *words]
 
 
 def torchrun(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+        command(*arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -114,11 +113,11 @@ def test_terminated_processes_save_together_and_go_on(prepared: Path, tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (tmp_path / "run" / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode != 0
     assert said.count("the same command resumes from there") == 1
     [stopped] = re.findall(r"stopped at step (\d+)", said)

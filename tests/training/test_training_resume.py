@@ -5,7 +5,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from sisr.training.checkpoint import Checkpoints, Progress
 from sisr.training.train import create_network, train
 from sisr.utils.errors import SisrError
-from tests.helpers import small_run
+from tests.helpers import small_run, warm
 from tests.helpers.small_run import RUN, SETTINGS, same_weights
 
 ROOT = Path(__file__).parents[2]
@@ -93,18 +92,18 @@ def test_killed_at_random_moments_and_still_the_same_to_the_bit(
 def test_terminated_run_goes_on_bit_for_bit(prepared: Path, whole: Path, tmp_path: Path) -> None:
     """SIGTERM to a real process: it saves, exits with 143, and the same command finishes as if nothing had been."""
     folder = tmp_path / "cut"
-    command = [sys.executable, "-m", "sisr", "train", *LONG.arguments(), "--output", str(folder)]
+    command = [warm.python(), "-m", "sisr", "train", *LONG.arguments(), "--output", str(folder)]
     command += ["--data", str(prepared), "--device", "cpu", "--threads", "1", "--checkpoint-seconds", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (folder / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM, said
     assert "the same command resumes from there" in said
 
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert finished.returncode == 0, finished.stderr
     assert "resuming at step" in finished.stderr
     assert same_weights(whole, folder)

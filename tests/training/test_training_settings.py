@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from sisr.training.divergence import Diverged, Watch
 from sisr.training.train import create_network, train
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.precision import computed_precision
-from tests.helpers import small_run
+from tests.helpers import small_run, warm
 from tests.helpers.small_run import NETWORK, RUN, SETTINGS, same_weights, state
 
 ROOT = Path(__file__).parents[2]
@@ -155,7 +154,7 @@ def test_compiled_training_follows_the_plain_one_and_goes_on_without_a_compiler(
     run = replace(PLAIN, training=replace(SETTINGS, steps=4, contrastive_weight=0.0))
     train(run, tmp_path / "plain", data=prepared, device="cpu")
     compiled = replace(run, training=replace(run.training, compile=True))
-    command = [sys.executable, "-m", "sisr", "train", *compiled.arguments(), "--data", str(prepared), "--device", "cpu"]
+    command = [warm.python(), "-m", "sisr", "train", *compiled.arguments(), "--data", str(prepared), "--device", "cpu"]
     for name, compiler in (("compiled", os.environ.get("CXX", "g++")), ("fallback", "/no/such/compiler")):
         environment = {**os.environ, "CXX": compiler, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / f"cache-{name}")}
         told = subprocess.run(
@@ -245,6 +244,14 @@ def test_validation_is_shown_and_changes_nothing(
     assert sorted(events.Tags()["images"]) == ["camera: bicubic, SR, HR", "cat: bicubic, SR, HR"]
     image = events.Images("cat: bicubic, SR, HR")[-1]
     assert (image.height, image.width) == (120, 3 * 128)  # LR 60x70, of which the middle 60x64
+
+
+def test_a_run_of_some_steps_is_validated_ten_times_and_at_its_end(prepared: Path, tmp_path: Path) -> None:
+    run = replace(RUN, training=replace(SETTINGS, steps=62, contrastive_weight=0.0))
+    train(run, tmp_path, data=prepared, device="cpu", validate=["photos"])
+    rows = curve(tmp_path)
+    assert list(rows.step) == list(range(1, 63))
+    assert list(rows.step[rows.psnr.notna()]) == [*range(6, 61, 6), 62]
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.4, "0 s"), (61, "1:01 min"), (3725, "1:02 h"), (360_000, "100:00 h")])

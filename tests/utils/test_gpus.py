@@ -11,6 +11,7 @@ import pytest
 
 from sisr.utils import gpus
 from sisr.utils.errors import UsageError
+from tests.helpers import warm
 
 ONE, TWO = "GPU-1a2b3c4d-0000-4000-8000-000000000001", "GPU-5e6f7a8b-0000-4000-8000-000000000002"
 PLAIN = f"GPU 0: NVIDIA H100 (UUID: {ONE})\nGPU 1: NVIDIA H100 (UUID: {TWO})\n"
@@ -143,7 +144,7 @@ from sisr.evaluation import inference
 inference.device("auto")
 print(os.environ.get("CUDA_VISIBLE_DEVICES"))
 """
-    told = subprocess.run([sys.executable, "-c", lines], cwd=root, capture_output=True, text=True, check=True)
+    told = subprocess.run([warm.python(), "-c", lines], cwd=root, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == str(seen)
 
 

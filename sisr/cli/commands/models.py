@@ -12,12 +12,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, dict[str, dict[str, Any]]]:
-    from models import attention, registry
-    from models.attention._registry import resolve
+    from sisr.config import declared  # not models: importing torch takes seconds
 
     listed = {
-        "networks": {name: resolve(registry.find(name), {}) for name in registry.available()},
-        "attention": {name: resolve(attention._registry.find(name), {}) for name in attention.available()},
+        "networks": declared.defaults(declared.MODELS),
+        "attention": declared.defaults(declared.MODELS / "attention"),
     }
     if not args.json:
         for kind, constructors in listed.items():
