@@ -131,7 +131,11 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         config = json.loads((file.metadata() or {}).get("sisr", "null"), parse_constant=_refuse)
         if config is not None and not isinstance(config, dict):
             raise ValueError("its metadata entry 'sisr' is not the configuration of a network")
-        return {name: file.get_tensor(name) for name in file.keys()}, config  # noqa: SIM118  (not a mapping)
+        tensors = {}
+        for name in file.keys():  # noqa: SIM118  (not a mapping)
+            tensor = file.get_tensor(name)  # may lie in the file, which others may change
+            tensors[name] = tensor.float() if tensor.dtype in _HALF else tensor.clone()
+        return tensors, config
 
 
 def _refuse(constant: str) -> None:
