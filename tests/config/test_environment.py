@@ -144,10 +144,7 @@ def test_a_package_of_the_wrong_channel_is_noticed(tmp_path: Path) -> None:
 
 def test_lock_fulfils_the_project() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [
-        *declared["dependencies"],
-        *(item for extra in declared["optional-dependencies"].values() for item in extra),
-    ]
+    wanted = [*declared["dependencies"], *chain(*declared["optional-dependencies"].values())]
     locked = lock()
     for item in map(Requirement, wanted):
         found = locked[canonicalize_name(item.name)]
