@@ -4,7 +4,8 @@ A server imports them once and forks for every `python -m MODULE …` or `python
 a program that asks it: it takes the place of the interpreter, hands over its words, folder, environment and streams,
 passes on signals and ends with the status. Modules of this repository are imported anew, from the folder of the call.
 
-What tests the starting or the killing of processes itself uses `sys.executable`.
+What tests the starting or the killing of processes itself uses `sys.executable`, and so does what depends on variables
+that Triton and the compiler of torch read when they are imported.
 """
 
 import array

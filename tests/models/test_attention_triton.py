@@ -2,10 +2,9 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
-
-from tests.helpers import warm
 
 pytest.importorskip("triton")
 
@@ -35,7 +34,7 @@ for B, N, width, columns, m, k in sizes:
 
 def test_kernels_equal_the_reference():
     environment = os.environ | {"TRITON_INTERPRET": "1"}  # read when the kernels are imported: hence a new process
-    done = subprocess.run([warm.python(), "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -68,5 +67,5 @@ for element, split in (("fp32", False), ("bf16", True)):
 def test_kernels_compile_for_a_gpu():
     """As far as PTX, which needs no GPU; it says nothing about speed."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([warm.python(), "-c", COMPILE], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

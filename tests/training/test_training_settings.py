@@ -4,6 +4,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from sisr.training.divergence import Diverged, Watch
 from sisr.training.train import create_network, train
 from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.precision import computed_precision
-from tests.helpers import small_run, warm
+from tests.helpers import small_run
 from tests.helpers.small_run import NETWORK, RUN, SETTINGS, same_weights, state
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +155,7 @@ def test_compiled_training_follows_the_plain_one_and_goes_on_without_a_compiler(
     run = replace(PLAIN, training=replace(SETTINGS, steps=4, contrastive_weight=0.0))
     train(run, tmp_path / "plain", data=prepared, device="cpu")
     compiled = replace(run, training=replace(run.training, compile=True))
-    command = [warm.python(), "-m", "sisr", "train", *compiled.arguments(), "--data", str(prepared), "--device", "cpu"]
+    command = [sys.executable, "-m", "sisr", "train", *compiled.arguments(), "--data", str(prepared), "--device", "cpu"]
     for name, compiler in (("compiled", os.environ.get("CXX", "g++")), ("fallback", "/no/such/compiler")):
         environment = {**os.environ, "CXX": compiler, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / f"cache-{name}")}
         told = subprocess.run(
