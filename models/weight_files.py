@@ -22,7 +22,6 @@ from torch import Tensor
 
 from models import matlab_files
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator")
 WRAPPERS = (
     "params_ema",
     "params-ema",
