@@ -91,9 +91,9 @@ rule evaluate_published_images:
         images=published_images,
         stores=image_stores,
     output:
-        RESULTS.rows(IMAGES + "{method}-x{scale}", "{set}", "{scale}"),
+        RESULTS.rows(f"{IMAGES}{{method}}-x{{scale}}", "{set}", "{scale}"),
     log:
-        RESULTS.log("evaluate", IMAGES + "{method}_{set}_x{scale}"),
+        RESULTS.log("evaluate", f"{IMAGES}{{method}}_{{set}}_x{{scale}}"),
     wildcard_constraints:
         method="[^/]+",
     conda:
