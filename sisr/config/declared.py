@@ -89,17 +89,18 @@ def networks(folder: Path = MODELS) -> dict[str, Declared]:
 def defaults(folder: Path) -> dict[str, dict[str, Any]]:
     """Options, with their defaults, of the registered networks (in `MODELS`) or mechanisms (in `MODELS / "attention"`).
 
-    Sorted by name. Raises ValueError for a default that is not a literal.
+    Sorted by name. Raises ValueError for a default that is neither a literal nor a module's constant.
     """
     nodes = [node for _, node in _top_level(folder)]
     classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    constants = _literals(nodes)
     by_name = {}
     for node in nodes:
         if isinstance(node, ast.ClassDef) and (name := _registered(node)):
-            by_name[name] = _defaults(_constructor(node, classes))
+            by_name[name] = _defaults(_constructor(node, classes), constants)
         elif isinstance(node, ast.FunctionDef) and any(_name(part) == "register" for part in node.decorator_list):
             passed_on = _constructor(classes[_name(node.returns)], classes) if node.args.kwarg else None
-            by_name[node.name] = {**_defaults(passed_on), **_defaults(node)}
+            by_name[node.name] = {**_defaults(passed_on, constants), **_defaults(node, constants)}
     return dict(sorted(by_name.items()))
 
 
@@ -239,12 +240,13 @@ def _constructor(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> ast
     return _constructor(parents[0], classes) if parents else None
 
 
-def _defaults(function: ast.FunctionDef | None) -> dict[str, Any]:
-    """The keyword-only arguments with a default."""
+def _defaults(function: ast.FunctionDef | None, constants: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword-only arguments with a default: a literal, or the name of a constant."""
     if function is None:
         return {}
     pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-    return {word.arg: ast.literal_eval(value) for word, value in pairs if value is not None}
+    given = ((word.arg, value) for word, value in pairs if value is not None)
+    return {name: constants[_name(value)] if _name(value) else ast.literal_eval(value) for name, value in given}
 
 
 def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from sisr.config.mechanisms import Mechanism
 from sisr.cost import op_counters, products
 from sisr.cost.timing import peak_memory, quartiles, seconds_of
 from sisr.utils.errors import UsageError
-from sisr.utils.files import atomic_write
+from sisr.utils.files import atomic_write, is_file
 from sisr.utils.memory import is_shortage
 from sisr.utils.provenance import device_name
 
@@ -83,11 +83,11 @@ def build(spec: str, channels: int, size: tuple[int, int], embedding: int, devic
     Raises UsageError for an unknown name, option or value.
     """
     generator = torch.Generator().manual_seed(0)
-    is_file = Path(spec).is_file() and Path(spec).suffix != ".py"
-    named = Mechanism(spec) if is_file else Mechanism.parse(spec)
+    weights = is_file(Path(spec)) and Path(spec).suffix != ".py"
+    named = Mechanism(spec) if weights else Mechanism.parse(spec)
     name, options = named.name, dict(named.options)
     try:
-        if is_file:
+        if weights:
             network: Any = models.load(spec).to(device)
             example = torch.rand(1, 3, *size, generator=generator)
             return Subject(spec, network.config["name"], "network", network, {}, example.to(device))

@@ -201,7 +201,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     }.items():
         with pytest.raises(ValueError, match=sentence):
             models.load(tmp_path / name)
-    with pytest.raises(ValueError, match="not a released ENLCN checkpoint"):
+    with pytest.raises(ValueError, match="of no network that is known here"):
         models.load({"a": torch.ones(1)})
     with pytest.raises(ValueError, match="has no config"):
         models.save(nn.Linear(1, 1), tmp_path / "x.safetensors")
@@ -309,7 +309,8 @@ def test_released_checkpoints_give_the_same_images_and_loss(tmp_path, sizes):
     models.set_auxiliary_loss(ours.train(), True)
     ours(x)
     assert len(inputs) == len(ours.attention)
-    assert models.auxiliary_loss(ours).item() == pytest.approx(torch.stack(inputs).mean().item(), rel=1e-5)
+    # a difference of terms near 1, in float32
+    assert models.auxiliary_loss(ours).item() == pytest.approx(torch.stack(inputs).mean().item(), rel=1e-5, abs=1e-7)
 
 
 def test_released_layout_is_read_from_the_shapes():

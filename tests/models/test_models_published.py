@@ -124,7 +124,7 @@ def test_published_weights_reach_their_figures(reference_data, file, scale, psnr
 
 def test_vdsrs_weights_need_a_scale_and_all_arrays(reference_data, tmp_path):
     path = reference_data / "weights" / "VDSR_twtygqyy.npz"
-    with pytest.raises(ValueError, match=r"choose one with models\.load"):
+    with pytest.raises(ValueError, match=r"give one, as --scale or models\.load"):
         models.load(path)
     with np.load(path) as arrays:
         incomplete = {name: arrays[name] for name in arrays.files if name != "residual_layer.3.conv.weight"}

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from importlib import import_module
 
 import pytest
 import torch
@@ -142,8 +143,9 @@ def test_files_that_lack_a_weight_or_have_another_shape_are_refused(name: str) -
 def test_a_shift_of_colours_that_is_none_is_refused(name: str) -> None:
     state = layouts.released(name)
     for key, change in (("sub_mean.bias", 0.1 * 255), ("add_mean.weight", 0.2), ("add_mean.bias", 0.1 * 255)):
+        # by this reader: spandrel, which is tried next, keeps RCAN's shift as weights
         with pytest.raises(ValueError, match=f"{key} of this checkpoint is not the shift of colours"):
-            models.load({**state, key: state[key] + change})
+            import_module(f"models.{name}").load({**state, key: state[key] + change})
 
 
 @pytest.mark.parametrize("name", ["oisr", "rcan", "rnan", "san"])
@@ -231,6 +233,5 @@ def test_all_products_are_counted(name: str) -> None:
     if name == "san":  # two uses of four quarters, keys a quarter of these; covariance and its root in two groups
         products = 2 * 4 * 2 * (n // 4) * (n // 16) * 1 + 2 * (8 * 8 * n + 5 * 3 * 8**3)
     counted = count_operations(small(name).eval(), x)
-    # the inverse of a 3x3 matrix, which is negligible beside a network of usual size
-    assert counted.at_least == ("linalg_inv_ex" if name == "memnet" else "")
+    assert counted.at_least == ""
     assert sum(counted.products.values()) == products + _convolutions(small(name), x)

@@ -106,7 +106,7 @@ def test_a_block_of_oisr_is_of_third_order() -> None:
 @pytest.mark.parametrize(("name", "title"), [("memnet", "MemNet"), ("nlrn", "NLRN")])
 def test_weights_for_all_scales_need_one(name: str, title: str) -> None:
     state = layouts.released(name)
-    with pytest.raises(ValueError, match=rf"{title}'s weights serve all scales: choose one with models\.load"):
+    with pytest.raises(ValueError, match=rf"{title}'s weights serve all scales: give one, as --scale or models\.load"):
         models.load(state)
     assert models.load(state, scale=3).scale == 3
 

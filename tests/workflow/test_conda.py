@@ -45,9 +45,9 @@ def test_every_job_runs_in_the_environment_of_the_repository(checkout: Path, tmp
         (conda / "bin" / name).write_text(text.format(folder=conda))
         (conda / "bin" / name).chmod(0o755)
     store = "data/prepared/photographs-test/x4/index.json"
-    words = ["--cores", "1", "--use-conda", store, "--configfile", "config/tiny.yaml"]
+    called = ["--cores", "1", "--use-conda", store, "--configfile", "config/tiny.yaml"]
     environment = {"PATH": os.pathsep.join([str(conda / "bin"), os.environ["PATH"]])}
-    done = snakemake(checkout, *words, environment=environment)
+    done = snakemake(checkout, *called, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (checkout / store).is_file()
 
@@ -62,6 +62,6 @@ def test_every_job_runs_in_the_environment_of_the_repository(checkout: Path, tmp
 
     # an environment that is there is not created again
     (checkout / store).unlink()
-    assert snakemake(checkout, *done.args[1:], environment=environment).returncode == 0
+    assert snakemake(checkout, *called, environment=environment).returncode == 0
     assert len([line for line in (conda / "calls").read_text().splitlines() if "create" in line]) == 1
     assert json.loads((checkout / "data" / "verified" / "photographs-test.json").read_text())
