@@ -51,6 +51,10 @@ HOW = {
     "python -m sisr train --network enlcn --attention enlca --scale 2 --train BSDS400 --start-from": Way(
         "parsed", why="needs weights to start from; test_warm_start.py trains from some"
     ),
+    "python -m sisr attention-map data/prepared/Set5:butterfly": Way(
+        "parsed", why="needs Set5; the other pages draw such figures from a photograph"
+    ),
+    "python -m sisr analyse --results results/laptop": Way("parsed", why="needs Set5 and runs of hours"),
     "python -m sisr complexity": Way("run", "--seconds 0.01 --size 16 16", "a small feature map, for an instant"),
     "python -m sisr launch": Way("run", "--plan --probe 0", "trains for minutes; it makes its plan"),
     "python -m sisr fetch": DOWNLOADS,
