@@ -20,6 +20,8 @@ from sisr.config.run import Network, Run, Training, flag
 from sisr.report import tables
 from sisr.report.tables.table2 import ROWS
 from sisr.report.tables.view import difference_text
+from sisr.results.cells import difference, frame
+from sisr.results.runs import Setting, by_row, datasets, group, load
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -190,6 +192,37 @@ def differences(preset: str, sets: tuple[str, ...] = ()) -> str:
     return table(["added to the network", *sets], rows, numbers=len(sets))
 
 
+def controls(preset: str) -> str:
+    """PSNR difference of the controls of a committed preset to the baseline, as `differences` shows it."""
+    names = {None: "baseline", "mean_pooling": "mean pooling", "convolution": "convolution"}
+
+    def row(setting: Setting) -> str | None:
+        return names.get(setting.first.attention) if setting.first.config else None
+
+    settings = by_row(group(load(REFERENCE / preset)), row)
+    (scale,) = {scale for _, scale in settings}
+    baseline = settings["baseline", scale]
+    known = {"table": "controls", "kind": "network", "scale": scale, "quantity": "psnr_difference", "unit": "dB"}
+    cells = frame(
+        difference(
+            {**known, "row": name, "dataset": one},
+            settings[name, scale],
+            ("baseline", baseline),
+            settings.values(),
+            preset,
+        )
+        for name in list(names.values())[1:]
+        for one in datasets([baseline])
+    )
+    rows: dict[str, list[str]] = {}
+    for _, cell in cells.iterrows():
+        shown = difference_text(cell)
+        rows.setdefault(cell["row"], []).append(f"{shown.main} {shown.detail}")
+    return table(
+        ["inserted", *baseline.datasets], [[name, *each] for name, each in rows.items()], numbers=len(baseline.datasets)
+    )
+
+
 def pretrained() -> str:
     """Mean PSNR of the pretrained networks and of bicubic interpolation on each set, from the committed rows."""
     rows = []
@@ -216,8 +249,8 @@ def over_tokens(measured: pd.DataFrame) -> str:
     """Milliseconds (megabytes) by method and number of tokens."""
     tokens = sorted(set(measured["tokens"]))
     rows = []
-    for method, group in measured.groupby("method", sort=False):
-        at = group.set_index("tokens")
+    for method, part in measured.groupby("method", sort=False):
+        at = part.set_index("tokens")
         cells = [
             f"{number(at.milliseconds[count])} ({number(at.megabytes[count])})" if count in at.index else ""
             for count in tokens
@@ -255,6 +288,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "benchmarks": benchmarks,
     "pretrained": pretrained,
     "laptop differences": lambda: differences("laptop"),
+    "laptop controls": lambda: controls("laptop"),
     "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),
 }
 """What a page may ask for with `<!-- made: NAME -->`."""
