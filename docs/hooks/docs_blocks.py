@@ -214,13 +214,12 @@ def controls(preset: str) -> str:
         for name in list(names.values())[1:]
         for one in datasets([baseline])
     )
-    rows: dict[str, list[str]] = {}
-    for _, cell in cells.iterrows():
-        shown = difference_text(cell)
-        rows.setdefault(cell["row"], []).append(f"{shown.main} {shown.detail}")
-    return table(
-        ["inserted", *baseline.datasets], [[name, *each] for name, each in rows.items()], numbers=len(baseline.datasets)
-    )
+    sets = list(dict.fromkeys(cells["dataset"]))
+    rows = []
+    for name, part in cells.groupby("row", sort=False):
+        shown = {cell["dataset"]: difference_text(cell) for _, cell in part.iterrows()}
+        rows.append([str(name), *(f"{shown[one].main} {shown[one].detail}" for one in sets)])
+    return table(["inserted", *sets], rows, numbers=len(sets))
 
 
 def pretrained() -> str:
