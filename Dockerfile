@@ -11,6 +11,6 @@ ARG TORCH_INDEX=
 WORKDIR /sisr
 RUN apt-get update && apt-get install --yes --no-install-recommends git make g++ python3 python3-venv && rm -rf /var/lib/apt/lists/*
 COPY . .
-RUN make environment TORCH_INDEX="$TORCH_INDEX" && rm -rf /root/.cache
+RUN make environment TORCH_INDEX="$TORCH_INDEX" && rm -rf ~/.cache
 ENV PATH=/sisr/.venv/bin:$PATH VIRTUAL_ENV=/sisr/.venv
 CMD ["sisr", "--help"]

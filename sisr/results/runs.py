@@ -230,8 +230,8 @@ def _origin(run: Run) -> Run:
     for dataset, file in run.files.items():
         facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
         name = run.id.rsplit("-x", 1)[0]
-        other = facts.get("network", name) if name in WEIGHTS else facts.get("network", "") if run.images else ""
-        if str(other).lower() not in ("", name):
+        named = name in WEIGHTS or run.images
+        if named and str(facts.get("network", "")).lower() not in ("", name):
             raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
         origin: dict[str, Any] = {
             key: facts[key]
