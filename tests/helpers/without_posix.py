@@ -19,6 +19,7 @@ FUNCTIONS = ("getegid", "geteuid", "getloadavg", "getpgid", "killpg", "mkfifo", 
 FUNCTIONS += ("statvfs", "O_DIRECTORY", "O_NOFOLLOW")
 SIGNALS = ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2")
 ROOT = Path(__file__).parents[2]
+PACKAGES = (ROOT / "models", ROOT / "sisr")
 
 
 class Missing:
@@ -29,7 +30,8 @@ class Missing:
         frame = sys._getframe(1)
         while frame.f_code.co_filename.startswith("<frozen importlib") and frame.f_back:
             frame = frame.f_back
-        if name in MODULES + LINUX and Path(frame.f_code.co_filename).is_relative_to(ROOT):
+        file = Path(frame.f_code.co_filename)
+        if name in MODULES + LINUX and any(file.is_relative_to(package) for package in PACKAGES):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
