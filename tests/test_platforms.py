@@ -38,7 +38,7 @@ def test_the_modules_are_hidden(tmp_path: Path) -> None:
     code.write_text(
         f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
         "import without_posix\n"
-        "without_posix.ROOT = without_posix.Path(__file__).parent\n"
+        "without_posix.PACKAGES = (without_posix.Path(__file__).parent,)\n"
         "without_posix.hide()\n"
         "import os, signal\n"
         "assert not hasattr(os, 'killpg') and not hasattr(signal, 'SIGKILL')\n"
