@@ -24,7 +24,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("preset", "runs", "scales"), [("quick", 23, 2), ("mini", 28, 1), ("paper", 23, 2)])
+@pytest.mark.parametrize(("preset", "runs", "scales"), [("quick", 16, 2), ("mini", 28, 1), ("paper", 23, 2)])
 def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, scales: int) -> None:
     # the workflow profile would hide the commands
     told = snakemake(checkout, "-n", "-p", "--workflow-profile", "none", "--configfile", f"config/{preset}.yaml")
