@@ -59,7 +59,7 @@ for seed in 0 1; do
     [ "$(left)" -gt 60 ] || break
     part "mini_seed_$seed" $(($(left) - 15)) "$python" -m sisr launch config/mini.yaml --from "$images" \
         --data "$output/data" --output "$output/mini" --device "$device" --experiments table2 --scale-steps "$scale" \
-        --set 'data.train=[BSDS400]' 'data.test=[Set5,Set14]' 'seeds=[0'"$([ $seed = 1 ] && echo ,1)"']' "${smaller[@]}" \
+        --set 'data.test=[Set5,Set14]' 'seeds=[0'"$([ $seed = 1 ] && echo ,1)"']' "${smaller[@]}" \
         --minutes "$(awk "BEGIN {print ($(left) - 30) / 60}")" --grace 15
 done
 tar -czf "$output/on_gpu.tar.gz" -C "$output" --exclude='checkpoint*' --exclude=data --exclude='*.tar.gz' .

@@ -54,7 +54,7 @@ def test_it_calls_what_there_is_and_packs_all_but_checkpoints(tmp_path: Path) ->
         known.parse_args(call[2:])
     for seeds, call in zip(("[0]", "[0,1]"), calls[4:], strict=True):
         launch = parser("launch").parse_args(call[3:])
-        assert launch.set == ["data.train=[BSDS400]", "data.test=[Set5,Set14]", f"seeds={seeds}"]
+        assert launch.set == ["data.test=[Set5,Set14]", f"seeds={seeds}"]
         # 25 ms a step and four at once: three quarters of the time that is left, 570 s but for the start
         assert launch.scale_steps == pytest.approx(0.75 * 570 / (4 * 0.025) / 20_000, rel=0.05)
         assert 0 < launch.minutes < 570 / 60
