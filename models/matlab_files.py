@@ -5,10 +5,12 @@ allocated that its bytes do not fill (scipy.io.loadmat allocates what a header c
 """
 
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ _COMPRESSED, _MATRIX = 15, 14
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _STRUCT, _FIRST_NUMERIC, _LAST_NUMERIC = 1, 2, 6, 15
 _COMPLEX = 0x08
+_PART = 1 << 20  # bytes that are unpacked at a time
 _DEPTH = 8  # arrays within one another
 
 
@@ -30,24 +33,38 @@ def read(path: Path, largest: int) -> dict[str, Tensor]:
     largest: number of bytes that the file may unpack to.
     Raises ValueError where the file is damaged, of another version, or contains anything else than numbers.
     """
-    content = path.read_bytes()
-    if content[124:128] != b"\x00\x01IM":
-        raise ValueError("it is not a MAT-file of MATLAB 5 to 7.2 (save with '-v7' in MATLAB), or it is damaged")
     arrays: dict[str, Tensor] = {}
-    for kind, data in _elements(memoryview(content)[_HEADER:]):
-        if kind == _COMPRESSED:
-            unpacker = zlib.decompressobj()
-            data = memoryview(unpacker.decompress(data, largest + 1))
-            if len(data) > largest:
-                raise ValueError(f"its {len(content):,} bytes would unpack to more than {largest:,}")
-            if not unpacker.eof:
-                raise ValueError("its compressed data is incomplete")
-            ((kind, data),) = _elements(data)
-        if kind != _MATRIX:
-            raise ValueError(f"it contains an element of type {kind} where an array should be")
-        largest -= len(data)
-        arrays.update(_array(data, "", _DEPTH))
+    with path.open("rb") as file:
+        if file.read(_HEADER)[124:] != b"\x00\x01IM":
+            raise ValueError("it is not a MAT-file of MATLAB 5 to 7.2 (save with '-v7' in MATLAB), or it is damaged")
+        while start := file.read(8):
+            kind, size = struct.unpack("<II", start.ljust(8, b"\xff"))
+            if size > path.stat().st_size - file.tell():
+                raise ValueError("it is incomplete")
+            if kind == _COMPRESSED:
+                ((kind, data),) = _elements(_unpacked(file, size, largest))
+            else:
+                data = memoryview(file.read(size))
+                file.seek(-size % 8, os.SEEK_CUR)
+            if kind != _MATRIX:
+                raise ValueError(f"it contains an element of type {kind} where an array should be")
+            largest -= len(data)
+            arrays.update(_array(data, "", _DEPTH))
     return arrays
+
+
+def _unpacked(file: IO[bytes], size: int, largest: int) -> memoryview:
+    """The content of `size` compressed bytes, which are read in parts, to save memory."""
+    unpacker, parts, left = zlib.decompressobj(), [], largest
+    while packed := file.read(min(size, _PART)):
+        size -= len(packed)
+        parts.append(unpacker.decompress(packed, left + 1))
+        left -= len(parts[-1])
+        if left < 0:
+            raise ValueError(f"it would unpack to more than {largest:,} bytes")
+    if not unpacker.eof:
+        raise ValueError("its compressed data is incomplete")
+    return memoryview(b"".join(parts))
 
 
 def _elements(data: memoryview) -> Iterator[tuple[int, memoryview]]:

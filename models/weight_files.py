@@ -42,6 +42,7 @@ OWNERS = ("model.", "net_g.", "netG.", "net.", "network.", "generator.")
 """Prefixes of all names that a class around the network adds, unless the network itself has such names."""
 _HALF = (torch.float16, torch.bfloat16)
 _SMALL = 64 << 20  # bytes; no allocation of this size is a danger
+_PART = 1 << 20  # elements that are converted at a time
 _COMPRESSION = 20  # weights are noise to a compressor; only constant ones compress better
 _CODE = re.compile(r"\b(?:GLOBAL|global:?|class:?) ([\w.]+\.[\w.]+)")
 _log = logging.getLogger("models")
@@ -126,14 +127,24 @@ def _reason(error: Exception) -> str:
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
-    with safe_open(path, framework="pt") as file:
-        config = json.loads((file.metadata() or {}).get("sisr", "null"), parse_constant=_refuse)
+    """The file is read part by part: what is read of a mapped file is in memory as well, and may change with it."""
+    with safe_open(path, framework="pt") as mapped, path.open("rb") as file:  # the first checks the header
+        config = json.loads((mapped.metadata() or {}).get("sisr", "null"), parse_constant=_refuse)
         if config is not None and not isinstance(config, dict):
             raise ValueError("its metadata entry 'sisr' is not the configuration of a network")
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
         tensors = {}
-        for name in file.keys():  # noqa: SIM118  (not a mapping)
-            tensor = file.get_tensor(name)  # may lie in the file, which others may change
-            tensors[name] = tensor.float() if tensor.dtype in _HALF else tensor.clone()
+        for name in mapped.keys():  # noqa: SIM118  (not a mapping)
+            unread = mapped.get_tensor(name)
+            tensor = torch.empty(unread.shape, dtype=torch.float32 if unread.dtype in _HALF else unread.dtype)
+            file.seek(8 + length + header[name]["data_offsets"][0])
+            for part in tensor.view(-1).split(_PART):
+                stored = torch.empty(len(part), dtype=unread.dtype)
+                if file.readinto(stored.view(torch.uint8).numpy()) < stored.nbytes:  # type: ignore[arg-type]
+                    raise ValueError(f"{name} is incomplete")
+                part.copy_(stored)
+            tensors[name] = tensor
         return tensors, config
 
 
