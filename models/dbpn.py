@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import at_least, count, renamed
 
@@ -97,6 +97,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"feat0.conv.weight", "up1.up_conv1.deconv.weight", "output_conv.conv.weight"} <= state.keys()
 
 
+@reader("DBPN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
     stages = count(state, r"up(\d+)\.")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.colour import to_rgb, to_ycbcr, upscale
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 
 SLOPE = 0.2  # of the leaky ReLU
@@ -83,6 +83,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"input_conv_f", "input_conv_b", "level1_img_up_f", "level1_upconv_f"} <= state.keys()
 
 
+@reader("LapSRN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network from those arrays. Level 1 is the last to run; scale, depth and width follow from the names."""
     levels = sum(key.endswith("_img_up_f") for key in state)

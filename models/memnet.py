@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.colour import to_ycbcr, upscale
 from models.luma import LumaNetwork
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import at_least, count
 
@@ -106,6 +106,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"conv01_01_a.0", "bn_conv_transition_01.0", "weight_output_end_01.0"} <= state.keys()
 
 
+@reader("MemNet", recognises, any_scale=True)
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     """The network from those blobs; sizes follow from names and shapes. It serves all scales: `scale` must be given.
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from models.colour import upscale
 from models.luma import LumaNetwork
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import at_least
 
@@ -146,6 +146,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"conv1/kernel", "rnn/non_local_theta/kernel", "conv_end/kernel"} <= _variables(state).keys()
 
 
+@reader("NLRN", recognises, any_scale=True)
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     """The network from those variables; sizes follow from names and shapes.
 

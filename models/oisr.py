@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import Trunk, at_least, count, renamed, scale_of, shifted
 
@@ -98,6 +98,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"head.0.weight", "body.0.conv3.weight", "body.0.scale5", "tail.1.weight"} <= state.keys()
 
 
+@reader("OISR", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
     sizes = {

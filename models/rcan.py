@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.slots import Slots
 from models.trunk import Trunk, at_least, count, renamed, scale_of, shifted
@@ -140,6 +140,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"head.0.weight", "body.0.body.0.body.3.conv_du.0.weight", "tail.1.weight"} <= state.keys()
 
 
+@reader("RCAN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
     gate = state["body.0.body.0.body.3.conv_du.0.weight"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.slots import Slots
 from models.trunk import Trunk, at_least, count, renamed, scale_of
@@ -136,6 +136,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     } <= state.keys()
 
 
+@reader("RDN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the state dict of a port; sizes and scale follow from names and shapes."""
     if "sfe1.weight" in state:

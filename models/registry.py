@@ -1,15 +1,17 @@
-"""Registry of networks. Every registered network is also available as `timm.create_model(name)`."""
+"""Registry of networks and of the readers of their authors' files. Every registered network is also available as
+`timm.create_model(name)`."""
 
 import difflib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from numbers import Integral
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from models import custom
 from models.attention._registry import build
@@ -17,6 +19,35 @@ from models.attention._registry import build
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {}
 Network = Callable[..., nn.Module]
 MAX_SCALE = 16
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Recognises the names of an authors' weights, and makes the network of them.
+
+    any_scale: the weights serve all scales; `load` needs the argument `scale` as well.
+    """
+
+    title: str
+    recognises: Callable[[Mapping[str, Tensor]], bool]
+    load: Callable[..., nn.Module]
+    any_scale: bool = False
+
+
+READERS: list[Reader] = []
+"""Of those networks whose names no other network has."""
+
+
+def reader(
+    title: str, recognises: Callable[[Mapping[str, Tensor]], bool], any_scale: bool = False
+) -> Callable[[Network], Network]:
+    """Decorator that registers a function `load(state) -> nn.Module`; arguments as in `Reader`."""
+
+    def add(load: Network) -> Network:
+        READERS.append(Reader(title, recognises, load, any_scale))
+        return load
+
+    return add
 
 
 def register(constructor: Network) -> Network:

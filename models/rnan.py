@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.edsr import RGB_MEAN, ResidualBlock
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import Trunk, at_least, count, renamed, scale_of, shifted
 
@@ -117,6 +117,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"head.0.weight", "body_nl_low.0.body.0.RA_RB1.0.body.0.weight", "tail.1.weight"} <= state.keys()
 
 
+@reader("RNAN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
     blocks = 2 + count(state, r"body\.(\d+)\.body\.")

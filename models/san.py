@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from models.edsr import RGB_MEAN, ResidualBlock
 from models.rcan import ChannelGate
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import Trunk, at_least, count, renamed, scale_of, shifted
 
@@ -172,6 +172,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"head.0.weight", "RG.0.soca.conv_du.0.weight", "non_local.non_local.g.0.weight"} <= state.keys()
 
 
+@reader("SAN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
     gate = state["RG.0.soca.conv_du.0.weight"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.edsr import RGB_MEAN
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 from models.trunk import at_least, count
 
@@ -133,6 +133,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"conv_in.0.weight", "block.compress_in.0.weight", "out.0.weight"} <= state.keys()
 
 
+@reader("SRFBN", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network in the authors' state dict; sizes and scale follow from names and shapes."""
     state = dict(state)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 
 
@@ -60,6 +60,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return {"model.0.weight", "degradation_vector_delta15"} <= state.keys()
 
 
+@reader("SRMDNF", recognises)
 def load(state: Mapping[str, Tensor]) -> nn.Module:
     """The network from those arrays; scale, depth and width follow from their shapes."""
     numbers = sorted(int(key.split(".")[1]) for key in state if key.startswith("model.") and key.endswith(".weight"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.colour import to_rgb, to_ycbcr, upscale
-from models.registry import register
+from models.registry import reader, register
 from models.restore import restore
 
 INNER = 18  # layers between the first and the last, in the public retraining
@@ -70,6 +70,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
     return _of_authors(state) or {"input.weight", "residual_layer.0.conv.weight", "output.weight"} <= state.keys()
 
 
+@reader("VDSR", recognises, any_scale=True)
 def load(state: Mapping[str, Tensor], scale: int) -> nn.Module:
     """The network from those arrays. One set of weights serves all scales, so `scale` must be given."""
     if _of_authors(state):

@@ -4,8 +4,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import (
-    custom,
-    dbpn,
-    enlcn_released,
-    lapsrn,
-    memnet,
-    nlrn,
-    oisr,
-    rcan,
-    rdn,
-    rnan,
-    san,
-    spandrel_networks,
-    srfbn,
-    srmdnf,
-    vdsr,
-    weight_files,
-)
+from models import custom, edsr_released, spandrel_networks, weight_files
 from models.attention._errors import CRASHES, sentence
-from models.registry import create
+from models.registry import READERS, Reader, create
 from models.restore import building, fill, restore
 
 _OWNERS = 3  # prefixes around one another
@@ -71,10 +53,10 @@ def load(
 ) -> nn.Module:
     """The network in a file or state dict, in eval mode, in float32, on the CPU.
 
-    Recognised are this suite's safetensors files; the authors' released ENLCN checkpoints (of any width and depth);
-    those of the other networks of Table 1; and, where spandrel is installed, those of its architectures. Files are
-    safetensors, `.pt`, `.npz` or `.mat`; no code in them is executed. In a checkpoint, the weights under `params_ema`,
-    `params`, `state_dict` and others (`weight_files.WRAPPERS`) are used.
+    Recognised are this suite's safetensors files; those of the authors of the networks of Table 1, of any width and
+    depth; and, where spandrel is installed, those of its architectures. Files are safetensors, `.pt`, `.npz` or `.mat`;
+    no code in them is executed. In a checkpoint, the weights under `params_ema`, `params`, `state_dict` and others
+    (`weight_files.WRAPPERS`) are used.
     `scale` is needed for VDSR, MemNet and NLRN, whose weights serve all scales. `network` is a network of one's own,
     `file.py:Class` or `package.module:Class`, that the weights belong to, with its options.
 
@@ -159,46 +141,34 @@ def _read(state: Mapping[str, Tensor], scale: int | None) -> nn.Module | None:
 
     Raises ValueError: the first reader's, where none of those that recognise the names can read them.
     """
-    readers: tuple[tuple[str, Callable[..., bool], Callable[..., nn.Module]], ...] = (
-        ("LapSRN", lapsrn.recognises, lapsrn.load),
-        ("SRMDNF", srmdnf.recognises, srmdnf.load),
-        ("VDSR", vdsr.recognises, partial(_at_scale, "VDSR", vdsr.load, scale)),
-        ("MemNet", memnet.recognises, partial(_at_scale, "MemNet", memnet.load, scale)),
-        ("NLRN", nlrn.recognises, partial(_at_scale, "NLRN", nlrn.load, scale)),
-        ("SRFBN", srfbn.recognises, srfbn.load),
-        ("DBPN", dbpn.recognises, dbpn.load),
-        ("RDN", rdn.recognises, rdn.load),
-        ("RCAN", rcan.recognises, rcan.load),
-        ("RNAN", rnan.recognises, rnan.load),
-        ("SAN", san.recognises, san.load),
-        ("OISR", oisr.recognises, oisr.load),
-        ("ENLCN", enlcn_released.recognises, enlcn_released.load),  # after the networks that share its outer names
-        # the last one: it knows some of these networks as well, but not every option of them
-        ("a network of spandrel", spandrel_networks.recognises, spandrel_networks.load),
+    last = (
+        # its outer names are those of other networks, too
+        Reader("EDSR, NLSN or ENLCN", edsr_released.recognises, edsr_released.load),
+        # it knows some of these networks as well, but not every option of them
+        Reader("a network of spandrel", spandrel_networks.recognises, spandrel_networks.load),
     )
     failure: ValueError | None = None
-    for name, recognises, read in readers:
-        if not recognises(state):
+    for reader in (*READERS, *last):
+        if not reader.recognises(state):
             continue
         try:
-            return read(state)
+            if not reader.any_scale:
+                return reader.load(state)
+            if scale is None:
+                raise ValueError(
+                    f"{reader.title}'s weights serve all scales: give one, as --scale or models.load(path, scale=…)"
+                )
+            return reader.load(state, scale=scale)
         except ValueError as error:
             failure = failure or error
         except (KeyError, IndexError, ArithmeticError, RuntimeError, TypeError) as error:
             # the reader takes the sizes from names and shapes
             failure = failure or ValueError(
-                f"the weights do not fit {name}: names or shapes differ ({type(error).__name__}: {error})"
+                f"the weights do not fit {reader.title}: names or shapes differ ({type(error).__name__}: {error})"
             )
     if failure is not None:
         raise failure
     return None
-
-
-def _at_scale(name: str, read: Callable[..., nn.Module], scale: int | None, state: Mapping[str, Tensor]) -> nn.Module:
-    """A network whose weights serve all scales."""
-    if scale is None:
-        raise ValueError(f"{name}'s weights serve all scales: give one, as --scale or models.load(path, scale=…)")
-    return read(state, scale=scale)
 
 
 def _advice() -> str:

@@ -15,6 +15,8 @@ and where they are needed:
     positive    pattern of the names of factors and variances
     shared      {pattern: replacement}, which give names that share their weights one name
     no_parameter  pattern of the names of statistics, and of copies of shared weights
+    folded      pattern of the names, here, of weights that the range becomes part of: their gradient is another one
+    size        of the image of a case, where it is not `SIZE`
 
 A layout is {names: shape}; `body.{0-9}.conv.{0,2}.weight` are twenty names, and so are `conv{01-10}_{a,b}`.
 """
@@ -127,9 +129,9 @@ def scale_to_give(network: str, case: int = 0) -> int | None:
     return int(record["cases"][case]["scale"]) if record.get("any_scale") else None
 
 
-def image() -> Tensor:
-    """(1, 3, *SIZE), RGB in [0, 1]."""
-    return torch.from_numpy((noise("image", (1, 3, *SIZE)) / 2 + 0.5).astype(np.float32))
+def image(size: Sequence[int] = SIZE) -> Tensor:
+    """(1, 3, *size), RGB in [0, 1]."""
+    return torch.from_numpy((noise("image", (1, 3, *size)) / 2 + 0.5).astype(np.float32))
 
 
 def loss(output: Tensor) -> Tensor:

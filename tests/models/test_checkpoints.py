@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import models
 from models import weight_files, weights
+from models.registry import Reader
 
 pytest.importorskip("spandrel")
 
@@ -173,37 +174,33 @@ def test_half_precision_and_formats(tmp_path: Path, dtype: torch.dtype, form: st
 
 
 def test_the_suite_s_own_readers_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The authors' layout of ENLCN without attention, which spandrel is made to claim as well."""
+    """The layout of EDSR's authors, which spandrel is made to claim as well."""
     shapes = {"head.0": (8, 3), "body.0": (8, 8), "tail.0.0": (32, 8), "tail.1": (3, 8)}
     state = {f"{name}.weight": torch.rand(*shape, 3, 3) for name, shape in shapes.items()}
     state |= {f"{name}.bias": torch.rand(shape[0]) for name, shape in shapes.items()}
     monkeypatch.setattr(models.spandrel_networks, "recognises", lambda state: True)
-    assert models.load(state).config["name"] == "enlcn"
+    assert models.load(state).config["name"] == "edsr"
 
 
 def test_the_first_reader_that_can_read_a_file_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from models import lapsrn, srmdnf
-
     order = []
 
-    def reader(name: str, result: nn.Module | None) -> Callable[..., nn.Module]:
+    def reader(name: str, result: nn.Module | None) -> Reader:
         def load(state: dict[str, Tensor]) -> nn.Module:
             order.append(name)
             if result is None:
                 raise ValueError(f"{name} does not fit")
             return result
 
-        return load
+        return Reader(name, lambda state: True, load)
 
     network = made(compact)
-    for module, name, result in ((lapsrn, "LapSRN", None), (srmdnf, "SRMDNF", network)):
-        monkeypatch.setattr(module, "recognises", lambda state: True)
-        monkeypatch.setattr(module, "load", reader(name, result))
+    monkeypatch.setattr(weights, "READERS", [reader("first", None), reader("second", network)])
     assert models.load(network.state_dict()) is network
-    assert order == ["LapSRN", "SRMDNF"]
-    monkeypatch.setattr(srmdnf, "load", reader("SRMDNF", None))
+    assert order == ["first", "second"]
+    monkeypatch.setattr(weights, "READERS", [reader("first", None), reader("second", None)])
     assert models.load(network.state_dict()).config["name"] == "Compact"  # spandrel's, as the last
-    with pytest.raises(ValueError, match="LapSRN does not fit"):
+    with pytest.raises(ValueError, match="first does not fit"):
         models.load({"x": torch.zeros(2)})
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import models
+from models import edsr_released
+from models.registry import READERS
 from models.rnan import NonLocal
 from models.san import covariance_root
 from sisr.cost.measure import count_operations
@@ -156,17 +158,26 @@ def test_weights_for_rgb_from_0_to_1_are_recognised_by_their_mean(name: str) -> 
     assert models.load(state).value_range == 255
 
 
-@pytest.mark.parametrize("name", layouts.NETWORKS)
-def test_one_reader_alone_claims_each_file_but_that_of_enlcn(name: str) -> None:
-    """Outer names of several networks are those of ENLCN, whose reader comes last."""
-    from models import dbpn, enlcn_released, lapsrn, memnet, nlrn, oisr, rcan, rdn, rnan, san, srfbn, srmdnf, vdsr
+def test_edsrs_range_is_recognised_and_its_residual_scale_stated(caplog: pytest.LogCaptureFixture) -> None:
+    state = layouts.released("edsr")
+    assert torch.equal(models.load(state).head.weight, 255 * state["head.0.weight"])
+    assert caplog.messages == [
+        "the file does not contain EDSR's residual scale: using 1 for its 8 channels (its authors': 1 for 64, 0.1 for 256)."
+    ]
+    model = models.load({key: value / (255 if key.endswith("mean.bias") else 1) for key, value in state.items()})
+    assert torch.equal(model.head.weight, state["head.0.weight"])
+    assert model.config["residual_scale"] == 1
+    assert models.load(layouts.released("edsr", 3)).config["residual_scale"] == 0.1  # 256 channels
 
-    state = layouts.released(name)
-    readers = (dbpn, lapsrn, memnet, nlrn, oisr, rcan, rdn, rnan, san, srfbn, srmdnf, vdsr)
-    claims = [reader.__name__ for reader in readers if reader.recognises(state)]
-    assert claims == [f"models.{name.split('_')[0]}"]
-    assert enlcn_released.recognises(state) == (name in ("oisr", "rcan", "rnan", "san"))
-    assert models.load(state, layouts.scale_to_give(name)).config["name"] == name.split("_")[0]
+
+@pytest.mark.parametrize("name", layouts.NETWORKS)
+def test_one_reader_alone_claims_each_file_but_that_of_edsr(name: str) -> None:
+    """Outer names of several networks are those of EDSR, whose reader comes last."""
+    state, network = layouts.released(name), name.split("_")[0]
+    claims = [reader.load.__module__ for reader in READERS if reader.recognises(state)]
+    assert claims == ([] if network in ("edsr", "nlsn") else [f"models.{network}"])
+    assert edsr_released.recognises(state) == (network in ("edsr", "nlsn", "oisr", "rcan", "rnan", "san"))
+    assert models.load(state, layouts.scale_to_give(name)).config["name"] == network
 
 
 def test_covariance_root_squared_is_the_covariance() -> None:
