@@ -41,6 +41,7 @@ class NLRN(LumaNetwork):
     """
 
     config: dict[str, Any]
+    no_onnx = "it attends within windows, whose number depends on the image size"
 
     def __init__(
         self, scale: int, recurrences: int, channels: int, embedding: int, propagation: bool, window: int, stride: int

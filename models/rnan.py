@@ -38,8 +38,10 @@ class NonLocal(nn.Module):
         B, _, H, W = x.shape
         query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
         part = max(1, _WEIGHTS // (H * W))  # a key's weights do not depend on other keys
+        parts = zip(key.split(part, dim=1), value.split(part, dim=1), strict=True)
         total = torch.zeros_like(query)
-        for keys, values in zip(key.split(part, dim=1), value.split(part, dim=1), strict=True):
+        # ONNX has no number of parts that depends on the size
+        for keys, values in [(key, value)] if torch.onnx.is_in_onnx_export() else parts:
             weights = torch.softmax(query @ keys.transpose(1, 2), dim=1)  # (B, N, part)
             total = total + weights @ values
         return x + self.output(total.transpose(1, 2).reshape(B, -1, H, W))

@@ -35,6 +35,7 @@ class NLSA(Attention):
 
     random_projection = False
     own_loss = False
+    no_onnx = "it sorts pixels into chunks, whose number depends on the image size"
     in_paper = True
     recipes = {"paper": {"rounds": 4, "chunk": 144}, "released": {"rounds": 4, "chunk": 144}}
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -25,6 +26,8 @@ TRACED = (24, 32)
 """Height and width of the image that the network is traced with."""
 CHECKED = ((24, 32), (19, 45), (61, 47))
 """Sizes at which both are compared: not divisible by any window or stride, and with more pixels than one chunk."""
+
+_NODE = re.compile(r"ONNXRuntimeError.*while running (\w+) node")
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,13 @@ def export(model: nn.Module, path: Path) -> Export:
     reference implementation, which computes the same values.
 
     Raises SisrError, with the reason, where the network cannot be exported or the values differ by more than
-    `TOLERANCE`; nothing is written then.
+    `TOLERANCE`; nothing is written then. A module that cannot be exported states the reason in the attribute `no_onnx`.
     """
     onnx, onnxruntime = packages()
     onnxruntime.set_default_logger_severity(4)  # what is wrong is in the error
     model = model.eval().cpu()
+    if reason := next((module.no_onnx for module in model.modules() if hasattr(module, "no_onnx")), ""):
+        raise SisrError(f"{_name(model)} cannot be exported to ONNX: {reason}.")
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.rand(1, 3, height, width, generator=generator) for height, width in CHECKED]
     with torch.inference_mode():
@@ -74,8 +79,7 @@ def export(model: nn.Module, path: Path) -> Export:
         try:
             content = _content(model, formulas, dynamo)
             session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-            results = [session.run(None, {"lr": lr.numpy()})[0] for lr in inputs]
-            difference = max(_difference(*pair) for pair in zip(results, expected, strict=True))
+            difference = max(_difference(session, *pair) for pair in zip(inputs, expected, strict=True))
         except Exception as error:  # the exporters and onnxruntime raise exceptions of many types
             reasons.append(_reason(error))
             continue
@@ -140,10 +144,19 @@ def _quiet() -> Iterator[None]:
             logging.disable(before)
 
 
-def _difference(found: Any, expected: Tensor) -> float:
-    result = torch.from_numpy(found)
-    if result.shape != expected.shape:
-        raise SisrError(f"its output would be {tuple(result.shape)} instead of {tuple(expected.shape)}")
+def _difference(session: Any, lr: Tensor, expected: Tensor) -> float:
+    size = tuple(lr.shape[2:])
+    try:
+        result = torch.from_numpy(session.run(None, {"lr": lr.numpy()})[0])
+        if result.shape != expected.shape:
+            raise ValueError(f"its output would be {tuple(result.shape)} instead of {tuple(expected.shape)}")
+    except Exception as error:
+        if size == TRACED:
+            raise
+        raise SisrError(
+            f"its operations depend on the image size: traced at {TRACED[0]} x {TRACED[1]}, they fail at "
+            f"{size[0]} x {size[1]} ({_reason(error)})"
+        ) from None
     difference = (result - expected).abs().max().item()
     return difference if difference == difference else float("inf")
 
@@ -154,6 +167,8 @@ def _reason(error: Exception) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    if node := _NODE.search(line):
+        line = f"onnxruntime cannot run {node[1]}"
     return line.strip().rstrip(".")[:200]
 
 

@@ -12,6 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("weights", metavar="FILE_OR_RUN", help="weights file, run folder, or pretrained")
     add("-o", "--output", type=Path, metavar="FILE.onnx", help="default: the name of the weights or of the run")
+    add("--network", metavar="FILE.py:CLASS", help="a network of your own that the weights belong to")
     add("--scale", type=int, help="upscaling factor, for weights that serve all scales, and for pretrained")
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if output.suffix.lower() != ".onnx":
         raise UsageError(f"--output must end with .onnx, but it is {output}.")
     check_writable(output)
-    model = load(weights, args.scale)
+    model = load(weights, args.scale, args.network)
     if args.scale not in (None, model.scale):
         raise UsageError(f"{weights} upscales x{model.scale}, not x{args.scale}.")
     found = export(model, output)
