@@ -11,15 +11,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from spandrel.architectures.Compact import Compact
 
 from tests.helpers import checkout as checkouts
 from tests.helpers.checkout import SNAKEMAKE, planned, snakemake
 
+CODE = """
+from torch import nn
+
+class MyNet(nn.Module):
+    def __init__(self, scale=4):
+        super().__init__()
+        self.tail = nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+
+    def forward(self, x):
+        return self.tail(x)
+"""
+
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the repository without data and results."""
+    """A copy of the repository without data and results; its tiny preset has a network of one's own and a checkpoint
+    of another network."""
     folder = checkouts.copy(tmp_path_factory.mktemp("checkout"))
+    tiny = folder / "config" / "tiny.yaml"
+    preset = yaml.safe_load(tiny.read_text())
+    preset["table1"]["networks"].append("my_net.py:MyNet")
+    tiny.write_text(yaml.safe_dump(preset | {"published_weights": {"my_compact": {2: "compact.pth"}}}))
+    (folder / "my_net.py").write_text(CODE)
+    torch.save({"params": Compact(num_feat=8, num_conv=1, upscale=2).state_dict()}, folder / "compact.pth")
     yield folder
     shutil.rmtree(folder)
 
@@ -147,10 +169,19 @@ def test_pipeline_makes_tables_figures_and_notebooks(finished: Path) -> None:
     for shown in ("Table 1", "Table 2", "Table 4", "k-sweep", "figures/k_sweep.png", "notebooks/table1.html"):
         assert shown in summary
     screen = ending.read_text().splitlines()
-    screen = screen[next(number for number, line in enumerate(screen) if line.startswith("tiny: 7 networks, ")) :]
+    screen = screen[next(number for number, line in enumerate(screen) if line.startswith("tiny: 8 networks, ")) :]
     assert len(screen) <= 25
     assert f"page: {(results / 'notebooks' / 'table2.html').resolve().as_uri()}" in screen
     assert "all tables: results/tiny/summary.txt" in screen
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_and_a_checkpoint_are_rows_of_table_1(finished: Path) -> None:
+    [run] = (finished / "results" / "tiny" / "runs").glob("MyNet-x2-s0-*")
+    assert "network_sha256" in (run / "provenance.json").read_text()
+    table = (finished / "results" / "tiny" / "tables" / "table1.md").read_text()
+    for name in ("MyNet", "my_compact"):
+        assert re.search(rf"^\| {name}.* \d+\.\d\d", table, re.MULTILINE), table
 
 
 @pytest.mark.slow
@@ -179,7 +210,7 @@ def test_targets_until_and_forcerun(finished: Path) -> None:
     assert "train" not in plan
     told = snakemake(finished, "-n", "--configfile", "config/tiny.yaml", "--forceall", "--until", "train")
     plan = planned(told.stdout + told.stderr)
-    assert plan["train"] == 7
+    assert plan["train"] == 8
     assert not {"evaluate", "table", "notebook"} & set(plan)
 
 
