@@ -55,12 +55,6 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
     places, slots = _places(kinds)
     if name == "edsr":
         options["residual_scale"] = 0.1 if channels >= WIDE else 1.0
-        _log.warning(
-            "the file does not contain EDSR's residual scale: using %g for its %d channels (its authors': 1 for 64, "
-            "0.1 for 256).",
-            options["residual_scale"],
-            channels,
-        )
     else:
         options |= {"slots": slots, "attention_options": _attention(state, name, kinds.index(name), channels)}
     tensors = {_rename(key, places): tensor for key, tensor in state.items() if key not in SHIFT}
@@ -68,7 +62,15 @@ def load(state: Mapping[str, Tensor]) -> nn.Module:
     for key, factor in (("head.weight", value_range), ("tail.weight", 1 / value_range), ("tail.bias", 1 / value_range)):
         if value_range > 1 and key in tensors and tensors[key].is_floating_point():
             tensors[key] = tensors[key].float() * factor
-    return restore(tensors, name=name, **options)
+    network = restore(tensors, name=name, **options)
+    if name == "edsr":
+        _log.warning(
+            "the file does not contain EDSR's residual scale: using %g for its %d channels (its authors': 1 for 64, "
+            "0.1 for 256).",
+            options["residual_scale"],
+            channels,
+        )
+    return network
 
 
 def _kinds(state: Mapping[str, Tensor]) -> list[str]:

@@ -19,11 +19,10 @@ from sisr.utils.files import read_run_json
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
 """Controls that go through the evaluator like a network, and the row they make."""
-_TITLES = {network.title: name in declared.published() for name, network in declared.networks().items()}
-WEIGHTS = {name.lower(): name for name in (*published.methods(), *_TITLES) if _TITLES.get(name, True)}
-"""Methods whose published weights are a row of the paper or a registered network: name in
-`evaluation/<name>-x<scale>`, and the row it makes; for any other name, the name is the row's."""
-_METHODS = {name.lower(): name for name in (*published.methods(), *_TITLES)}
+_TITLES = [network.title for network in declared.networks().values()]
+METHODS = {name.lower(): name for name in (*published.methods(), *_TITLES)}
+"""Methods that are a row of the paper or a registered network: name in `evaluation/<name>-x<scale>` of published
+weights, and the row it makes; for any other name, the name is the row's."""
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
 
@@ -50,8 +49,8 @@ class Run:
         name = self.id.rsplit("-x", 1)[0]
         if self.config or name in CONTROLS:
             return None
-        of_images = name.removeprefix(IMAGES)
-        return _METHODS.get(of_images, of_images) if self.images else WEIGHTS.get(name, name)
+        name = name.removeprefix(IMAGES)
+        return METHODS.get(name, name)
 
     @property
     def images(self) -> bool:
@@ -193,7 +192,7 @@ def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False)
     runs = [_load(results, name) for name in names]
     scales = {run.scale for run in runs}
     for scale in sorted(scales):
-        known = [f"{other}-x{scale}" for other in (*CONTROLS, *WEIGHTS)]
+        known = [f"{other}-x{scale}" for other in (*CONTROLS, *METHODS)]
         others = [path.name for path in evaluated.glob(f"*-x{scale}") if not Results(results).run(path.name).exists()]
         for name in dict.fromkeys([*known, *sorted(others)]):
             if name not in names and (evaluated / name).is_dir():
@@ -230,7 +229,7 @@ def _origin(run: Run) -> Run:
     for dataset, file in run.files.items():
         facts = read_run_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else {}
         name = run.id.rsplit("-x", 1)[0]
-        named = name in WEIGHTS or run.images
+        named = name in METHODS or run.images
         if named and str(facts.get("network", "")).lower() not in ("", name):
             raise SisrError(f"{run.evaluation} holds an evaluation of {facts['network']}; keep it under that name.")
         origin: dict[str, Any] = {

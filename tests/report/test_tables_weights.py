@@ -101,6 +101,16 @@ def test_readers_see_both_and_why_they_differ(results: Path) -> None:
         assert "41.48 / 0.9000" in form
 
 
+@pytest.mark.parametrize(("name", "row", "printed"), [("edsr", "EDSR", 32.46), ("nlsn", "NLSN", 32.59)])
+def test_weights_of_a_network_with_slots_are_beside_its_printed_figures(
+    results: Path, name: str, row: str, printed: float
+) -> None:
+    evaluated(results, f"{name}-x4", {"Set5": [32.0] * 5}, 4, network=name)
+    trained = [run.id for run in results_folder.experiments()["table1"] if run.network.name == "enlcn"]
+    found = cell(tables.build("table1", results, trained), row=row, scale=4, dataset="Set5", quantity="psnr")
+    assert (found["published"], found["measured"]) == (printed, pytest.approx(32.0))
+
+
 def test_without_them_nothing_is_said_of_them(results: Path) -> None:
     shown = tables.view("table1", built(results))
     assert "published weights," not in " ".join(shown.notes)
