@@ -97,9 +97,10 @@ def test_wrapped_checkpoints_are_unwrapped_and_reported(
     torch.save(WRAPPED[name](state), path)
     network = models.load(path)
     assert torch.equal(network.get_parameter("head.weight"), state["head.0.weight"])
-    [line] = [record.getMessage() for record in caplog.records]
+    line, of_edsr = caplog.messages
     assert line.startswith(f"{path}: using ")
     assert repr(name) in line
+    assert "residual scale" in of_edsr
     assert models.load(WRAPPED[name](state)).config == network.config  # the same for what torch.load returns
 
 
