@@ -9,14 +9,14 @@ from torch import Tensor, nn
 class Attention(nn.Module):
     """Base class of a non-local mechanism; a subclass implements `attend`, and `auxiliary_loss` if it has a loss.
 
-    Optional: `weights_of` provides attention maps, see `models.attention._maps`, and
+    Optional: `combine` for what follows the attention; `weights_of` for attention maps, see `models.attention._maps`;
     `paper_flops(tokens, channels, out_channels) -> (operations, formula)` gives the operations by the convention of the
-    ENLCA paper's Table 4: two operations a multiply-add; only the attention core, without the
+    ENLCA paper's Table 4: two operations a multiply-add; only `attend` and `combine`, without the
     embeddings that make query, key and value; exp, division and normalisation are free. `tokens` are the N pixels,
     `channels` c those of query and key, `out_channels` c_out those of the value. With N = 100·100 and c = c_out = 64
     this gives 0.66 GFLOP for ENLCA with 128 random features, as printed in the paper.
 
-    (B, channels, H, W) → (B, channels, H, W): `x + residual_scale * attend(query, key, value)`.
+    (B, channels, H, W) → (B, channels, H, W): `x + residual_scale * combine(attend(query, key, value))`.
 
     Options:
         reduction: query and key have channels // reduction channels (paper and released code: 256 → 64).
@@ -67,6 +67,10 @@ class Attention(nn.Module):
         """The mechanism itself: query, key (B, N, C), value (B, N, Cv), size (H, W) with N = H·W → (B, N, Cv)."""
         raise NotImplementedError(f"{type(self).__name__} must define attend(query, key, value, size)")
 
+    def combine(self, out: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+        """What follows the attention, as an output projection: out, value (B, N, Cv), size (H, W) → (B, N, Cv)."""
+        return out
+
     def auxiliary_loss(self, query: Tensor, key: Tensor) -> Tensor | None:
         """A scalar to be minimised beside the reconstruction loss, or None. Called in training, if enabled."""
         return None
@@ -87,7 +91,7 @@ class Attention(nn.Module):
         # channels last: 1x1 convolutions are several times faster on a CPU, and tokens need no copy
         x = x.contiguous(memory_format=torch.channels_last)
         query, key, value = self.embed(x)
-        out = self.attend(query, key, value, (H, W))  # (B, N, C)
+        out = self.combine(self.attend(query, key, value, (H, W)), value, (H, W))  # (B, N, C)
         wanted = self.training and self.auxiliary_loss_enabled
         self.last_auxiliary_loss = self.auxiliary_loss(query, key) if wanted else None
         return torch.add(x, out.transpose(1, 2).reshape(B, C, H, W).to(x.dtype), alpha=self.residual_scale)

@@ -66,7 +66,7 @@ class NLA(Attention):
 
 
 def exact_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query keyᵀ) value: query, key (B, N, C), value (B, N, Cv) of any width → (B, N, Cv).
+    """softmax(query keyᵀ) value: query (B, N, C), key (B, L, C), value (B, L, Cv) of any width → (B, N, Cv).
 
     The blockwise kernels require equal widths of values and queries: the narrower are padded with zeros, which does not
     change the logits. Values wider than the kernels' limit are split into heads.
@@ -75,10 +75,10 @@ def exact_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     width = value.shape[-1]
     head = max(C, min(width, WIDEST_HEAD))
     heads = -(-width // head)
-    # (B, N, Cv) → (B, heads, N, head)
-    values = F.pad(value, (0, heads * head - width)).reshape(B, N, heads, head).transpose(1, 2).contiguous()
+    # (B, L, Cv) → (B, heads, L, head)
+    values = F.pad(value, (0, heads * head - width)).unflatten(2, (heads, head)).transpose(1, 2).contiguous()
     queries, keys = (
-        F.pad(x.to(value.dtype), (0, head - C)).contiguous()[:, None].expand(B, heads, N, head) for x in (query, key)
+        F.pad(x.to(value.dtype), (0, head - C)).contiguous()[:, None].expand(-1, heads, -1, -1) for x in (query, key)
     )
     out = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
     return out.transpose(1, 2).reshape(B, N, heads * head)[..., :width]

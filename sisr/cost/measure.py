@@ -253,7 +253,7 @@ class _Core(nn.Module):
         self.size = size
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return self.mechanism.attend(query, key, value, self.size)
+        return self.mechanism.combine(self.mechanism.attend(query, key, value, self.size), value, self.size)
 
 
 def _core(subject: Subject, whole: Operations) -> tuple[Operations | None, int, int]:

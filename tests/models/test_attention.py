@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from models import attention
@@ -35,6 +37,29 @@ def test_mechanism_slowly(name, check):
         checks.CHECKS[check](build(name), CHANNELS)
     except checks.Skipped as reason:
         pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("name", attention.available())
+@settings(max_examples=5, deadline=None)
+@given(st.integers(1, 13), st.integers(1, 13))
+def test_mechanism_equals_its_reference_at_any_size(name, height, width):
+    module = build(name)().double().eval()
+    x = torch.randn(2, CHANNELS, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        inputs = module.embed(x) if hasattr(module, "attend") else ()
+        fast = module.attend(*inputs, (height, width)) if inputs else module(x)
+        slow = module.reference(*inputs, (height, width)) if inputs else module.reference(x)
+    torch.testing.assert_close(fast, slow, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
+@pytest.mark.parametrize("name", attention.available())
+def test_mechanism_on_a_point_and_on_lines(name, size):
+    x = torch.randn(1, CHANNELS, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        out = build(name)().eval()(x)
+    assert out.shape == x.shape
+    assert out.isfinite().all()
 
 
 class Halves(nn.Module):
@@ -158,7 +183,7 @@ def test_registering_a_name_twice_is_refused():
     ("name", "options", "sentence"),
     [
         ("enclca", {}, "did you mean 'enlca'"),
-        ("zzz", {}, "registered are channel, convolution, enla"),
+        ("zzz", {}, "registered are agent, channel, convolution"),
         ("no_such_package.module:A", {}, "'no_such_package.module' was not found"),
         ("nowhere.py:A", {}, "'nowhere.py' does not exist"),
         ("models.attention.nla:NLB", {}, "no torch.nn.Module named 'NLB'"),
