@@ -11,6 +11,7 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     enla,
     enlca,
     identity,
+    linear,
     mean_pooling,
     nla,
     nlsa,
