@@ -16,6 +16,7 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     mean_pooling,
     nla,
     nlsa,
+    nystrom,
     shifted_window,
     top_k,
 )
