@@ -8,6 +8,7 @@ attention.create("my_attention.py:MyAttention")        # a custom one
 from models.attention import (  # noqa: F401  (import registers the mechanism)
     channel,
     convolution,
+    criss_cross,
     efficient,
     enla,
     enlca,
