@@ -13,6 +13,7 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     efficient,
     enla,
     enlca,
+    focused_linear,
     identity,
     linear,
     mean_pooling,
