@@ -20,6 +20,7 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     nla,
     nlsa,
     nystrom,
+    pyramid,
     shifted_window,
     top_k,
 )
