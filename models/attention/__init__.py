@@ -14,6 +14,7 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     enla,
     enlca,
     focused_linear,
+    global_learnable,
     identity,
     linear,
     mean_pooling,

@@ -72,17 +72,21 @@ class NLSA(Attention):
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One embedding is both query, as it is, and key, normalised."""
         query, _, value = super().embed(x)
-        precise = query.float() if query.dtype in (torch.bfloat16, torch.float16) else query
-        norm = torch.linalg.vector_norm(precise, dim=-1, keepdim=True).clamp_min(self.normalise_eps)
-        return query, (precise / norm).to(query.dtype), value
+        return query, self._unit(query), value
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        """Query and key of a pixel must have the same direction, since they share one hash code."""
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int], learned: Tensor | None = None
+    ) -> Tensor:
+        """Query and key of a pixel must have the same direction, since they share one hash code.
+
+        learned: added to the scores of each key for each place of a query in its chunk, (B, N, chunk); see
+        `global_learnable`.
+        """
         order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
         lean = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
         out, evidence = value.new_empty(0), value.new_empty(0)
         for part in order.split(1 if lean else self.rounds, dim=1):  # without gradients one round after the other
-            more, more_evidence = self._rounds(query, key, value, part, lean)
+            more, more_evidence = self._rounds(query, key, value, learned, part, lean)
             if out.numel():
                 more, more_evidence = torch.cat([out, more], 1), torch.cat([evidence, more_evidence], 1)
             weights = torch.softmax(more_evidence, dim=1).to(more.dtype)
@@ -90,7 +94,15 @@ class NLSA(Attention):
             evidence = torch.logsumexp(more_evidence, dim=1, keepdim=True)
         return out.squeeze(1)
 
-    def _rounds(self, query: Tensor, key: Tensor, value: Tensor, order: Tensor, lean: bool) -> tuple[Tensor, Tensor]:
+    def _unit(self, query: Tensor) -> Tensor:
+        """(B, N, C) → the same, of length 1; the norm is taken in float32 or better."""
+        precise = query.float() if query.dtype in (torch.bfloat16, torch.float16) else query
+        norm = torch.linalg.vector_norm(precise, dim=-1, keepdim=True).clamp_min(self.normalise_eps)
+        return (precise / norm).to(query.dtype)
+
+    def _rounds(
+        self, query: Tensor, key: Tensor, value: Tensor, learned: Tensor | None, order: Tensor, lean: bool
+    ) -> tuple[Tensor, Tensor]:
         """Outputs (B, rounds, N, Cv) and their log-sum-exp (B, rounds, N, 1) for the orders (B, rounds, N)."""
         N = order.shape[-1]
         chunk = min(self.chunk, N)
@@ -102,8 +114,10 @@ class NLSA(Attention):
         queries = _gather(query, padded).unflatten(2, (-1, chunk))  # (B, rounds, chunks, chunk, C)
         keys = _with_neighbours(_gather(key, padded), chunk)  # (B, rounds, chunks, C, 3·chunk)
         values = _with_neighbours(_gather(value, padded), chunk).transpose(-1, -2)
+        # (B, rounds, chunks, chunk, 3·chunk), as the scores
+        more = None if learned is None else _with_neighbours(_gather(learned, padded), chunk)
         attention = _chunk_attention if lean else _ChunkAttention.apply
-        out, evidence = attention(queries, keys, values)
+        out, evidence = attention(queries, keys, values, more)
         return _put_back(out, undo), _put_back(evidence, undo)
 
     def _buckets(self, tokens: int) -> int:
@@ -132,7 +146,9 @@ class NLSA(Attention):
         options = f"r = {self.rounds}, chunk = {self.chunk}, buckets = {buckets}"
         return self.rounds * (attention + hashing), f"{formula}, {options}"
 
-    def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+    def reference(
+        self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int], learned: Tensor | None = None
+    ) -> Tensor:
         """The same, one image, one round and one chunk after the other."""
         B, N, _ = query.shape
         chunk = min(self.chunk, N)
@@ -148,6 +164,8 @@ class NLSA(Attention):
                 for i, centre in enumerate(chunks):
                     seen = torch.cat([centre, chunks[i - 1], chunks[(i + 1) % len(chunks)]])
                     logits = query[b, centre] @ key[b, seen].t()
+                    if learned is not None:
+                        logits = logits + learned[b, seen].t()
                     out.append(torch.softmax(logits, dim=1) @ value[b, seen])
                     evidence.append(torch.logsumexp(logits, dim=1))
                 undo = order[:N].argsort()  # without the repeated last pixels
@@ -157,7 +175,14 @@ class NLSA(Attention):
             images.append((weights[..., None] * torch.stack(outs)).sum(0))
         return torch.stack(images)
 
-    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
+    def weights_of(
+        self,
+        query: Tensor,
+        key: Tensor,
+        size: tuple[int, int],
+        positions: Sequence[int],
+        learned: Tensor | None = None,
+    ) -> Tensor:
         """All rounds together, weighted as in the output; 0 outside of the chunks that a position attends to."""
         B, N, _ = query.shape
         chunk = min(self.chunk, N)
@@ -170,10 +195,12 @@ class NLSA(Attention):
             for number, position in enumerate(positions):
                 evidences, seen, weights = [], [], []
                 for r in range(self.rounds):
-                    centre = int((order[b, r] == position).nonzero()) // chunk
+                    centre, at = divmod(int((order[b, r] == position).nonzero()), chunk)
                     around = [centre] if chunks == 1 else [centre - 1, centre, (centre + 1) % chunks]
                     seen.append(padded[b, r, around].flatten())
                     logits = key[b, seen[-1]].to(precise) @ query[b, position].to(precise)
+                    if learned is not None:
+                        logits = logits + learned[b, seen[-1], at]
                     weights.append(torch.softmax(logits, dim=0))
                     evidences.append(torch.logsumexp(logits, dim=0))
                 shares = torch.softmax(torch.stack(evidences), dim=0)
@@ -197,17 +224,17 @@ def _with_neighbours(x: Tensor, chunk: int) -> Tensor:
     return ring.unfold(2, 3 * chunk, chunk)
 
 
-def _chunk_attention(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+def _chunk_attention(queries: Tensor, keys: Tensor, values: Tensor, learned: Tensor | None) -> tuple[Tensor, Tensor]:
     """Softmax attention of each chunk to its surroundings, and the log-sum-exp of its logits, block by block.
 
-    queries (B, rounds, chunks, chunk, C), keys (…, C, 3·chunk), values (…, 3·chunk, Cv) → (…, chunk, Cv) and
-    (…, chunk, 1).
+    queries (B, rounds, chunks, chunk, C), keys (…, C, 3·chunk), values (…, 3·chunk, Cv), learned, added to the logits
+    (…, chunk, 3·chunk) → (…, chunk, Cv) and (…, chunk, 1).
     """
     precise = torch.promote_types(queries.dtype, torch.float32)
     out = values.new_empty(*queries.shape[:-1], values.shape[-1])
     evidence = queries.new_empty(*queries.shape[:-1], 1, dtype=precise)
     for part in _blocks(queries, keys):
-        logits = (queries[part] @ keys[part]).to(precise)
+        logits = _logits(queries, keys, learned, part, precise)
         weights = torch.softmax(logits, dim=-1)
         # log of the sum, from the largest weight exp(largest − log-sum-exp) instead of a second pass of exponentials
         evidence[part] = logits.amax(-1, keepdim=True) - torch.log(weights.amax(-1, keepdim=True))
@@ -219,27 +246,40 @@ class _ChunkAttention(torch.autograd.Function):
     """`_chunk_attention`, whose backward pass computes the weights again, block by block, instead of keeping them."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        out, evidence = _chunk_attention(queries, keys, values)
-        ctx.save_for_backward(queries, keys, values, out, evidence)
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, learned: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        out, evidence = _chunk_attention(queries, keys, values, learned)
+        ctx.save_for_backward(queries, keys, values, learned, out, evidence)
         return out, evidence
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_out: Tensor, of_evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        queries, keys, values, out, evidence = ctx.saved_tensors
+    def backward(ctx: Any, of_out: Tensor, of_evidence: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        queries, keys, values, learned, out, evidence = ctx.saved_tensors
         of_queries, of_keys, of_values = (x.new_empty(x.shape) for x in (queries, keys, values))
+        of_learned = None if learned is None else learned.new_empty(learned.shape)
         # softmax's own term, less the gradient of log-sum-exp, which is the weights
         share = (of_out * out).sum(-1, keepdim=True, dtype=evidence.dtype) - of_evidence
         for part in _blocks(queries, keys):
-            logits = (queries[part] @ keys[part]).to(evidence.dtype)
+            logits = _logits(queries, keys, learned, part, evidence.dtype)
             weights = logits.sub_(evidence[part]).exp_()
             of_logits = (of_out[part] @ values[part].transpose(-1, -2)).to(evidence.dtype)
             of_logits = of_logits.sub_(share[part]).mul_(weights).to(queries.dtype)
             of_values[part] = weights.transpose(-1, -2).to(of_out.dtype) @ of_out[part]
             of_queries[part] = of_logits @ keys[part].transpose(-1, -2)
             of_keys[part] = queries[part].transpose(-1, -2) @ of_logits
-        return of_queries, of_keys, of_values
+            if of_learned is not None:
+                of_learned[part] = of_logits
+        return of_queries, of_keys, of_values, of_learned
+
+
+def _logits(
+    queries: Tensor, keys: Tensor, learned: Tensor | None, part: tuple[int | slice, ...], dtype: torch.dtype
+) -> Tensor:
+    """Scores of one block, in a tensor of their own."""
+    logits = (queries[part] @ keys[part]).to(dtype)
+    return logits if learned is None else logits.add_(learned[part])
 
 
 def _blocks(queries: Tensor, keys: Tensor) -> Iterator[tuple[int | slice, ...]]:
