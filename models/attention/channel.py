@@ -29,6 +29,7 @@ class Channel(Attention):
 
     random_projection = False
     own_loss = False
+    paper = "Zamir et al., CVPR 2022, arXiv 2111.09881"
 
     def __init__(self, channels: int = 64, *, heads: int = 4, residual_scale: float = 0.1) -> None:
         super().__init__(channels, reduction=1, residual_scale=residual_scale)

@@ -45,6 +45,7 @@ class ENLA(Attention):
 
     own_loss = False
     in_paper = True
+    paper = "Xia et al., AAAI 2022, arXiv 2201.03794"
     # the paper adds nothing to a feature and says "all kernels 3x3"; the released code adds 1e-4 and embeds by 1x1
     recipes = {
         "paper": {"k": 1.0, "m": 128, "orthogonal": True, "epsilon": 0.0, "embedding_kernel": 3},

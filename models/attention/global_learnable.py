@@ -11,8 +11,6 @@ those of super-bit hashing: the nearest of orthogonal directions. Differences fr
 Otherwise equals the authors' `GLA` (laoyangui/DLSN), if its sorting keeps the order of equal hash codes.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +30,7 @@ class GlobalLearnable(NLSA):
     """
 
     in_paper = False
-    recipes = {}
+    recipes = {"paper": {}, "released": {}}  # those of NLSA do not apply
     paper = "Su et al., TPAMI 2022, arXiv 2212.01057"
 
     def __init__(
@@ -69,12 +67,6 @@ class GlobalLearnable(NLSA):
         )
         return query, torch.cat([self._unit(query), scored], dim=2), value
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int], learned: Tensor | None = None
-    ) -> Tensor:
-        key, learned = self._scores(query, key)
-        return super().attend(query, key, value, size, learned)
-
     def hash_codes(self, query: Tensor) -> Tensor:
         """(B, N, C) → bucket numbers (B, rounds, N): the nearest of as many orthogonal directions as buckets."""
         C = query.shape[2]
@@ -84,7 +76,7 @@ class GlobalLearnable(NLSA):
         return scores.argmax(dim=-1).transpose(1, 2)
 
     def start_as_identity(self) -> None:
-        """Not by its weights, whose gradient is 0 where all values are: a ReLU follows them."""
+        """Does nothing, so that a gate is used: with zero values, the ReLU after them would stop all gradients."""
 
     def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
         """By the paper's convention (see `Attention`); the formula is this suite's."""
@@ -96,25 +88,7 @@ class GlobalLearnable(NLSA):
         options = f"r = {self.rounds}, chunk = {self.chunk}, buckets = {buckets}"
         return 2 * (self.rounds * one_round + scorer), f"{formula}, {options}"
 
-    def reference(
-        self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int], learned: Tensor | None = None
-    ) -> Tensor:
-        key, learned = self._scores(query, key)
-        return super().reference(query, key, value, size, learned)
-
-    def weights_of(
-        self,
-        query: Tensor,
-        key: Tensor,
-        size: tuple[int, int],
-        positions: Sequence[int],
-        learned: Tensor | None = None,
-    ) -> Tensor:
-        key, learned = self._scores(query, key)
-        return super().weights_of(query, key, size, positions, learned)
-
     def _scores(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """The key (B, N, C), and what is added to its scores for each place in a chunk (B, N, chunk)."""
         C = query.shape[2]
         return key[..., :C], self.scorer(key[..., C:])[..., : min(self.chunk, key.shape[1])]
 

@@ -29,6 +29,7 @@ class NLA(Attention):
     random_projection = False
     own_loss = False
     in_paper = True
+    paper = "Wang et al., CVPR 2018, arXiv 1711.07971"
     recipes = {"paper": {"embedding_kernel": 3}, "released": {"embedding_kernel": 1}}
 
     def __init__(

@@ -37,6 +37,7 @@ class NLSA(Attention):
     own_loss = False
     no_onnx = "it sorts pixels into chunks, whose number depends on the image size"
     in_paper = True
+    paper = "Mei et al., CVPR 2021"
     recipes = {"paper": {"rounds": 4, "chunk": 144}, "released": {"rounds": 4, "chunk": 144}}
 
     def __init__(
@@ -74,14 +75,9 @@ class NLSA(Attention):
         query, _, value = super().embed(x)
         return query, self._unit(query), value
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int], learned: Tensor | None = None
-    ) -> Tensor:
-        """Query and key of a pixel must have the same direction, since they share one hash code.
-
-        learned: added to the scores of each key for each place of a query in its chunk, (B, N, chunk); see
-        `global_learnable`.
-        """
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+        """Query and key of a pixel must have the same direction, since they share one hash code."""
+        key, learned = self._scores(query, key)
         order = self.hash_codes(query).argsort(dim=-1, stable=True)  # (B, rounds, N)
         lean = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
         out, evidence = value.new_empty(0), value.new_empty(0)
@@ -93,6 +89,10 @@ class NLSA(Attention):
             out = (more * weights).sum(dim=1, keepdim=True)  # (B, 1, N, Cv)
             evidence = torch.logsumexp(more_evidence, dim=1, keepdim=True)
         return out.squeeze(1)
+
+    def _scores(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The key (B, N, C), and what is added to its scores for each place of a query in its chunk (B, N, chunk)."""
+        return key, None
 
     def _unit(self, query: Tensor) -> Tensor:
         """(B, N, C) → the same, of length 1; the norm is taken in float32 or better."""
@@ -146,10 +146,9 @@ class NLSA(Attention):
         options = f"r = {self.rounds}, chunk = {self.chunk}, buckets = {buckets}"
         return self.rounds * (attention + hashing), f"{formula}, {options}"
 
-    def reference(
-        self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int], learned: Tensor | None = None
-    ) -> Tensor:
+    def reference(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """The same, one image, one round and one chunk after the other."""
+        key, learned = self._scores(query, key)
         B, N, _ = query.shape
         chunk = min(self.chunk, N)
         codes = self.hash_codes(query)
@@ -175,15 +174,9 @@ class NLSA(Attention):
             images.append((weights[..., None] * torch.stack(outs)).sum(0))
         return torch.stack(images)
 
-    def weights_of(
-        self,
-        query: Tensor,
-        key: Tensor,
-        size: tuple[int, int],
-        positions: Sequence[int],
-        learned: Tensor | None = None,
-    ) -> Tensor:
+    def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
         """All rounds together, weighted as in the output; 0 outside of the chunks that a position attends to."""
+        key, learned = self._scores(query, key)
         B, N, _ = query.shape
         chunk = min(self.chunk, N)
         precise = torch.promote_types(query.dtype, torch.float32)

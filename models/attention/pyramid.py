@@ -3,11 +3,11 @@ Restoration", arXiv 2004.13824, IJCV 2023).
 
 The 3x3 patch around each pixel attends to all 3x3 patches of the image at several scales, 1, 0.9 … 0.6, by
     softmax over all patches of 10 · q·k / |k|;
-the output's overlapping patches are summed and divided by 4. Time grows with N² (some 60 times that of exact attention
-on pixels, at equal widths); memory does not, because `exact_attention` never holds the matrix. Smaller copies are made
-of embeddings before their PReLU, which gives the same as the paper's way, from the image: 1x1 convolutions commute
-with bicubic interpolation. A side of one pixel is not reduced. Difference from the paper: the output is multiplied by
-`residual_scale` before it is added to the input. Otherwise equals the authors' `PyramidAttention`
+the output's overlapping patches are summed and divided by 4. Time grows with N² (30 times the operations of exact
+attention on pixels, at equal widths); memory does not, because `exact_attention` never holds the matrix. Smaller copies
+are made of embeddings before their PReLU, which gives the same as the paper's way, from the image: 1x1 convolutions
+commute with bicubic interpolation. A side of one pixel is not reduced. Difference from the paper: the output is
+multiplied by `residual_scale` before it is added to the input. Otherwise equals the authors' `PyramidAttention`
 (SHI-Labs/Pyramid-Attention-Networks).
 """
 
@@ -62,7 +62,8 @@ class Pyramid(Attention):
         outs = []
         for b in range(len(query)):
             q, k, v = (x[b : b + 1].transpose(1, 2).unflatten(2, size) for x in (query, key, value))
-            kernels, pasted = [], []
+            kernels: list[Tensor] = []
+            pasted: list[Tensor] = []
             for level in range(self.levels):
                 for patches, x, prelu in ((kernels, k, self.of_key), (pasted, v, self.of_value)):
                     smaller = prelu(_reduced(x, level))

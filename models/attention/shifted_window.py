@@ -33,6 +33,7 @@ class ShiftedWindow(Attention):
 
     random_projection = False
     own_loss = False
+    paper = "Liu et al., ICCV 2021, arXiv 2103.14030"
 
     def __init__(
         self,

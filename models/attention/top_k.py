@@ -29,6 +29,7 @@ class TopK(Attention):
 
     random_projection = False
     own_loss = False
+    paper = "Zhao et al., arXiv 1912.11637"
 
     def __init__(
         self,
