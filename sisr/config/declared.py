@@ -7,12 +7,14 @@ A mechanism declares by class attributes that are literals, its own or those of 
     in_paper = True             it is a row of the paper's tables
     recipes = {"paper": {…}}    its options under a recipe
     no_map = "…"                why it has no weights on positions
+    paper = "…"                 authors, venue and address of the paper it is from
 
 A network declares likewise in the class that its function returns (`unrounded_lr`, `luma_only`); the default of the
 function's `attention` is the mechanism that the network is named after. `models/paper.py` has the paper's tables.
 """
 
 import ast
+import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -102,6 +104,17 @@ def defaults(folder: Path) -> dict[str, dict[str, Any]]:
             passed_on = _constructor(classes[_name(node.returns)], classes) if node.args.kwarg else None
             by_name[node.name] = {**_defaults(passed_on, constants), **_defaults(node, constants)}
     return dict(sorted(by_name.items()))
+
+
+@cache
+def costs(file: Path = MODELS / "attention" / "costs.csv") -> dict[str, tuple[float, int]]:
+    """GFLOPs, by the paper's convention, and parameters of the mechanisms, from the committed table.
+
+    On 100x100 pixels with 64 channels of query, key and value, as in the paper's Table 4, with default options.
+    `python -m sisr models --recount` writes it.
+    """
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["mechanism"]: (float(row["gflops"]), int(row["parameters"])) for row in csv.DictReader(lines)}
 
 
 @cache

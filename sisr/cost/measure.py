@@ -177,20 +177,30 @@ def paper_gflops(subject: Subject, channels: int, out_channels: int) -> tuple[fl
     return flops / 1e9, f"{formula}, c = {channels}, c_out = {out_channels}, N = {tokens}"
 
 
+def mechanism_cost(name: str) -> tuple[float, int]:
+    """GFLOPs by the paper's convention (0 without a formula) and parameters of a mechanism, as in `declared.costs`."""
+    subject = build(name, 64, (100, 100), 64, torch.device("meta"))
+    module = subject.module
+    out_channels = subject.input.shape[1]
+    width = out_channels // getattr(module, "options", {}).get("reduction", 1)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return paper_gflops(subject, width, out_channels)[0] or 0.0, parameters
+
+
 def gradient_step(subject: Subject) -> Callable[[], None]:
     """A function for one forward and backward pass in training mode, with the auxiliary loss.
 
-    It works on a copy: the subject's own module is left as it is.
+    It works on a copy: the subject's own module is left as it is. Gradients are dropped after each pass.
     """
-    module, example = copy.deepcopy(subject.module).train(), subject.input.clone().requires_grad_()
+    module, example = copy.deepcopy(subject.module).train(), subject.input.detach().requires_grad_()
     _switches.set_auxiliary_loss(module, True)
 
     def step() -> None:
-        module.zero_grad(set_to_none=True)
-        example.grad = None
         loss = module(example).float().mean()
         auxiliary = _switches.auxiliary_loss(module)
         (loss if auxiliary is None else loss + auxiliary).backward()
+        module.zero_grad(set_to_none=True)
+        example.grad = None
 
     return step
 

@@ -111,7 +111,24 @@ def test_models_are_listed_as_their_constructors_have_them() -> None:
 def test_result_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = outcome(capsys, "models", "--json")
     assert status == 0
-    assert set(json.loads(out)) == {"networks", "attention"}
+    listed = json.loads(out)
+    assert set(listed) == {"networks", "attention", "costs"}
+    assert listed["costs"]["enlca"] == {
+        "gflops": 0.65792,
+        "parameters": 12480,
+        "paper": listed["costs"]["enla"]["paper"],
+    }
+
+
+def test_every_mechanism_is_listed_with_its_paper_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    from sisr.config import declared
+
+    _, out, _ = outcome(capsys, "models")
+    lines = {line.split()[0]: line for line in out.partition("attention:")[2].splitlines()[1:]}
+    assert set(lines) == set(declared.mechanisms())
+    assert {name for name, line in lines.items() if "(control)" in line} == {"convolution", "mean_pooling", "none"}
+    for name, (gflops, parameters) in declared.costs().items():
+        assert lines[name].split()[1:3] == [f"{gflops:.3f}", f"{parameters:,}"]
 
 
 def test_console_script_calls_main() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models import attention
 from sisr.cli import main
+from sisr.config import declared
 from sisr.cost import measure, op_counters
 from sisr.cost.timing import peak_memory, quartiles, take_turns
 from sisr.utils.errors import UsageError
@@ -107,6 +108,15 @@ def test_nlsa_is_our_own_count_and_says_so(rounds: int) -> None:
 def test_a_mechanism_that_the_paper_does_not_have_is_blank_with_a_reason() -> None:
     subject = measure.build("none", 64, (8, 8), 64, CPU)
     assert measure.paper_gflops(subject, 64, 64) == (None, "the paper has no formula for none")
+
+
+def test_committed_costs_are_those_of_the_mechanisms():
+    """Where this fails, `python -m sisr models --recount` writes the table."""
+    counted = {name: measure.mechanism_cost(name) for name in attention.available()}
+    assert declared.costs() == {
+        name: (pytest.approx(gflops, rel=1e-5), count) for name, (gflops, count) in counted.items()
+    }
+    assert counted["enla"][0] == pytest.approx(0.66, abs=0.005)  # printed in the paper's Table 4
 
 
 def row(spec: str, channels: int = 64, size: tuple[int, int] = (20, 30), embedding: int = 64) -> dict[str, Any]:
