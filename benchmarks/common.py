@@ -63,17 +63,17 @@ def compare(title: str, calls: Mapping[str, Call], device: torch.device, repeats
 
 
 def report(name: str, measured: pd.DataFrame, output: Path | None, above: int) -> None:
-    """Print how the fastest times grow from `above` tokens on; write CSV and figure."""
+    """Print how the fastest times grow from `above` tokens on; write CSV, with the exponent, and figure."""
     growth = {}
     for method, rows in measured.groupby("method", sort=False):
-        large = rows[rows["tokens"] >= above]
+        large = rows[(rows["tokens"] >= above) & (rows["fastest_milliseconds"] > 0)]  # without sizes not measured
         points = [large[column].map(math.log) for column in ("tokens", "fastest_milliseconds")]
         growth[str(method)] = statistics.linear_regression(*points).slope if len(large) > 1 else math.nan
     print(f"\ntime grows with N to the power (fastest times, from {above:,} tokens on):")
     for method, slope in growth.items():
         print(f"  {method:26s} {slope:.2f}")
     if output:
-        save(measured, output / f"{name}.csv")
+        save(measured.assign(exponent=measured["method"].map(growth)), output / f"{name}.csv")
         plot(measured, output / f"{name}.png", growth)
 
 

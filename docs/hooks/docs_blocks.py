@@ -245,18 +245,21 @@ def said_of(stem: str) -> str:
 
 
 def over_tokens(measured: pd.DataFrame) -> str:
-    """Milliseconds (megabytes) by method and number of tokens."""
-    tokens = sorted(set(measured["tokens"]))
+    """Milliseconds (megabytes) by method and number of tokens, or the note on why there are none."""
+    tokens, grown = sorted(set(measured["tokens"])), "exponent" in measured
     rows = []
     for method, part in measured.groupby("method", sort=False):
         at = part.set_index("tokens")
-        cells = [
-            f"{number(at.milliseconds[count])} ({number(at.megabytes[count])})" if count in at.index else ""
-            for count in tokens
-        ]
-        rows.append([str(method), *cells])
-    head = ["ms (MB)", *(f"{count:,} tokens" for count in tokens)]
-    return table(head, rows, numbers=len(tokens))
+        cells = []
+        for count in tokens:
+            known = count in at.index and not pd.isna(at.milliseconds[count])
+            note = at["note"].get(count, "") if "note" in at else ""
+            figures = f"{number(at.milliseconds[count])} ({number(at.megabytes[count])})" if known else ""
+            cells.append(" ".join(part for part in (figures, "" if pd.isna(note) else note) if part))
+        grows = [f"N^{value:.2f}" if value == value else "" for value in part["exponent"][:1]] if grown else []
+        rows.append([str(method), *cells, *grows])
+    head = ["ms (MB)", *(f"{count:,} tokens" for count in tokens), *["time grows with"] * grown]
+    return table(head, rows, numbers=len(head) - 1)
 
 
 def as_it_is(measured: pd.DataFrame) -> str:
