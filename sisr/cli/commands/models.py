@@ -4,7 +4,7 @@ import argparse
 import math
 from typing import Any
 
-HELP = "list the registered networks and attention mechanisms, with their options"
+HELP = "list the registered networks and attention mechanisms, with options, papers and costs"
 EXAMPLE = "python -m sisr models"
 
 
