@@ -77,13 +77,14 @@ class Pyramid(Attention):
 
     def _patches(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Patches of the query (B, N, 9C), scaled; of all scales of the key (B, L, 9C), normalised; of the value."""
-        q, k, v = (x.transpose(1, 2).unflatten(2, size) for x in (query, key, value))
-        queries = F.unfold(self.of_query(q), 3, padding=1).transpose(1, 2) * SHARPNESS
-        levels = range(self.levels)
-        keys, values = (
-            torch.cat([F.unfold(prelu(_reduced(x, level)), 3, padding=1) for level in levels], 2).transpose(1, 2)
-            for x, prelu in ((k, self.of_key), (v, self.of_value))
-        )
+        C = key.shape[2]
+        image, both = (x.transpose(1, 2).unflatten(2, size) for x in (query, torch.cat([key, value], dim=2)))
+        queries = F.unfold(self.of_query(image), 3, padding=1).transpose(1, 2) * SHARPNESS
+        levels = []
+        for level in range(self.levels):
+            k, v = _reduced(both, level).tensor_split([C], dim=1)
+            levels.append(F.unfold(torch.cat([self.of_key(k), self.of_value(v)], dim=1), 3, padding=1))
+        keys, values = torch.cat(levels, dim=2).transpose(1, 2).tensor_split([9 * C], dim=2)
         precise = keys.to(torch.promote_types(keys.dtype, torch.float32))
         norm = torch.linalg.vector_norm(precise, dim=-1, keepdim=True).clamp_min(SHORTEST)
         return queries, (precise / norm).to(keys.dtype), values
