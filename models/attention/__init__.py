@@ -6,6 +6,7 @@ attention.create("my_attention.py:MyAttention")        # a custom one
 """
 
 from models.attention import (  # noqa: F401  (import registers the mechanism)
+    adaptive_enla,
     agent,
     channel,
     convolution,

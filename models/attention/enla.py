@@ -170,7 +170,7 @@ def _context(
     if top is not None:
         logits, weight = logits - top, epsilon * torch.exp(-top)
     features = logits.exp_()
-    compute = _compute_dtype(value.dtype, directions.dtype)
+    compute = compute_dtype(value.dtype, directions.dtype)
     value_sum = value.sum(dim=1, keepdim=True, dtype=directions.dtype)
     context = torch.matmul(features.to(compute).transpose(1, 2), value.to(compute)).to(directions.dtype)
     # a separate sum: a column of ones in V would give the GEMMs an odd width and copy V
@@ -192,7 +192,7 @@ def _output(
     if stable:
         largest = logits.detach().amax(dim=-1, keepdim=True).clamp_min(-10)
         logits, weight = logits - largest, epsilon * torch.exp(-largest)
-    features = logits.exp_().to(_compute_dtype(dtype, directions.dtype))
+    features = logits.exp_().to(compute_dtype(dtype, directions.dtype))
     above, below = (torch.matmul(features, sums.to(features.dtype)) for sums in (context, normaliser))
     more_above, more_below = ((weight * sums.sum(1, keepdim=True)).to(above.dtype) for sums in (context, normaliser))
     if torch.is_grad_enabled():
@@ -213,7 +213,7 @@ def _times(tokens: Tensor, directions: Tensor) -> Tensor:
     return F.conv2d(image, directions[:, :, None, None]).permute(0, 2, 3, 1).squeeze(2)
 
 
-def _compute_dtype(value: torch.dtype, logits: torch.dtype) -> torch.dtype:
+def compute_dtype(value: torch.dtype, logits: torch.dtype) -> torch.dtype:
     """Dtype of features and of their products: the range of float16 is too small."""
     return torch.bfloat16 if value == torch.bfloat16 else logits
 
