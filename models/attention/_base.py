@@ -10,6 +10,7 @@ class Attention(nn.Module):
     """Base class of a non-local mechanism; a subclass implements `attend`, and `auxiliary_loss` if it has a loss.
 
     Optional: `combine` for what follows the attention; `weights_of` for attention maps, see `models.attention._maps`;
+    `exact`, with the arguments of `attend`, for the result that an estimate approximates (`python -m sisr check`);
     `paper_flops(tokens, channels, out_channels) -> (operations, formula)` gives the operations by the convention of the
     ENLCA paper's Table 4: two operations a multiply-add; only `attend` and `combine`, without the
     embeddings that make query, key and value; exp, division and normalisation are free. `tokens` are the N pixels,

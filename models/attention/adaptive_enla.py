@@ -209,6 +209,19 @@ def _logits(tokens: Tensor, directions: Tensor, bias: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1).squeeze(2)
 
 
+def relative_variance(stretch: Tensor, offset: Tensor) -> Tensor:
+    """Variance of one feature's φ(q) φ(k), divided by its squared mean: offset (..., C) → (...).
+
+    stretch: L, (C, C), symmetric and at least I. offset: q + k − q̄ − b. With Σ = L², the samples d_j + q̄ + b have the
+    density N(q̄ + b, Σ), those without noise N(q + k, I), and this is the χ² divergence between the two:
+
+        |Σ| |2Σ − I|^(-1/2) exp(offsetᵀ (2Σ − I)⁻¹ offset) − 1.
+    """
+    doubled = 2 * stretch @ stretch - torch.eye(len(stretch), dtype=stretch.dtype)
+    squared = (offset * torch.linalg.solve(doubled, offset.unsqueeze(-1)).squeeze(-1)).sum(dim=-1)
+    return torch.expm1(2 * torch.logdet(stretch) - torch.logdet(doubled) / 2 + squared)
+
+
 def reference_attention(query: Tensor, key: Tensor, value: Tensor, projection: Tensor, k: float) -> Tensor:
     """Reference implementation of `adaptive_attention`, one image at a time, in the dtype of its input."""
     out = []

@@ -66,6 +66,7 @@ class ENLCA(ENLA):
         embedding_kernel: int = 1,
         normalise_eps: float = 5e-5,
         fused: bool = False,
+        features: str = "positive",
     ) -> None:
         super().__init__(
             channels,
@@ -78,6 +79,7 @@ class ENLCA(ENLA):
             embedding_kernel=embedding_kernel,
             normalise_eps=normalise_eps,
             fused=fused,
+            features=features,
         )
         self.relevant = check_range("relevant", relevant)
         self.irrelevant = check_range("irrelevant", irrelevant)

@@ -38,6 +38,8 @@ class Captured:
     projection: Tensor | None
     """(m, C); None for exact attention."""
     epsilon: float
+    a: float
+    """A of optimal random features; 0 for positive ones."""
 
 
 def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
@@ -77,6 +79,7 @@ def capture(run: Run, weights: Path, pairs: Pairs) -> Iterator[Captured]:
             yield Captured(
                 run, image, slot, query[0], key[0], value[0], module.k,
                 getattr(module, "projection", None), float(getattr(module, "epsilon", 0.0)),
+                float(getattr(module, "a", 0.0)),
             )  # fmt: skip
 
 

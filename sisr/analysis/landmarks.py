@@ -42,17 +42,22 @@ class Landmarks:
         return self.choice @ (self.pooling @ value)
 
 
-def landmarks(query: Tensor, key: Tensor, projection: Tensor, epsilon: float = 0.0) -> Landmarks:
-    """query (queries, C), key (N, C), projection (m, C) → the two steps of ENLA; epsilon is added to each feature."""
-    keys = _log_features(key, projection, epsilon).T  # (m, N)
+def landmarks(query: Tensor, key: Tensor, projection: Tensor, epsilon: float = 0.0, a: float = 0.0) -> Landmarks:
+    """query (queries, C), key (N, C), projection (m, C) → the two steps of ENLA.
+
+    epsilon: added to each feature. a: A of optimal features; 0 for positive ones.
+    """
+    keys = _log_features(key, projection, epsilon, a).T  # (m, N)
     total = torch.logsumexp(keys, dim=1, keepdim=True)  # (m, 1)
-    choice = torch.softmax(_log_features(query, projection, epsilon) + total.T, dim=1)
+    choice = torch.softmax(_log_features(query, projection, epsilon, a) + total.T, dim=1)
     return Landmarks(choice, torch.exp(keys - total))
 
 
-def _log_features(x: Tensor, projection: Tensor, epsilon: float) -> Tensor:
+def _log_features(x: Tensor, projection: Tensor, epsilon: float, a: float) -> Tensor:
     """log of √m·φ: x (n, C) → (n, m)."""
-    logs = x @ projection.T - (x**2).sum(dim=1, keepdim=True) / 2
+    logs = x @ projection.T * (1 - 4 * a) ** 0.5 - (x**2).sum(dim=1, keepdim=True) / 2
+    if a:
+        logs = logs + a * (projection**2).sum(dim=1) + x.shape[1] / 4 * log(1 - 4 * a)
     return torch.logaddexp(logs, logs.new_tensor(epsilon).log()) if epsilon > 0 else logs
 
 

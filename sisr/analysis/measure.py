@@ -41,6 +41,8 @@ class Features:
     key: Tensor
     value: Tensor
     k: float | None
+    a: float = 0.0
+    """A of optimal features of a network trained with them."""
 
     def at(self, k: float) -> "Features":
         """The same directions at another amplification factor."""
@@ -60,6 +62,8 @@ def label(run: Run) -> str:
 
 def ablation(run: Run) -> bool:
     """Whether a run is part of the paper's ablation: without the loss at any k, or with it at the paper's k and m."""
+    if run.options.get("features") == "optimal":
+        return False
     if run.attention is None or run.attention not in (declared.paper()["WITHOUT_LOSS"], declared.paper()["MECHANISM"]):
         return False
     k, m = (float(declared.mechanisms()[run.attention].option(option, run.options)) for option in ("k", "m"))
@@ -137,7 +141,7 @@ def _features(captured: Captured, preset: str, seed: int) -> Features:
         "slot": captured.slot, "tokens": tokens, "channels": channels, "sampled": len(sample),
     }  # fmt: skip
     source = {key: text for key, text in origin(Setting((captured.run,)), preset).items() if key != "runs"}
-    return Features(place | source, captured.query[sample], captured.key, captured.value, captured.k)
+    return Features(place | source, captured.query[sample], captured.key, captured.value, captured.k, captured.a)
 
 
 def _sweep(
@@ -159,7 +163,7 @@ def _error(
     features: Features, projection: Tensor, epsilon: float, kind: str, exact: Tensor | None = None,
     as_trained: bool = False,
 ) -> ErrorRow:  # fmt: skip
-    steps = landmarks.landmarks(features.query, features.key, projection, epsilon)
+    steps = landmarks.landmarks(features.query, features.key, projection, epsilon, features.a)
     out = steps.output(features.value)
     compared = landmarks.comparison(out, features.exact() if exact is None else exact, features.value.mean(0))
     assert features.k is not None
@@ -176,7 +180,7 @@ def _attended(features: Features, projection: Tensor | None, epsilon: float) -> 
     exact = landmarks.spread(torch.softmax(logits, dim=1), nearest, features.value)
     rows = [AttendedRow(**features.place, k=features.k, m=None, operator="exact", **exact, **seen)]
     if projection is not None:
-        steps = landmarks.landmarks(features.query, features.key, projection, epsilon)
+        steps = landmarks.landmarks(features.query, features.key, projection, epsilon, features.a)
         columns = landmarks.spread(steps.weights(), nearest, features.value)
         columns |= {**landmarks.carried(steps, features.value), **seen}
         rows.append(AttendedRow(**features.place, k=features.k, m=len(projection), operator="ENLA", **columns))

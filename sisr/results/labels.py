@@ -49,7 +49,8 @@ def mechanism_label(attention: str, options: dict[str, Any], contrastive: bool) 
         return f"{mechanism.title} (exact)" + ("" if k is None else f", k = {float(k):g}")
     m = int(mechanism.option("m", options))
     named = mechanism if contrastive and mechanism.get("own_loss") else mechanisms()[paper()["WITHOUT_LOSS"]]
-    return f"{named.title}, k = {float(k):g}" + (f", m = {m}" if m != PAPER_M else "")
+    features = ", optimal features" if options.get("features") == "optimal" else ""
+    return f"{named.title}, k = {float(k):g}" + (f", m = {m}" if m != PAPER_M else "") + features
 
 
 def cost_label(attention: str, options: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ CHECKS: dict[str, Check] = {
         module.memory_format,
         module.state_dict,
         module.reference,
+        module.approximation,
         module.weights,
         training.options,
         training.auxiliary_loss,

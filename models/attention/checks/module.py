@@ -152,6 +152,31 @@ def reference(build: Build, channels: int) -> None:
         close(slopes[0], slopes[1], 1e-3, f"gradient of attend {where}", "that of reference")
 
 
+def approximation(build: Build, channels: int) -> str:
+    """The output is measured against what the mechanism approximates, if it declares that."""
+    module: Any = build().eval()
+    if not (hasattr(module, "exact") and hasattr(module, "attend") and hasattr(module, "embed")):
+        raise Skipped("the mechanism does not declare what it approximates (method exact)")
+    x = images(1, channels, 48, 48)
+    with torch.no_grad():
+        inputs = module.embed(x)
+        out, expected = module.attend(*inputs, (48, 48)), module.exact(*inputs, (48, 48))
+    if not isinstance(expected, Tensor) or expected.shape != out.shape:
+        shape = tuple(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
+        raise Failure(f"exact returned {shape}, attend {tuple(out.shape)}: both must return (B, N, Cv)")
+    finite(expected, "output of exact")
+    distance, pooled = (
+        ((y - expected).norm() / expected.norm().clamp_min(1e-12)).item() for y in (out, inputs[2].mean(1, keepdim=True))
+    )
+    advice = "trained features differ: measure them next (docs/adaptive-features.md)"
+    if distance > pooled:
+        advice = "mean pooling is closer: try more features, a smaller k, or fewer channels of query and key (reduction)"
+    return (
+        f"untrained, on 48x48 random pixels, the output is {distance:.1%} away from what it approximates, and mean "
+        f"pooling {pooled:.1%}; {advice}"
+    )
+
+
 def weights(build: Build, channels: int) -> None:
     """The attention map has one row for each requested position, without negative weights, with the sum 1."""
     module: Any = build().eval()
