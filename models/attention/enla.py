@@ -31,6 +31,7 @@ CPU_CHUNK = 2560  # tokens in one chunk outside training; their features fit the
 GPU_CHUNK = 1 << 17
 LARGEST_K = 1400  # exp(k/2) fits float64
 LARGEST_K_WITH_EPSILON = 100  # ε·exp(k/2), times 10⁶ tokens, fits float32
+LARGEST_K_OPTIMAL = 30  # one shift for all features, whose constants A |F|² differ by tens, leaves each key a weight
 SAFE_EXPONENT = 30.0  # the product of exp(±30) for query and key and 10⁶ tokens fits float32
 
 
@@ -90,6 +91,8 @@ class ENLA(Attention):
             raise ValueError(f"k must be at most {largest} where epsilon is {epsilon}, not {k}: exp(k/2) overflows")
         if features not in ("positive", "optimal"):
             raise ValueError(f'features must be "positive" or "optimal", not {features!r}')
+        if features == "optimal" and k > LARGEST_K_OPTIMAL:
+            raise ValueError(f"k must be at most {LARGEST_K_OPTIMAL} with optimal features, not {k}; or use adaptive_enla")
         self.amplification = float(k)
         self.a = optimal_a(float(k), channels // reduction) if features == "optimal" else 0.0
         self.m = m

@@ -89,16 +89,16 @@ def test_expected_spread_is_that_of_a_normal_variance_where_nothing_is_skewed() 
 @settings(max_examples=25, deadline=None)
 @given(
     tokens=st.integers(1, 40), channels=st.integers(1, 9), m=st.integers(1, 20), k=st.floats(0.1, 12),
-    epsilon=st.sampled_from([0.0, 1e-4]),
+    epsilon=st.sampled_from([0.0, 1e-4]), a=st.sampled_from([0.0, -0.3]),
 )  # fmt: skip
 def test_landmarks_are_enla_written_the_other_way_round(
-    tokens: int, channels: int, m: int, k: float, epsilon: float
+    tokens: int, channels: int, m: int, k: float, epsilon: float, a: float
 ) -> None:
     query, key = (k**0.5 * unit(tokens, channels, seed=seed) for seed in (1, 2))
     value = unit(tokens, 5, seed=3)
     F = draw_projection(m, channels, generator=torch.Generator().manual_seed(4)).double()
-    steps = landmarks.landmarks(query, key, F, epsilon)
-    expected = reference_attention(query[None], key[None], value[None], F, epsilon)[0]
+    steps = landmarks.landmarks(query, key, F, epsilon, a)
+    expected = reference_attention(query[None], key[None], value[None], F, epsilon, a)[0]
     torch.testing.assert_close(steps.output(value), expected, rtol=1e-8, atol=1e-9)
     weights = steps.weights()
     torch.testing.assert_close(weights @ value, expected, rtol=1e-8, atol=1e-9)
