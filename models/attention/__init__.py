@@ -18,6 +18,7 @@ from models.attention import (  # noqa: F401  (import registers the mechanism)
     global_learnable,
     identity,
     linear,
+    linear_response,
     mean_pooling,
     nla,
     nlsa,
