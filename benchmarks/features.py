@@ -27,6 +27,7 @@ from models.attention._optimal_features import closest_rho, optimal_a
 from models.attention._projection import draw_projection
 from models.attention.adaptive_enla import adaptive_attention
 from models.attention.enla import random_feature_attention
+from models.attention.linear_response import linear_response
 from sisr.analysis.capture import LARGEST, capture
 from sisr.analysis.landmarks import comparison, exact_weights
 from sisr.analysis.measure import label
@@ -130,6 +131,23 @@ def adaptive(tokens: Tokens, projection: Tensor) -> Tensor:
     return out[0, tokens.rows]
 
 
+def response(tokens: Tokens, projection: Tensor) -> Tensor:
+    return linear_response(tokens.query[None], tokens.key[None], tokens.value[None])[0, tokens.rows]
+
+
+def second_order(tokens: Tokens, projection: Tensor) -> Tensor:
+    """`linear_response` with the next term, half the third cumulant (q − q̄, q − q̄, v)."""
+    base, x = about_the_mean_query(tokens)
+    return base * (1 + x + (x**2 - (x**2 @ base)[:, None]) / 2) @ tokens.value
+
+
+def about_the_mean_query(tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Weights of the mean query on the positions, (N,), and (q − q̄)·(k − b), (rows, N)."""
+    centre = tokens.query.mean(0)
+    base = torch.softmax(tokens.key @ centre, dim=0)
+    return base, (tokens.queries - centre) @ (tokens.key - base @ tokens.key).T
+
+
 def mixture(tokens: Tokens, projection: Tensor) -> Tensor:
     """Samples around q + k of random pairs, weighted by their mixture density (Zheng et al. 2022, arXiv 2204.04667)."""
     generator = torch.Generator().manual_seed(0)
@@ -144,10 +162,8 @@ def mixture(tokens: Tokens, projection: Tensor) -> Tensor:
 
 
 def quadratic(tokens: Tokens, projection: Tensor) -> Tensor:
-    """Without random numbers: exp(q̄·k) (1 + x + x²/2), x = (q − q̄)·(k − b), whose factors are polynomials."""
-    centre = tokens.query.mean(0)
-    base = torch.softmax(tokens.key @ centre, dim=0)
-    x = (tokens.queries - centre) @ (tokens.key - base @ tokens.key).T
+    """Positive weights exp(q̄·k) (1 + x + x²/2), x = (q − q̄)·(k − b), whose factors are polynomials."""
+    base, x = about_the_mean_query(tokens)
     weights = base * (1 + x + x**2 / 2)
     return weights / weights.sum(1, keepdim=True) @ tokens.value
 
@@ -201,9 +217,10 @@ def core(m: float, extra: float = 0.0, width: int = WIDTH) -> float:
 
 
 SQUARE, MEANS = WIDTH**2, 2 * WIDTH
+POLYNOMIALS = 1 + WIDTH + WIDTH * (WIDTH + 1) // 2  # of degree 2
 CANDIDATES: dict[str, tuple[Estimate, int, float]] = {
-    "mean pooling": (mean_pooling, 1, 0.0),
-    "one shared query (exact for the mean query)": (one_query, 1, core(0, 2 * WIDTH)),
+    "mean pooling": (mean_pooling, 0, 0.0),
+    "one shared query (exact for the mean query)": (one_query, 0, core(0, 2 * WIDTH)),
     "positive features (ENLA)": (features, 128, core(128)),
     "optimal features": (optimal, 128, core(128)),
     "optimal features, exact in a 7x7 window": (local, 96, core(96, WINDOW**2 * 2 * WIDTH)),
@@ -213,7 +230,9 @@ CANDIDATES: dict[str, tuple[Estimate, int, float]] = {
     "centred, both covariances": (lambda t, F: fitted(t, F, root), 80, core(80, 2 * SQUARE + MEANS)),
     "adaptive_enla": (adaptive, 80, core(80, SQUARE + MEANS)),
     "mixture of pairs": (mixture, 96, core(96, MEANS)),
-    "quadratic about the mean query": (quadratic, 0, core(1 + WIDTH + WIDTH * (WIDTH + 1) // 2, MEANS)),
+    "linear_response": (response, 0, core(0, 2 * SQUARE + 3 * WIDTH)),
+    "second order about the mean query": (second_order, 0, core(POLYNOMIALS, MEANS)),
+    "quadratic weights about the mean query": (quadratic, 0, core(POLYNOMIALS, MEANS)),
     "Nyström, means of segments": (nystrom, 128, core(128)),
 }
 """Estimate, number of features, GFLOPs."""
@@ -264,26 +283,26 @@ def distances(name: str, channels: int, cases: list[tuple[str, Tokens]], learn: 
         for estimate, text in ((features, "positive features"), (optimal, "optimal features")):
             candidates[f"{text}, narrow: 4 channels and m = 240"] = (estimate, 240, core(240, width=NARROW))
     for candidate, (estimate, m, gflops) in candidates.items():
-        draws = DRAWS if m > 1 else 1
+        draws = DRAWS if m else 1
         values = []
         for case, (_, tokens) in enumerate(cases):
             outs = (
-                estimate(tokens, draw_projection(max(m, 1), channels, True, torch.Generator().manual_seed(100 * case + i)))
+                estimate(
+                    tokens, draw_projection(max(m, 1), channels, True, torch.Generator().manual_seed(100 * case + i))
+                )
                 for i in range(draws)
             )
             values.append(sum(distance(case, out) for out in outs) / draws)
         yield row(candidate, m, gflops, values)
     if learn:
-        others = [
-            next(t for s, t in [*cases[case + 1 :], *cases] if s == slot) for case, (slot, _) in enumerate(cases)
-        ]
+        others = [next(t for s, t in [*cases[case + 1 :], *cases] if s == slot) for case, (slot, _) in enumerate(cases)]
         with torch.enable_grad():
             outs = [learned(tokens, other, 128) for (_, tokens), other in zip(cases, others, strict=True)]
         yield row(LEARNED, 128, core(128), [distance(case, out) for case, out in enumerate(outs)])
 
 
 def costs(tokens: int, device: torch.device) -> dict[str, Call]:
-    """The three that are registered, on random tokens of 64 channels."""
+    """Those that are registered, on random tokens of 64 channels."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, tokens, WIDTH, generator=generator).to(device) for _ in range(3))
     query, key = (F.normalize(x, dim=-1) * math.sqrt(K) for x in (query, key))
@@ -292,6 +311,7 @@ def costs(tokens: int, device: torch.device) -> dict[str, Call]:
         "ENLA, positive features": attention.create("enla", 4 * WIDTH, k=K),
         "ENLA, optimal features": attention.create("enla", 4 * WIDTH, k=K, features="optimal"),
         "adaptive_enla": attention.create("adaptive_enla", 4 * WIDTH, k=K),
+        "linear_response": attention.create("linear_response", 4 * WIDTH, k=K),
     }
     modules = {name: module.to(device).eval() for name, module in modules.items()}
     return {name: lambda module=module: module.attend(query, key, value, size) for name, module in modules.items()}

@@ -12,7 +12,7 @@ Attention divides by the sum of its weights: to first order, and for values that
 squared error of its output is the variance of each weight times the weight squared. With |q|² = |k|² = k and
 uniformly distributed directions, positions therefore count by exp(2 q·k) and by their variance, exp(2k(1 + cos)/ρ): the
 minimum is at the ρ of s = 2k(1 + c), where c is the mean cosine under the density exp(2k(1 + 1/ρ) cos) on the sphere.
-`optimal_a` solves this by iteration. It also is the best for values that vary smoothly with the key (docs/adaptive-features.md).
+`optimal_a` solves this by iteration. It also is the best for values that vary smoothly with the key (docs/random-features.md).
 """
 
 import math

@@ -92,7 +92,9 @@ class ENLA(Attention):
         if features not in ("positive", "optimal"):
             raise ValueError(f'features must be "positive" or "optimal", not {features!r}')
         if features == "optimal" and k > LARGEST_K_OPTIMAL:
-            raise ValueError(f"k must be at most {LARGEST_K_OPTIMAL} with optimal features, not {k}; or use adaptive_enla")
+            raise ValueError(
+                f"k must be at most {LARGEST_K_OPTIMAL} with optimal features, not {k}; or use adaptive_enla"
+            )
         self.amplification = float(k)
         self.a = optimal_a(float(k), channels // reduction) if features == "optimal" else 0.0
         self.m = m
@@ -190,7 +192,9 @@ def random_feature_attention(
             return _output(query, context, normaliser, directions, bias, epsilon, top is not None, value.dtype)
         out = torch.empty_like(value)
         for queries, out_chunk in zip(query.split(chunk, 1), out.split(chunk, 1), strict=True):
-            out_chunk.copy_(_output(queries, context, normaliser, directions, bias, epsilon, top is not None, value.dtype))
+            out_chunk.copy_(
+                _output(queries, context, normaliser, directions, bias, epsilon, top is not None, value.dtype)
+            )
         return out
 
 

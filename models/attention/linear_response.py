@@ -95,7 +95,9 @@ def linear_response(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         logits = torch.cat([torch.matmul(keys.to(wide), centre.transpose(1, 2)) for keys, _ in parts], dim=1)
         weights = torch.softmax(logits, dim=1).split(chunk, 1)  # p: (B, n, 1) each
         # reduced to one row before the products: the covariance needs keys relative to b
-        means = [torch.matmul(share.transpose(1, 2), keys.to(wide)) for share, (keys, _) in zip(weights, parts, strict=True)]
+        means = [
+            torch.matmul(share.transpose(1, 2), keys.to(wide)) for share, (keys, _) in zip(weights, parts, strict=True)
+        ]
         key_centre = torch.stack(means).sum(dim=0)  # b: (B, 1, C)
         response: Tensor | float = 0.0
         pooled: Tensor | float = 0.0

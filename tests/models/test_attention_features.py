@@ -1,4 +1,4 @@
-"""Optimal and adaptive random features: mean and variance of the estimates by simulation, and what they are good for."""
+"""Optimal and adaptive random features, and the linear response: mean, variance and bounds, by simulation."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from models import attention
 from models.attention import _optimal_features as optimal
-from models.attention import adaptive_enla, enla
+from models.attention import adaptive_enla, enla, linear_response
 from models.attention._projection import draw_projection
 from models.attention.nla import exact_attention
 
@@ -93,9 +93,7 @@ def test_optimal_features_halve_the_distance_of_narrow_embeddings_at_equal_cost(
         module = attention.create("enla", 16, k=6, features=features)
         assert module.paper_flops(100, 4, 16)[0] == 2 * (2 * 128 * 100 * 4 + 2 * 128 * 100 * 16 + 128 * 100)
         sets = [pixels(4, seed) for seed in range(3)]
-        found[features] = sum(
-            distance(module.attend(*x, (20, 30)), module.exact(*x, (20, 30))) for x in sets
-        )
+        found[features] = sum(distance(module.attend(*x, (20, 30)), module.exact(*x, (20, 30))) for x in sets)
     assert found["optimal"] < 0.6 * found["positive"]
 
 
@@ -121,7 +119,6 @@ def test_positive_features_are_the_default() -> None:
 
 
 # adaptive features
-
 
 
 def test_adaptive_features_have_the_mean_and_variance_of_the_closed_form() -> None:
@@ -204,3 +201,62 @@ def test_adaptive_features_cost_less_than_the_papers_by_its_convention() -> None
     moments = 2 * (10_000 * (64 * 64 + 2 * 64) + 80 * 64 * 64)
     assert flops == 2 * (4 * 80 * 10_000 * 64 + 80 * 10_000) + moments
     assert flops < 0.66e9
+
+
+# linear response
+
+
+def test_linear_response_is_the_derivative_of_exact_attention() -> None:
+    query, key, value = tokens((1, 9, 4), 6, 1), tokens((1, 30, 4), 6, 2), tokens((1, 30, 5), 1, 3)
+    centre = query[0].mean(0)
+
+    def exact(q: Tensor) -> Tensor:
+        return torch.softmax(key[0] @ q, 0) @ value[0]
+
+    # the core takes as many keys as queries: those added leave the mean query as it is
+    queries = torch.cat([query, centre.expand(1, 21, 4)], dim=1)
+    out = linear_response.linear_response(queries, key, value)[0]
+    for row in range(9):
+        start, slope = torch.func.jvp(exact, (centre,), (query[0, row] - centre,))
+        torch.testing.assert_close(out[row], start + slope)
+    torch.testing.assert_close(out.mean(0), exact(centre))
+
+
+def test_linear_response_is_exact_for_equal_queries_and_its_error_is_of_second_order() -> None:
+    key, value = tokens((1, 40, 6), 6, 2), tokens((1, 40, 5), 1, 3)
+    middle, deviation = tokens((1, 1, 6), 6, 1), tokens((1, 40, 6), 1, 4)
+    deviation = deviation - deviation.mean(1, keepdim=True)
+    found = []
+    for size in (0.0, 0.01, 0.02):
+        query = middle + size * deviation
+        error = linear_response.linear_response(query, key, value) - exact_attention(query, key, value)
+        found.append(error.norm().item())
+        # ½ |δ|² λ_max max|v − v'|, where λ_max is at most |k|² = 6
+        furthest = torch.cdist(value[0], value[0]).max()
+        bound = (size * deviation[0]).square().sum(1) * 6 * furthest / 2
+        assert (error[0].norm(dim=1) <= bound + 1e-12).all()
+    assert found[0] < 1e-12
+    assert found[2] / found[1] == pytest.approx(4, rel=0.05)
+
+
+def test_linear_response_is_nearer_to_exact_attention_at_a_quarter_of_the_cost() -> None:
+    torch.manual_seed(0)
+    both = {name: attention.create(name, 256, k=6) for name in ("enla", "linear_response")}
+    flops = {name: module.paper_flops(10_000, 64, 64)[0] for name, module in both.items()}
+    assert flops["linear_response"] == 2 * (2 * 10_000 * 64 * 64 + 2 * 10_000 * 64 + 10_000 * 64)
+    assert flops["linear_response"] < 0.26 * flops["enla"]
+    inputs = pixels(64, 0)
+    found = {
+        n: distance(module.attend(*inputs, (20, 30)), module.exact(*inputs, (20, 30))) for n, module in both.items()
+    }
+    assert found["linear_response"] < 0.3
+    assert found["enla"] > 1
+
+
+def test_linear_response_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = pixels(8, 0)
+    with torch.no_grad():
+        whole = linear_response.linear_response(query, key, value)
+        monkeypatch.setattr(linear_response, "CPU_CHUNK", 70)
+        chunked = linear_response.linear_response(query, key, value)
+    torch.testing.assert_close(chunked, whole, rtol=1e-4, atol=1e-5)

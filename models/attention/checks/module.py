@@ -166,11 +166,14 @@ def approximation(build: Build, channels: int) -> str:
         raise Failure(f"exact returned {shape}, attend {tuple(out.shape)}: both must return (B, N, Cv)")
     finite(expected, "output of exact")
     distance, pooled = (
-        ((y - expected).norm() / expected.norm().clamp_min(1e-12)).item() for y in (out, inputs[2].mean(1, keepdim=True))
+        ((y - expected).norm() / expected.norm().clamp_min(1e-12)).item()
+        for y in (out, inputs[2].mean(1, keepdim=True))
     )
-    advice = "trained features differ: measure them next (docs/adaptive-features.md)"
+    advice = "trained features differ: measure them next, with python -m benchmarks.features"
     if distance > pooled:
-        advice = "mean pooling is closer: try more features, a smaller k, or fewer channels of query and key (reduction)"
+        advice = (
+            "mean pooling is closer: try more features, a smaller k, or fewer channels of query and key (reduction)"
+        )
     return (
         f"untrained, on 48x48 random pixels, the output is {distance:.1%} away from what it approximates, and mean "
         f"pooling {pooled:.1%}; {advice}"
