@@ -1,14 +1,14 @@
 """How far estimates of exact attention at k = 6 are from it, and what they cost.
 
-    python -m benchmarks.features --output results/reference/features --runs results/reference/laptop/runs/*enla-k6*s0* \\
-        results/reference/laptop/runs/enlcn-x2-k6*s0* --data data/prepared/Set5
     python -m benchmarks.features --quick        # random pixels only
+    python -m benchmarks.features --data data/prepared/Set5 --output results/reference/features \\
+        --runs results/reference/laptop/runs/edsr-x2-enla-k6-*-s0-* results/reference/laptop/runs/enlcn-x2-k6-*-s0-*
 
-The distance is |Y − Y*| / |Y*| over 128 queries of an image, Y* the exact attention of the same query, key and value, as
-`python -m sisr analyse` computes it: a mean over images, attention modules and three draws of the random features, with
-the 95 % interval over images and modules. Untrained: 1,024 random pixels through random 1x1 embeddings. GFLOPs follow the
-paper's convention (10,000 tokens, 64 channels of query, key and value). Time and memory are measured in turn, in one run:
-compare ratios.
+The distance is |Y − Y*| / |Y*| over 128 queries of an image, Y* the exact attention of the same query, key and value,
+as `python -m sisr analyse` computes it: a mean over images, attention modules and three draws of the random features,
+with the 95 % interval over images and modules. Untrained: 1,024 random pixels through random 1x1 embeddings. GFLOPs
+follow the paper's convention (10,000 tokens, 64 channels of query, key and value). Time and memory are measured in
+turn, in one run: compare ratios.
 """
 
 import math

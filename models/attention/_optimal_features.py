@@ -7,12 +7,12 @@ E[φ(x) φ(y)] = exp(x·y) for every A < 1/8, and with ρ = 1 − 8A
 
     Var[φ(x) φ(y)] / exp(2 x·y) = ((1 + ρ)² / 4ρ)^(d/2) · exp(|x + y|² / ρ) − 1.
 
-The paper minimises the mean of the logarithm, which for a known s = E|x + y|² gives ρ = (d + 2s + √((d + 2s)² + 8ds)) / 2d.
-Attention divides by the sum of its weights: to first order, and for values that are independent of each other, the
+The paper minimises the mean of the logarithm, which for a known s = E|x + y|² gives
+ρ = (d + 2s + √((d + 2s)² + 8ds)) / 2d. Attention divides by the sum of its weights: to first order, and for values that are independent of each other, the
 squared error of its output is the variance of each weight times the weight squared. With |q|² = |k|² = k and
 uniformly distributed directions, positions therefore count by exp(2 q·k) and by their variance, exp(2k(1 + cos)/ρ): the
 minimum is at the ρ of s = 2k(1 + c), where c is the mean cosine under the density exp(2k(1 + 1/ρ) cos) on the sphere.
-`optimal_a` solves this by iteration. It also is the best for values that vary smoothly with the key (docs/random-features.md).
+`optimal_a` solves this by iteration. docs/random-features.md compares it with other A.
 """
 
 import math
@@ -36,7 +36,7 @@ def closest_rho(width: int, squared: float) -> float:
 
 
 def relative_variance(a: float, squared: float, width: int) -> float:
-    """Variance of one feature's φ(x) φ(y), divided by exp(2 x·y), for |x + y|² = `squared`; infinite from A = 1/8 on."""
+    """Variance of one feature's φ(x) φ(y), divided by exp(2 x·y), for |x + y|² = `squared`; infinite if A ≥ 1/8."""
     rho = 1 - 8 * a
     if rho <= 0:
         return math.inf
@@ -44,7 +44,10 @@ def relative_variance(a: float, squared: float, width: int) -> float:
 
 
 def mean_cosine(width: int, concentration: float) -> float:
-    """Mean of cos under the density exp(concentration · cos) on the sphere: I_{d/2} / I_{d/2 − 1}, a continued fraction."""
+    """Mean of cos under the density exp(concentration · cos) on the sphere: I_{d/2} / I_{d/2 − 1}.
+
+    The ratio of Bessel functions as a continued fraction (NIST DLMF 10.33.1).
+    """
     ratio = 0.0
     for order in range(width // 2 + math.ceil(concentration) + 50, 0, -1):
         ratio = 1 / (2 * (width / 2 - 1 + order) / concentration + ratio)

@@ -78,8 +78,8 @@ class LinearResponse(Attention):
 def linear_response(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """query, key (B, N, C) and value (B, N, Cv) → (B, N, Cv).
 
-    Sums and weights are float32 (float64 for float64 input). With a bfloat16 value the products with values are bfloat16,
-    or float32 on a CPU that only emulates bfloat16.
+    Sums and weights are float32 (float64 for float64 input). With a bfloat16 value the products with values are
+    bfloat16, or float32 on a CPU that only emulates bfloat16.
     """
     if value.dtype == torch.bfloat16 and not native_bfloat16(value.device):
         return linear_response(query.float(), key.float(), value.float()).to(value.dtype)
@@ -94,7 +94,6 @@ def linear_response(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         parts = list(zip(key.split(chunk, 1), value.split(chunk, 1), strict=True))
         logits = torch.cat([torch.matmul(keys.to(wide), centre.transpose(1, 2)) for keys, _ in parts], dim=1)
         weights = torch.softmax(logits, dim=1).split(chunk, 1)  # p: (B, n, 1) each
-        # reduced to one row before the products: the covariance needs keys relative to b
         means = [
             torch.matmul(share.transpose(1, 2), keys.to(wide)) for share, (keys, _) in zip(weights, parts, strict=True)
         ]
