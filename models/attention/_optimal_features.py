@@ -8,10 +8,11 @@ E[φ(x) φ(y)] = exp(x·y) for every A < 1/8, and with ρ = 1 − 8A
     Var[φ(x) φ(y)] / exp(2 x·y) = ((1 + ρ)² / 4ρ)^(d/2) · exp(|x + y|² / ρ) − 1.
 
 The paper minimises the mean of the logarithm, which for a known s = E|x + y|² gives
-ρ = (d + 2s + √((d + 2s)² + 8ds)) / 2d. Attention divides by the sum of its weights: to first order, and for values that are independent of each other, the
-squared error of its output is the variance of each weight times the weight squared. With |q|² = |k|² = k and
-uniformly distributed directions, positions therefore count by exp(2 q·k) and by their variance, exp(2k(1 + cos)/ρ): the
-minimum is at the ρ of s = 2k(1 + c), where c is the mean cosine under the density exp(2k(1 + 1/ρ) cos) on the sphere.
+ρ = (d + 2s + √((d + 2s)² + 8ds)) / 2d. Attention divides by the sum of its weights: to first order, and for values that
+are independent of each other, the squared error of its output is the variance of each weight times the weight squared.
+With |q|² = |k|² = k and uniformly distributed directions, positions therefore count by exp(2 q·k) and by their
+variance, exp(2k(1 + cos)/ρ): the minimum is at the ρ of s = 2k(1 + c), where c is the mean cosine under the density
+exp(2k(1 + 1/ρ) cos) on the sphere.
 `optimal_a` solves this by iteration. docs/random-features.md compares it with other A.
 """
 

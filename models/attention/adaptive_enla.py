@@ -223,20 +223,18 @@ def relative_variance(stretch: Tensor, offset: Tensor) -> Tensor:
 
 
 def reference_attention(query: Tensor, key: Tensor, value: Tensor, projection: Tensor, k: float) -> Tensor:
-    """Reference implementation of `adaptive_attention`, one image at a time, in the dtype of its input."""
-    out = []
-    for q, kk, v in zip(query, key, value, strict=True):
-        directions, C = projection.to(q.dtype), q.shape[1]
-        centre = q.mean(dim=0)
-        weights = torch.softmax(kk @ centre, dim=0)
-        key_centre = weights @ kk
-        spread = torch.einsum("n,nc,nd->cd", weights, kk, kk) - torch.outer(key_centre, key_centre)
-        spread = spread + (k - centre @ centre) / C * torch.eye(C, dtype=q.dtype)
-        trace = 2 * k - centre @ centre - key_centre @ key_centre
-        step = 2 / (1 + torch.sqrt(1 + 2 * torch.trace(spread @ spread) / trace.clamp_min(SMALLEST)))
-        drawn = directions @ (torch.eye(C, dtype=q.dtype) + step * spread)
-        coefficient = ((directions**2).sum(dim=1) - (drawn**2).sum(dim=1)) / 2
-        queries = torch.exp((q - centre) @ drawn.T)  # (N, m)
-        keys = torch.exp((kk - key_centre) @ (drawn + centre + key_centre).T + coefficient)
-        out.append((queries @ (keys.T @ v)) / (queries @ keys.sum(dim=0))[:, None])
-    return torch.stack(out)
+    """Reference implementation of `adaptive_attention`, in the dtype of its input."""
+    directions, C = projection.to(query.dtype), query.shape[2]
+    identity = torch.eye(C, dtype=query.dtype, device=query.device)
+    centre = query.mean(dim=1, keepdim=True)  # (B, 1, C)
+    weights = torch.softmax(centre @ key.transpose(1, 2), dim=2)  # (B, 1, N)
+    key_centre = weights @ key
+    around = (k - (centre**2).sum(dim=2, keepdim=True)) / C
+    spread = (key.transpose(1, 2) * weights) @ key - key_centre.transpose(1, 2) @ key_centre + around * identity
+    trace = (2 * k - (centre**2).sum(dim=2) - (key_centre**2).sum(dim=2)).clamp_min(SMALLEST)
+    step = 2 / (1 + torch.sqrt(1 + 2 * (spread**2).sum(dim=(1, 2), keepdim=True) / trace[:, None]))
+    drawn = directions @ (identity + step * spread)  # (B, m, C)
+    coefficient = ((directions**2).sum(dim=1) - (drawn**2).sum(dim=2)) / 2  # (B, m)
+    queries = torch.exp((query - centre) @ drawn.transpose(1, 2))  # (B, N, m)
+    keys = torch.exp((key - key_centre) @ (drawn + centre + key_centre).transpose(1, 2) + coefficient[:, None])
+    return queries @ (keys.transpose(1, 2) @ value) / (queries @ keys.sum(dim=1)[:, :, None])

@@ -91,17 +91,13 @@ def linear_response(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
             chunk = max(1, (GPU_CHUNK if query.is_cuda else CPU_CHUNK) // B)
         centre = query.mean(dim=1, keepdim=True, dtype=wide)  # q̄: (B, 1, C)
-        parts = list(zip(key.split(chunk, 1), value.split(chunk, 1), strict=True))
-        logits = torch.cat([torch.matmul(keys.to(wide), centre.transpose(1, 2)) for keys, _ in parts], dim=1)
-        weights = torch.softmax(logits, dim=1).split(chunk, 1)  # p: (B, n, 1) each
-        means = [
-            torch.matmul(share.transpose(1, 2), keys.to(wide)) for share, (keys, _) in zip(weights, parts, strict=True)
-        ]
-        key_centre = torch.stack(means).sum(dim=0)  # b: (B, 1, C)
+        key = key.to(wide)
+        weights = torch.softmax(torch.matmul(key, centre.transpose(1, 2)), dim=1)  # p: (B, N, 1)
+        key_centre = torch.matmul(weights.transpose(1, 2), key)  # b: (B, 1, C)
         response: Tensor | float = 0.0
         pooled: Tensor | float = 0.0
-        for share, (keys, values) in zip(weights, parts, strict=True):
-            around = ((keys.to(wide) - key_centre) * share).to(compute).transpose(1, 2)  # (B, C, n)
+        for keys, values, share in zip(*(x.split(chunk, 1) for x in (key, value, weights)), strict=True):
+            around = ((keys - key_centre) * share).to(compute).transpose(1, 2)  # (B, C, n)
             response = response + torch.matmul(around, values.to(compute)).to(wide)  # (B, C, Cv)
             pooled = pooled + torch.matmul(share.to(compute).transpose(1, 2), values.to(compute)).to(wide)  # V̄
         assert isinstance(response, Tensor)

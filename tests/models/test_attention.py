@@ -183,7 +183,7 @@ def test_registering_a_name_twice_is_refused():
     ("name", "options", "sentence"),
     [
         ("enclca", {}, "did you mean 'enlca'"),
-        ("zzz", {}, "registered are agent, channel, convolution"),
+        ("zzz", {}, "registered are adaptive_enla, agent, channel"),
         ("no_such_package.module:A", {}, "'no_such_package.module' was not found"),
         ("nowhere.py:A", {}, "'nowhere.py' does not exist"),
         ("models.attention.nla:NLB", {}, "no torch.nn.Module named 'NLB'"),
