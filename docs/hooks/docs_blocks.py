@@ -179,6 +179,25 @@ def benchmarks() -> str:
     return "\n\n".join(parts)
 
 
+def feature_distances() -> str:
+    """Distance of each candidate from exact attention on each kind of features; in brackets the worst one."""
+    measured = pd.read_csv(REFERENCE / "features" / "candidates.csv")
+    kinds = list(dict.fromkeys(measured["features"]))
+    rows = []
+    for candidate, part in measured.groupby("candidate", sort=False):
+        at = part.set_index("features")
+        cells = [f"{at.distance[kind]:.3f} ({at.worst[kind]:.2f})" if kind in at.index else "" for kind in kinds]
+        m, gflops = part.iloc[0][["m", "gflops"]]
+        rows.append([str(candidate), f"{m:.0f}" if m else "", f"{gflops:.2f}", *cells])
+    return table(["candidate", "m", "GFLOPs", *kinds], rows, numbers=2 + len(kinds))
+
+
+def feature_costs() -> str:
+    """Time and memory of the registered estimates of exact attention, and the machine."""
+    measured = pd.read_csv(REFERENCE / "features" / "cost.csv")
+    return f"{over_tokens(measured)}\n\nMeasured on: {'; '.join(sorted(set(measured['device'])))}."
+
+
 def differences(preset: str, sets: tuple[str, ...] = ()) -> str:
     """Table 2 of a committed preset: differences to the baseline with interval and verdict, on these test sets."""
     measured = tables.read("table2", REFERENCE / preset)
@@ -289,6 +308,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "mechanisms": mechanisms,
     "benchmarks": benchmarks,
     "pretrained": pretrained,
+    "feature distances": feature_distances,
+    "feature costs": feature_costs,
     "laptop differences": lambda: differences("laptop"),
     "laptop controls": lambda: controls("laptop"),
     "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),

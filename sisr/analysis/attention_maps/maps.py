@@ -202,6 +202,7 @@ def _weights(module: Any, x: Tensor, position: tuple[int, int], k: float | None,
     query, key = query * factor, key * factor
     if not estimate:
         return module.weights_of(query, key, size, [index]).unflatten(2, size)[:, 0]
-    if not hasattr(module, "projection"):
-        raise ValueError("it has no random features, so there is no estimate")
-    return landmarks(query[0, index : index + 1], key[0], module.projection, module.epsilon).weights().view(1, *size)
+    if not (hasattr(module, "projection") and hasattr(module, "epsilon")):
+        raise ValueError("it has no random features of ENLA, so there is no estimate")
+    steps = landmarks(query[0, index : index + 1], key[0], module.projection, module.epsilon, module.a)
+    return steps.weights().view(1, *size)
