@@ -110,12 +110,12 @@ class ENLA(Attention):
             self.projection.copy_(new)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        core = random_feature_attention
-        if self.a:
-            return core(query, key, value, self.projection, self.amplification, self.epsilon, self.a)
-        if self.fused and can_fuse(query, value, self.amplification):
-            from models.attention.enla_triton import fused_attention as core
-        return core(query, key, value, self.projection, self.amplification, self.epsilon)
+        given = (query, key, value, self.projection, self.amplification, self.epsilon)
+        if self.fused and not self.a and can_fuse(query, value, self.amplification):
+            from models.attention.enla_triton import fused_attention
+
+            return fused_attention(*given)
+        return random_feature_attention(*given, self.a)
 
     def exact(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         """What `attend` estimates: attention with the weights softmax(Q Kᵀ)."""
