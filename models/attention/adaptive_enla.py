@@ -1,6 +1,6 @@
 """ENLA whose random features are drawn where the image's queries and keys are: the same estimate with less noise.
 
-This suite's own mechanism; docs/random-features.md derives it. With q̄ the mean query and p = softmax(K q̄) over the
+A mechanism of this suite; docs/random-features.md derives it. With q̄ the mean query and p = softmax(K q̄) over the
 positions, b = Σ pₙ kₙ and S = Σ pₙ (kₙ − b)(kₙ − b)ᵀ + (k − |q̄|²)/C · I describe queries and keys (length √k, C
 channels). From rows F_j of N(0, I) and L = I + γ S with γ = 2 / (1 + √(1 + 2 tr S² / tr S)):
 

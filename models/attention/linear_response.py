@@ -1,6 +1,6 @@
 """Exact attention to first order about the mean query: the cost of two small matrix products, and no random numbers.
 
-This suite's own mechanism; docs/linear-response.md derives it and bounds its error. The output of exact attention is a
+A mechanism of this suite; docs/linear-response.md derives it and bounds its error. The output of exact attention is a
 function of the query, Y(q) = Σ pₙ(q) vₙ with p(q) = softmax(K q), whose derivative is the covariance of keys and values
 under these weights. With the mean query q̄, p = p(q̄), b = Σ pₙ kₙ and V̄ = Σ pₙ vₙ:
 

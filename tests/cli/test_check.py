@@ -1,6 +1,7 @@
 """`python -m sisr check`: what it prints, what it says of broken code, and that each check catches what it is for."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -551,3 +552,32 @@ class Infinite(Plain):
 def test_a_wrong_output_is_one_sentence(broken, sentence):
     (result,) = checks.run(lambda: broken(16), 16, ["shapes"])
     assert str(result) == f"shapes: failed: {sentence}"
+
+
+def test_distance_from_what_is_approximated_is_noted(capsys):
+    assert (
+        check("linear_response", "enla:k=10,m=8", "nla", "--only", "approximation", "--channels", "64", "--json") == 0
+    )
+    near, far, exact = json.loads(capsys.readouterr().out)
+    distances = [[float(x) for x in re.findall(r"([\d.]+)%", row["note"])] for row in (near, far)]
+    assert distances[0][0] < 25
+    assert distances[0][0] < distances[0][1]
+    assert "measure them next" in near["note"]
+    assert distances[1][0] > distances[1][1]
+    assert "mean pooling is closer: try more features" in far["note"]
+    assert exact["status"] == "skipped"
+    assert "does not declare what it approximates (method exact)" in exact["message"]
+
+
+class Misdeclared(attention.Attention):
+    def attend(self, query, key, value, size):
+        return value
+
+    def exact(self, query, key, value, size):
+        return value.mean(1)
+
+
+def test_what_is_approximated_must_have_the_form_of_the_output():
+    (result,) = checks.run(lambda: Misdeclared(16), 16, ["approximation"])
+    assert result.status == "failed"
+    assert "exact returned (1, 16), attend (1, 2304, 16)" in result.message
