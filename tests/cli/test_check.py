@@ -75,7 +75,7 @@ def test_one_line_a_check_with_a_sentence(own, capsys):
         status, name, said = line.split(maxsplit=2)
         assert status in ("passed", "skipped")
         assert said == checks.about(name) or status == "skipped"
-    assert counts == f"{len(lines) - 3} passed, 3 skipped."  # reference, weights and auxiliary_loss: it has none
+    assert counts == f"{len(lines) - 4} passed, 4 skipped."  # reference, approximation, weights, auxiliary_loss
 
 
 def test_a_failure_says_what_to_change_and_once(own, capsys):
