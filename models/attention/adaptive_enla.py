@@ -42,6 +42,7 @@ class AdaptiveENLA(Attention):
     projection: Tensor
 
     own_loss = False
+    paper = "this suite, docs/random-features.md"
     recipes = {
         "paper": {"k": 6.0, "m": 80, "orthogonal": True, "embedding_kernel": 3},
         "released": {"k": 6.0, "m": 80, "orthogonal": True, "embedding_kernel": 1},

@@ -30,6 +30,7 @@ class LinearResponse(Attention):
 
     random_projection = False
     own_loss = False
+    paper = "this suite, docs/linear-response.md"
     recipes = {"paper": {"k": 6.0, "embedding_kernel": 3}, "released": {"k": 6.0, "embedding_kernel": 1}}
 
     def __init__(

@@ -65,6 +65,10 @@ class Nystrom(Attention):
             mixed = self._pseudo_inverse(between) @ gathered.to(precise)
         return exact_attention(query, keys, mixed.to(value.dtype))
 
+    def exact(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+        """What `attend` approximates: attention with the weights softmax(Q Kᵀ/√C)."""
+        return exact_attention(query * query.shape[-1] ** -0.5, key, value)
+
     def paper_flops(self, tokens: int, channels: int, out_channels: int) -> tuple[float, str]:
         """By the paper's convention (see `Attention`); the formula is this suite's."""
         m = self.landmarks
