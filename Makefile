@@ -51,9 +51,9 @@ reproduce: $(INSTALLED)  ## run the preset `quick` and print its tables
 test: $(INSTALLED)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-fuzz: $(INSTALLED)  ## try thousands of malformed configurations, images, weights and archives
+fuzz: $(INSTALLED)  ## try thousands of malformed configurations, images, weights and archives; compile all mechanisms
 	SISR_FUZZ=20 $(BIN)/python -m pytest -n auto --dist worksteal tests/config/test_fuzz_configurations.py \
-	    tests/data/test_decode.py tests/data/test_fetch_archives.py tests/models/test_weight_files.py
+	    tests/data/test_decode.py tests/data/test_fetch_archives.py tests/models/test_weight_files.py tests/models/test_attention.py
 
 # the folder whose tables are shown, and where the executed notebooks go
 REFERENCE := results/reference/laptop
