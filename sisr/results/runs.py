@@ -178,6 +178,20 @@ def image_rows(file: Path) -> pd.DataFrame:
     return frame
 
 
+def load_run(results: Path, name: str, validation: bool = False) -> Run:
+    """One trained run with its per-image rows on the test sets, or on the validation sets of a search.
+
+    Raises SisrError where it is missing, or was not evaluated.
+    """
+    place = Results(results)
+    rows = place.validation(name) if validation else place.evaluation(name)
+    config, provenance = (read_run_json(place.run(name) / file) for file in ("config.json", "provenance.json"))
+    run = Run(name, config, provenance, rows)
+    if not run.files:
+        raise SisrError(f"{rows} holds no file <set>_x{run.scale}.csv; evaluate {name} there first.")
+    return run
+
+
 def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
     """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
 
@@ -313,7 +327,8 @@ def _size(network: dict[str, Any]) -> str:
     if not declared.own_architecture(network["name"]):
         return f"{network['blocks']} blocks of {network['channels']} channels"
     options = network.get("network_options") or {}
-    return ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"
+    sizes = ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"
+    return f"{network['name']} ({sizes})"
 
 
 def comparable(run: Run) -> bool:
