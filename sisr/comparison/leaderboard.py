@@ -302,4 +302,4 @@ def specs(results: Path) -> list[str]:
 
 def spec(run: Run) -> str:
     """The mechanism of a run as `python -m sisr complexity` takes it."""
-    return comparison.mechanism_spec(Configuration.from_dict(run.config))
+    return comparison.sorted_spec(Configuration.from_dict(run.config))

@@ -1,7 +1,7 @@
 """The leaderboard for readers: as a table in Markdown and LaTeX, and as one HTML page that works offline."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -145,18 +145,18 @@ def write(table: pd.DataFrame, results: Path) -> Path:
         found = next((place / file for place in (REPOSITORY, Path.cwd()) if (place / file).is_file()), None)
         return quote(Path(os.path.relpath(found, results)).as_posix()) if found else ""
 
-    path = Results(results).leaderboard_page
+    path, csv = Results(results).leaderboard_page, Results(results).table(leaderboard.NAME)
     with atomic_write(path) as temporary:
-        temporary.write_text(html(table, link, Results(results).table(leaderboard.NAME)), encoding="utf-8")
+        temporary.write_text(html(table, link, {csv.name: csv.read_bytes()}), encoding="utf-8")
     return path
 
 
-def html(table: pd.DataFrame, link: Link, *saved: Path) -> str:
-    """The page. saved: files that can be saved from it."""
-    return page.render("leaderboard.html.j2", context(table, link, *saved))
+def html(table: pd.DataFrame, link: Link, saved: Mapping[str, bytes]) -> str:
+    """The page. saved: files that can be saved from it, by name."""
+    return page.render("leaderboard.html.j2", context(table, link, saved))
 
 
-def context(table: pd.DataFrame, link: Link, *saved: Path) -> Data:
+def context(table: pd.DataFrame, link: Link, saved: Mapping[str, bytes]) -> Data:
     """Everything that the page shows, as plain data."""
     shown, (warning, comparable) = parts(table), banner(table)
     several, searched = len(shown) > 1, bool((table["learning_rates"] != "").any())
@@ -186,7 +186,7 @@ def context(table: pd.DataFrame, link: Link, *saved: Path) -> Data:
         "table": {
             "id": "leaderboard", "title": "Mechanisms", "caption": view_.title, "columns": columns, "rows": rows,
         },
-        "downloads": page.downloads(*saved),
+        "downloads": page.downloads(saved),
         "notes": view_.notes,
         "preset": view_.title.rpartition(" ")[2],
     }  # fmt: skip

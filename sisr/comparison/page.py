@@ -1,13 +1,13 @@
 """The HTML page of a comparison: one file without external resources, readable offline.
 
-This module prepares the data; `templates/page.html.j2`, `page.css` and `page.js` define what the page looks like. A
+This module prepares the data; the files in `templates/` define what the page looks like. A
 Content-Security-Policy forbids every request and admits the inlined style and script by their hashes.
 """
 
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from math import isfinite, isnan
 from pathlib import Path
@@ -107,7 +107,7 @@ def context(results: Path) -> Data:
         "comparable": comparable,
         "cards": _cards(comparison),
         "tables": [table for table in (_quality(comparison), _cost(comparison)) if table],
-        "downloads": downloads(*files_),
+        "downloads": downloads({file.name: file.read_bytes() for file in files_ if file.is_file()}),
         "figures": _figures(comparison, results),
         "scenes": _scenes(results),
         "notes": table_view.view(comparison.table).notes,
@@ -117,9 +117,9 @@ def context(results: Path) -> Data:
     }
 
 
-def downloads(*paths: Path) -> list[Data]:
-    """Those of the files that exist, to be saved from the page."""
-    return [{"name": file.name, "data": base64_of(file.read_bytes())} for file in paths if file.is_file()]
+def downloads(files_: Mapping[str, bytes]) -> list[Data]:
+    """Files by name, to be saved from the page."""
+    return [{"name": name, "data": base64_of(content)} for name, content in files_.items()]
 
 
 def base64_of(content: bytes) -> str:

@@ -124,6 +124,11 @@ def mechanism_spec(run: Run) -> str:
     return str(Mechanism(run.network.attention or "none", run.network.attention_options))
 
 
+def sorted_spec(run: Run) -> str:
+    """As `mechanism_spec`, with the options in order: one text for one mechanism."""
+    return str(Mechanism(run.network.attention or "none", dict(sorted(run.network.attention_options.items()))))
+
+
 def network_spec(run: Run) -> str:
     """The network of a run as `python -m sisr complexity` takes it."""
     return str(Mechanism(run.network.name, {"scale": run.network.scale, **run.network.options()}))

@@ -443,7 +443,7 @@ def leaderboard_mechanisms(wildcards):
     runs = [runs[0] for runs in planned.values()]
     for name in finished_runs(wildcards):
         runs.append(Run.from_dict(read_run_json(RESULTS.run(name) / "config.json")))
-    return sorted({planning.mechanism_spec(run) for run in runs})
+    return sorted({planning.sorted_spec(run) for run in runs})
 
 
 def leaderboard_sizes(wildcards):

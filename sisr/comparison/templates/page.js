@@ -34,7 +34,7 @@ for (const form of document.querySelectorAll("form.filter")) {
     for (const row of rows) row.hidden = !fields.every(field => has(row, field));
     form.querySelector("output").textContent = rows.filter(row => !row.hidden).length + " of " + rows.length + " rows";
   };
-  form.addEventListener("input", filter);
+  for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
   form.addEventListener("submit", event => event.preventDefault());
   filter();
 }
