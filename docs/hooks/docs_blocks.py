@@ -251,9 +251,9 @@ def leaderboard_table(preset: str) -> pd.DataFrame:
 
 
 def leaderboard_short(preset: str) -> str:
-    """PSNR, difference to ENLCA and cost of each mechanism of a committed preset, and where the whole page is."""
+    """Difference to ENLCA and cost of each mechanism of a committed preset, and where the whole page is."""
     view = leaderboard_view.view(leaderboard_table(preset))
-    left_out = ("SSIM", "Pareto front")
+    left_out = ("PSNR, dB", "SSIM", "Pareto front")
     kept = [index for index, column in enumerate(view.columns) if column.label not in left_out]
     head = [" ".join(filter(None, (view.columns[index].group, view.columns[index].label))) for index in kept]
     rows = []
@@ -262,7 +262,7 @@ def leaderboard_short(preset: str) -> str:
             texts = [f"{cells[index].main} {cells[index].detail}".strip() for index in kept]
             file = texts.pop()
             rows.append([label, *texts, f"[{Path(file).name}](../{file})" if file else ""])
-    page = f"[The whole table, sortable and with filters]({leaderboard_file(preset)}): SSIM, Pareto marks, commands."
+    page = f"[The whole table, sortable and with filters]({leaderboard_file(preset)}): PSNR, SSIM, Pareto marks, commands."
     return f"{page}\n\n{table(['mechanism', *head], rows)}"
 
 

@@ -163,7 +163,7 @@ def context(table: pd.DataFrame, link: Link, saved: Mapping[str, bytes]) -> Data
     columns = [
         *([page.column("Compared at", kind="text")] if several else []),
         page.column("Set", kind="text"),
-        *([page.column("Learning rate", "chosen on validation sets")] if searched else []),
+        *([page.column("Learning rate", "chosen")] if searched else []),
         page.column("PSNR", "dB", "descending"),
         page.column("Difference", "dB", "descending"),
         page.column("Verdict", "corrected p", kind="number text"),

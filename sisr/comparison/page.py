@@ -193,7 +193,7 @@ def _quality(comparison: Comparison) -> Data:
     several = len(comparison.datasets) > 1
     searches = table_view.searched(comparison.table)
     columns = [column("Set", kind="text")] if several else []
-    columns += [column("Learning rate", "chosen on validation sets")] if searches else []
+    columns += [column("Learning rate", "chosen")] if searches else []
     for name, unit in (("PSNR", "dB"), ("SSIM", "")):
         columns += [
             column(name, unit, "descending"),
