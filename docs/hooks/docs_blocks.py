@@ -262,7 +262,7 @@ def leaderboard_short(preset: str) -> str:
             texts = [f"{cells[index].main} {cells[index].detail}".strip() for index in kept]
             file = texts.pop()
             rows.append([label, *texts, f"[{Path(file).name}](../{file})" if file else ""])
-    page = f"[The whole table, sortable and with filters]({leaderboard_file(preset)}): PSNR, SSIM, Pareto marks, commands."
+    page = f"[The whole table, sortable, with filters]({leaderboard_file(preset)}): PSNR, SSIM, Pareto marks, commands."
     return f"{page}\n\n{table(['mechanism', *head], rows)}"
 
 

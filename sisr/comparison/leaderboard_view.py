@@ -24,6 +24,7 @@ from sisr.report.tables.view import (
     measured_text,
     rule,
 )
+from sisr.results.cells import number, text
 from sisr.results.significance import VERDICTS
 from sisr.utils.files import atomic_write
 
@@ -85,9 +86,9 @@ def view(table: pd.DataFrame) -> View:
                 difference = difference_text(cells[2], baseline=label == reference(comparison))
                 texts += [measured_text(cells[0], 2), measured_text(cells[1], 4), difference, _word(cells[3])]
             for quantity, _, _, factor, digits in costs:
-                text = measured_text(comparison.cell(label, quantity), digits, factor)
+                measured = measured_text(comparison.cell(label, quantity), digits, factor)
                 blank = Text("", NOT_MEASURED if label in comparison.labels else "")
-                texts.append(text if text.main else blank)
+                texts.append(measured if measured.main else blank)
             rows.append((label, [*texts, _word(comparison.cell(label, "file"))]))
         sections.append(Section(terms, rows))
     title = f"Leaderboard of the preset {' and '.join(preset for preset in dict.fromkeys(table['preset']) if preset)}"
@@ -167,6 +168,7 @@ def context(table: pd.DataFrame, link: Link, saved: Mapping[str, bytes]) -> Data
         page.column("PSNR", "dB", "descending"),
         page.column("Difference", "dB", "descending"),
         page.column("Verdict", "corrected p", kind="number text"),
+        page.column("Seeds", "", "descending"),
         page.column("Pareto front", kind="text"),
         *(page.column(heading[0].upper() + heading[1:], unit) for _, heading, unit, _, _ in cost_columns(table)),
         page.column("SSIM", "", "descending"),
@@ -209,7 +211,8 @@ def _rows(
                 for quantity, digits in (("psnr", 2), ("ssim", 4))
             )
             best = _word(comparison.cell(label, "pareto", dataset)).main
-            cells += [*psnr, page.cell(best, best)]
+            seeds = text(number(comparison.cell(label, "psnr", dataset)["seeds"]), 0)
+            cells += [*psnr, page.cell(seeds, seeds), page.cell(best, best)]
             for quantity, _, _, factor, _ in cost_columns(table):
                 cell = page.cost_cell(comparison.measured(label, quantity), factor)
                 missing = not cell["words"] and label in comparison.labels

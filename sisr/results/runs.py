@@ -12,6 +12,7 @@ import pandas as pd
 
 from sisr.config import declared
 from sisr.config.layout import IMAGES, Results
+from sisr.config.run import complete
 from sisr.results import published
 from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
@@ -33,7 +34,7 @@ class Run:
 
     id: str
     config: dict[str, Any]
-    """`config.json`; empty for a control and for published weights."""
+    """`config.json` with all settings; empty for a control and for published weights."""
     provenance: dict[str, Any]
     evaluation: Path
 
@@ -186,7 +187,7 @@ def load_run(results: Path, name: str, validation: bool = False) -> Run:
     place = Results(results)
     rows = place.validation(name) if validation else place.evaluation(name)
     config, provenance = (read_run_json(place.run(name) / file) for file in ("config.json", "provenance.json"))
-    run = Run(name, config, provenance, rows)
+    run = Run(name, complete(config), provenance, rows)
     if not run.files:
         raise SisrError(f"{rows} holds no file <set>_x{run.scale}.csv; evaluate {name} there first.")
     return run
@@ -231,7 +232,7 @@ def _load(results: Path, name: str) -> Run:
     published_weights = control != "" and scale.isdigit() and not folder.exists()
     files = () if published_weights else ("config.json", "provenance.json")
     config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
-    run = Run(name, config, provenance, evaluation)
+    run = Run(name, complete(config), provenance, evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
     return _origin(run) if published_weights else run
