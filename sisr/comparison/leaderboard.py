@@ -148,13 +148,14 @@ def build(results: Path, costs: Path | None = None) -> pd.DataFrame:
     there is one). Raises SisrError with one sentence where there is nothing to compare.
     """
     found, preset = find(results), results.name
-    controls = [run for run in load(results) if run.control]
+    controls = load(results)
     file = costs or Results(results).leaderboard_cost
     measured = table.read_costs(file) if costs or file.is_file() else None
     cells: list[Cell] = []
     for terms in found:
         scale = next(iter(terms.settings.values())).first.scale
-        rows = terms.settings | {CONTROLS[run.control]: Setting((run,)) for run in controls if run.scale == scale}
+        aside = {CONTROLS[run.control]: Setting((run,)) for run in controls if run.control and run.scale == scale}
+        rows = terms.settings | aside
         same_protocol(rows.values())
         rates = {label: learning_rates.in_words(search)[""] for label, search in terms.searches.items()}
         part = [*table.levels(rows, terms.reference, preset, rates)]

@@ -8,6 +8,7 @@ before the choice, and none of their images may be in the validation sets.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -126,7 +127,7 @@ def chosen_rate(words: str) -> str:
     return words.partition(" ")[0]
 
 
-def _candidate(row: "pd.Series[object]") -> str:
+def _candidate(row: "pd.Series[Any]") -> str:
     return f"{row['learning_rate']:g} ({text(row['psnr'], 3)} dB)"
 
 
