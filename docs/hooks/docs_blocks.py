@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from models import attention
 from sisr import cli
+from sisr.comparison import leaderboard, leaderboard_view
 from sisr.config.recipes import TRAINING as RECIPES
 from sisr.config.run import Network, Run, Training, flag
 from sisr.report import tables
@@ -242,6 +244,42 @@ def controls(preset: str) -> str:
     return table(["inserted", *sets], rows, numbers=len(sets))
 
 
+@cache
+def leaderboard_table(preset: str) -> pd.DataFrame:
+    """The leaderboard of a committed preset."""
+    return leaderboard.build(REFERENCE / preset)
+
+
+def leaderboard_short(preset: str) -> str:
+    """Difference to ENLCA and cost of each mechanism of a committed preset, and where the whole page is."""
+    view = leaderboard_view.view(leaderboard_table(preset))
+    left_out = ("PSNR, dB", "SSIM", "Pareto front")
+    kept = [index for index, column in enumerate(view.columns) if column.label not in left_out]
+    head = [" ".join(filter(None, (view.columns[index].group, view.columns[index].label))) for index in kept]
+    rows = []
+    for section in view.sections:
+        for label, cells in section.rows:
+            texts = [f"{cells[index].main} {cells[index].detail}".strip() for index in kept]
+            file = texts.pop()
+            rows.append([label, *texts, f"[{Path(file).name}](../{file})" if file else ""])
+    page = f"[The whole table, sortable, with filters]({leaderboard_file(preset)}): PSNR, SSIM, Pareto marks, commands."
+    return f"{page}\n\n{table(['mechanism', *head], rows)}"
+
+
+def leaderboard_file(preset: str) -> str:
+    """Where the page is in the site, which `docs_site` puts there."""
+    return f"leaderboard-{preset}.html"
+
+
+def leaderboard_page(preset: str) -> tuple[str, list[str]]:
+    """The page for the site, and the files of the repository that it links to."""
+    measured = leaderboard_table(preset)
+    files = sorted(set(measured.loc[measured["quantity"] == "file", "measured"]))
+    text = io.StringIO()
+    measured.to_csv(text, index=False)
+    return leaderboard_view.html(measured, lambda file: file, {"leaderboard.csv": text.getvalue().encode()}), files
+
+
 def pretrained() -> str:
     """Mean PSNR of the pretrained networks and of bicubic interpolation on each set, from the committed rows."""
     rows = []
@@ -313,6 +351,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "feature costs": feature_costs,
     "laptop differences": lambda: differences("laptop"),
     "laptop controls": lambda: controls("laptop"),
+    "laptop leaderboard": lambda: leaderboard_short("laptop"),
     "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),
 }
 """What a page may ask for with `<!-- made: NAME -->`."""

@@ -18,14 +18,26 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from docs_blocks import BLOCKS  # noqa: E402  (the repository has to be importable first)
+from docs_blocks import BLOCKS, leaderboard_file, leaderboard_page  # noqa: E402  (the repository has to be importable first)
 
 DIRECTIVE = re.compile(r"^<!-- (made|include): (.+?) -->$", re.MULTILINE)
 # a link or image of Markdown; code is left alone because none of it has this form with an existing file
 LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^()\s]+)\)")
 IMAGES = (".png", ".svg")
+LEADERBOARDS = ("laptop",)
+"""Committed presets whose leaderboard is in the site."""
 # files of the repository that a page includes: a link to the file goes to the page
 PAGES = {"config/README.md": "configuration.md", "data/README.md": "data.md", "results/README.md": "numbers.md"}
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the leaderboard, and the files of the mechanisms that it links to."""
+    for preset in LEADERBOARDS:
+        html, linked = leaderboard_page(preset)
+        files.append(File.generated(config, leaderboard_file(preset), content=html))
+        for file in linked:
+            files.append(File.generated(config, file, abs_src_path=str(ROOT / file)))
+    return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
@@ -63,6 +75,8 @@ def relinked(markdown: str, source: Path, page: Page, config: Any, files: Files)
             if not files.get_file_from_path(found):
                 files.append(File.generated(config, found, abs_src_path=str(ROOT / found)))
             return f"{mark}[{text}]({relative(found, page)})"
+        if files.get_file_from_path(found):  # what the leaderboard links to
+            return f"[{text}]({relative(found, page)})"
         if (ROOT / found).exists():
             return text  # a file of the repository that is no page of the site
         raise PluginError(f"{source}: {target} leads nowhere.")

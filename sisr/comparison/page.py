@@ -1,13 +1,13 @@
 """The HTML page of a comparison: one file without external resources, readable offline.
 
-This module prepares the data; `templates/page.html.j2`, `page.css` and `page.js` define what the page looks like. A
+This module prepares the data; the files in `templates/` define what the page looks like. A
 Content-Security-Policy forbids every request and admits the inlined style and script by their hashes.
 """
 
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from math import isfinite, isnan
 from pathlib import Path
@@ -17,7 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from sisr.comparison import crops, result, sentences, table_view
-from sisr.comparison.result import Comparison
+from sisr.comparison.learning_rates import chosen_rate
+from sisr.comparison.result import Comparison, Measured
 from sisr.config.layout import Results
 from sisr.report.tables.view import banner
 from sisr.results.cells import bounded, number, span, text
@@ -69,6 +70,11 @@ def write(results: Path) -> Path:
 
 def page(results: Path) -> str:
     """The page's HTML."""
+    return render("page.html.j2", context(results))
+
+
+def render(template: str, data: Data) -> str:
+    """A page from one of the templates, which share one style and one script."""
     environment = Environment(
         loader=PackageLoader("sisr.comparison"),
         autoescape=True,
@@ -78,8 +84,8 @@ def page(results: Path) -> str:
     )
     folder = files("sisr.comparison") / "templates"
     inlined = {name: (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
-    hashes = {name: _base64(hashlib.sha256(content.encode()).digest()) for name, content in inlined.items()}
-    return environment.get_template("page.html.j2").render(context(results), inlined=inlined, hashes=hashes)
+    hashes = {name: base64_of(hashlib.sha256(content.encode()).digest()) for name, content in inlined.items()}
+    return environment.get_template(template).render(data, inlined=inlined, hashes=hashes)
 
 
 def context(results: Path) -> Data:
@@ -87,12 +93,13 @@ def context(results: Path) -> Data:
     comparison = result.read(results)
     warning, comparable = banner(comparison.table)
     reference = {name: comparison.cell(comparison.reference, "psnr", name) for name in comparison.datasets}
-    downloads = (Results(results).table("compare"), Results(results).cost_by_size)
+    files_ = (Results(results).table("compare"), Results(results).cost_by_size)
     return {
         "title": f"{_listed(comparison.others)} compared with {comparison.reference}",
         "scale": comparison.scale,
         "preset": comparison.preset,
         "reference": comparison.reference,
+        "search": bool(table_view.searched(comparison.table)),
         "indices": {label: index for index, label in enumerate(comparison.labels)},
         "seeds": int(number(reference[comparison.datasets[0]]["seeds"]) or 0),
         "sets": _listed([f"{name} ({int(cell['images'])} images)" for name, cell in reference.items()]),
@@ -100,7 +107,7 @@ def context(results: Path) -> Data:
         "comparable": comparable,
         "cards": _cards(comparison),
         "tables": [table for table in (_quality(comparison), _cost(comparison)) if table],
-        "downloads": [{"name": file.name, "data": _base64(file.read_bytes())} for file in downloads if file.is_file()],
+        "downloads": downloads({file.name: file.read_bytes() for file in files_ if file.is_file()}),
         "figures": _figures(comparison, results),
         "scenes": _scenes(results),
         "notes": table_view.view(comparison.table).notes,
@@ -110,7 +117,12 @@ def context(results: Path) -> Data:
     }
 
 
-def _base64(content: bytes) -> str:
+def downloads(files_: Mapping[str, bytes]) -> list[Data]:
+    """Files by name, to be saved from the page."""
+    return [{"name": name, "data": base64_of(content)} for name, content in files_.items()]
+
+
+def base64_of(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
@@ -151,7 +163,7 @@ def _cards(comparison: Comparison) -> list[Data]:
     return cards
 
 
-def _column(title: str, unit: str = "", first: str = "ascending", kind: str = "number") -> Data:
+def column(title: str, unit: str = "", first: str = "ascending", kind: str = "number") -> Data:
     """A column of a sortable table.
 
     first: how the first click sorts. kind: `number` or `text`; `number text` is text that is sorted by a number.
@@ -159,71 +171,89 @@ def _column(title: str, unit: str = "", first: str = "ascending", kind: str = "n
     return {"title": title, "unit": unit, "first": first, "kind": kind}
 
 
-def _cell(words: str = "", value: float | str | None = None, detail: str = "", verdict: str = "") -> Data:
-    """A cell: its text, the value that it is sorted by (None: last), the small text below it."""
+def cell(
+    words: str = "",
+    value: float | str | None = None,
+    detail: str = "",
+    verdict: str = "",
+    link: tuple[str, str] = ("", ""),
+    command: str = "",
+) -> Data:
+    """A cell: its text, the value that it is sorted by (None: last), the small text below it.
+
+    link: address and text. command: shown when it is asked for.
+    """
     if isinstance(value, float) and not isfinite(value):
         value = None if isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return {"words": words, "sort": "" if value is None else str(value), "detail": detail, "verdict": verdict}
+    sort = "" if value is None else str(value)
+    return {"words": words, "sort": sort, "detail": detail, "verdict": verdict, "link": link, "command": command}
 
 
 def _quality(comparison: Comparison) -> Data:
     several = len(comparison.datasets) > 1
-    columns = [_column("Set", kind="text")] if several else []
+    searches = table_view.searched(comparison.table)
+    columns = [column("Set", kind="text")] if several else []
+    columns += [column("Learning rate", "chosen")] if searches else []
     for name, unit in (("PSNR", "dB"), ("SSIM", "")):
         columns += [
-            _column(name, unit, "descending"),
-            _column(f"{name} difference", unit, "descending"),
-            _column(f"{name} verdict", "corrected p", kind="number text"),
+            column(name, unit, "descending"),
+            column(f"{name} difference", unit, "descending"),
+            column(f"{name} verdict", "corrected p", kind="number text"),
         ]
     rows = []
     for dataset in comparison.datasets:
         for label in (*comparison.labels, *comparison.controls):
-            cells = [_cell(dataset, dataset)] if several else []
+            cells = [cell(dataset, dataset)] if several else []
+            rate = chosen_rate(searches.get(label, ""))
+            cells += [cell(rate, rate)] if searches else []
             for quantity, digits in (("psnr", 2), ("ssim", 4)):
-                cells += _quality_cells(comparison, label, dataset, quantity, digits)
-            rows.append({"label": label, "cells": cells})
+                cells += quality_cells(comparison, label, dataset, quantity, digits, comparison.reference)
+            rows.append({"label": label, "control": label in comparison.controls, "cells": cells})
     caption = f"PSNR and SSIM at x{comparison.scale}"
     return {"id": "quality", "title": "Quality", "caption": caption, "columns": columns, "rows": rows}
 
 
-def _quality_cells(comparison: Comparison, label: str, dataset: str, quantity: str, digits: int) -> Iterator[Data]:
+def quality_cells(
+    comparison: Comparison, label: str, dataset: str, quantity: str, digits: int, reference: str
+) -> Iterator[Data]:
+    """The mean of `psnr` or `ssim`, its difference to the reference, and the verdict."""
     mean = comparison.measured(label, quantity, dataset)
     difference = comparison.measured(label, f"{quantity}_difference", dataset)
-    cell = comparison.cell(label, f"{quantity}_difference", dataset)
-    p = None if cell is None else number(cell["p_corrected"])
+    tested = comparison.cell(label, f"{quantity}_difference", dataset)
+    p = None if tested is None else number(tested["p_corrected"])
     for measured, places, sign in ((mean, digits, False), (difference, digits + 1, True)):
         if measured is None:
-            yield _cell("reference" if sign and label == comparison.reference else "")
+            yield cell("reference" if sign and label == reference else "")
         else:
             ends = span(measured.low, measured.high, places, sign) if measured.low != measured.high else ""
-            yield _cell(text(measured.value, places, sign), measured.value, ends)
+            yield cell(text(measured.value, places, sign), measured.value, ends)
     verdict = sentences.verdict(comparison, label, dataset, quantity)
-    yield _cell("", p, "" if p is None else f"p {sentences.p_value(p)}", verdict)
+    yield cell("", p, "" if p is None else f"p {sentences.p_value(p)}", verdict)
+
+
+def cost_cell(measured: Measured | None, factor: float) -> Data:
+    """A cost in the unit that `factor` makes, with its quartiles or with what is not counted; blank for None."""
+    if measured is None:
+        return cell()
+    ends = [short(end * factor) for end in (measured.low, measured.high) if end is not None]
+    detail = " to ".join(ends) if len(ends) == 2 else ""
+    if measured.at_least:
+        detail = f"not counted: {measured.at_least}"
+    return cell(bounded(short(measured.value * factor), measured.at_least), measured.value, detail)
 
 
 def _cost(comparison: Comparison) -> Data | None:
     rows: list[Data] = []
     for label in comparison.labels:
-        cells = []
-        for quantity, _, _, factor in _COSTS:
-            measured = comparison.measured(label, quantity)
-            if measured is None:
-                cells.append(_cell())
-                continue
-            ends = [_short(end * factor) for end in (measured.low, measured.high) if end is not None]
-            detail = " to ".join(ends) if len(ends) == 2 else ""
-            if measured.at_least:
-                detail = f"not counted: {measured.at_least}"
-            words = bounded(_short(measured.value * factor), measured.at_least)
-            cells.append(_cell(words, measured.value, detail))
-        rows.append({"label": label, "cells": cells})
-    if not any(cell["words"] for row in rows for cell in row["cells"]):
+        cells = [cost_cell(comparison.measured(label, quantity), factor) for quantity, _, _, factor in _COSTS]
+        rows.append({"label": label, "control": False, "cells": cells})
+    if not any(each["words"] for row in rows for each in row["cells"]):
         return None
-    columns = [_column(title, unit) for _, title, unit, _ in _COSTS]
+    columns = [column(title, unit) for _, title, unit, _ in _COSTS]
     return {"id": "cost", "title": "Cost", "caption": "Cost of each mechanism", "columns": columns, "rows": rows}
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Three significant digits, integers in full, very small values with a power of ten."""
     if not isfinite(value):
         return text(value, 0)
@@ -273,19 +303,19 @@ def _image(path: Path, alt: str, lossy: bool = False) -> Data:
     with Image.open(path) as image:
         converted = image.convert("L" if image.mode == "L" else "RGB")
     converted.save(buffer, "WEBP", lossless=not lossy, quality=80 if lossy else 60, method=4)
-    return {"data": _base64(buffer.getvalue()), "width": converted.width, "height": converted.height, "alt": alt}
+    return {"data": base64_of(buffer.getvalue()), "width": converted.width, "height": converted.height, "alt": alt}
 
 
 def _origin(comparison: Comparison, label: str) -> dict[str, str]:
-    cell = comparison.cell(label, "psnr", comparison.datasets[0])
+    level = comparison.cell(label, "psnr", comparison.datasets[0])
     columns = {
-        "Runs": "runs", "Training": "training", "Commit": "git_commit", "Weights, SHA-256": "weights_sha256",
-        "Hardware": "hardware", "PyTorch": "torch", "Protocol": "protocol",
+        "Runs": "runs", "Learning rate": "learning_rates", "Training": "training", "Commit": "git_commit",
+        "Weights, SHA-256": "weights_sha256", "Hardware": "hardware", "PyTorch": "torch", "Protocol": "protocol",
     }  # fmt: skip
-    return {title: str(cell[column]) for title, column in columns.items() if cell[column]}
+    return {title: str(level[column]) for title, column in columns.items() if level[column]}
 
 
 def _machines(comparison: Comparison) -> str:
-    cells = [comparison.cell(label, "forward_seconds") for label in comparison.labels]
-    measured = [cell for cell in cells if cell is not None and cell["hardware"]]
-    return "; ".join(dict.fromkeys(f"{cell['hardware']}, PyTorch {cell['torch']}" for cell in measured))
+    times = [comparison.cell(label, "forward_seconds") for label in comparison.labels]
+    measured = [each for each in times if each is not None and each["hardware"]]
+    return "; ".join(dict.fromkeys(f"{each['hardware']}, PyTorch {each['torch']}" for each in measured))

@@ -1,6 +1,6 @@
 """From finished runs to the table of a comparison: which runs are compared, under which labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +9,7 @@ from sisr.comparison import table
 from sisr.config.declared import paper
 from sisr.config.layout import Results
 from sisr.config.schema import nearest
-from sisr.results.runs import Run, group, load
+from sisr.results.runs import Run, Setting, group, load
 from sisr.utils.errors import UsageError
 
 Methods = dict[str, list[Run]]
@@ -21,12 +21,13 @@ def compare_runs(
     runs: Sequence[str] | None = None,
     reference: str | None = None,
     costs: Path | None = None,
+    search: Path | None = None,
 ) -> pd.DataFrame:
     """The tidy table of a comparison.
 
     results: folder of a preset. method: `LABEL=RUN[,RUN…]` words; or runs: ids, all that were evaluated where neither
     is given. reference: label that the others are compared with; `enlca`, or the first, where None.
-    costs: file of `python -m sisr complexity --label`.
+    costs: file of `python -m sisr complexity --label`. search: file of `python -m sisr compare choose`.
     Raises UsageError for a wrong call and SisrError where something is missing or does not fit together.
     """
     if method and runs:
@@ -36,11 +37,11 @@ def compare_runs(
         raise UsageError(f"the reference {reference!r} is not in the comparison; {nearest(reference, list(names))}")
     found, controls = read(results, names)
     chosen = reference or next((name for name in names if name == paper()["MECHANISM"]), next(iter(names)))
-    return table.build(found, controls, chosen, results.name, costs)
+    return table.build(found, controls, chosen, results.name, costs, search)
 
 
-def parse(words: Sequence[str]) -> dict[str, list[str]]:
-    """`LABEL=RUN[,RUN…]` words as runs by label.
+def parse(words: Sequence[str], option: str = "--method") -> dict[str, list[str]]:
+    """`LABEL=RUN[,RUN…]` words of an option as runs by label.
 
     Raises UsageError for any other word, a repeated label, and fewer than two labels.
     """
@@ -55,7 +56,7 @@ def parse(words: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(f"two methods are called {label!r}; put all runs of one behind one label, or rename.")
         found[label] = names
     if len(found) < 2:
-        raise UsageError("a comparison needs at least two methods; give --method LABEL=RUN[,RUN…] twice or more.")
+        raise UsageError(f"a comparison needs at least two methods; give {option} LABEL=RUN[,RUN…] twice or more.")
     return found
 
 
@@ -88,6 +89,18 @@ def named(results: Path, ids: Sequence[str] | None) -> dict[str, list[str]]:
     """
     settings = [setting for setting in group(load(results, ids)) if not setting.first.control]
     found: dict[str, list[str]] = {}
+    for label, setting in labelled(settings):
+        if label in found:
+            one, other = found[label][0], setting.first.id
+            raise UsageError(f"{one} and {other} would both be called {label!r}; name them with --method LABEL=RUN.")
+        found[label] = [run.id for run in setting.runs]
+    if len(found) < 2:
+        raise UsageError("a comparison needs at least two mechanisms, and these runs have one; name more with --runs.")
+    return found
+
+
+def labelled(settings: Sequence[Setting]) -> Iterator[tuple[str, Setting]]:
+    """Settings of trained networks with their labels: the attention, with the options in which those of it differ."""
     for setting in settings:
         name = _name(setting.first)
         same = [other.first for other in settings if _name(other.first) == name]
@@ -99,14 +112,7 @@ def named(results: Path, ids: Sequence[str] | None) -> dict[str, list[str]]:
         chosen = [
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
         ]
-        label = " ".join([name, *chosen])
-        if label in found:
-            one, other = found[label][0], setting.first.id
-            raise UsageError(f"{one} and {other} would both be called {label!r}; name them with --method LABEL=RUN.")
-        found[label] = [run.id for run in setting.runs]
-    if len(found) < 2:
-        raise UsageError("a comparison needs at least two mechanisms, and these runs have one; name more with --runs.")
-    return found
+        yield " ".join([name, *chosen]), setting
 
 
 def _name(run: Run) -> str:

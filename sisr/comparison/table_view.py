@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from sisr.comparison.learning_rates import chosen_rate
 from sisr.report.tables.view import Column, Section, Text, View, lower_bounds, marks, measured_text, rule
 from sisr.results.cells import measured_value, number, span, text
 from sisr.results.significance import ONE_SEED
@@ -35,6 +36,11 @@ def view(table: pd.DataFrame) -> View:
     reference = str(table.loc[table["state"] == "reference", "row"].iloc[0])
     columns: list[Column] = []
     texts: dict[str, list[Text]] = {label: [] for label in (*kinds["mechanism"], *kinds["control"])}
+    searches = searched(table)
+    if searches:
+        columns.append(Column("learning rate"))
+        for label, shown in texts.items():
+            shown.append(Text(chosen_rate(searches.get(label, ""))))
     for dataset in sets:
         for quantity, unit in (("psnr", ", dB"), ("ssim", "")):
             name, (digits, finer) = quantity.upper(), _DIGITS[quantity]
@@ -61,10 +67,21 @@ def view(table: pd.DataFrame) -> View:
     return View.of(table, NAME, title, columns, sections, _notes(table, reference))
 
 
+def searched(table: pd.DataFrame) -> dict[str, str]:
+    """The search over learning rates of each row in words; empty without a search."""
+    cells = table[table["learning_rates"] != ""].drop_duplicates("row")
+    return dict(zip(cells["row"], cells["learning_rates"], strict=True))
+
+
 def _notes(table: pd.DataFrame, reference: str) -> list[str]:
     differences = table[table["quantity"].str.endswith("_difference")]
     notes = [note for note in dict.fromkeys(differences["note"]) if note and note != ONE_SEED]  # `caveats` has that one
     lines = [f"The reference is {reference}. {rule(table)}", *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+    if searches := searched(table):
+        listed = "; ".join(f"{label}: {words}" for label, words in searches.items())
+        lines.append(
+            f"The learning rate of each mechanism was chosen on validation sets, not on the test sets. {listed}."
+        )
     apart = differences[differences["recipe_differences"] != ""].drop_duplicates("row")
     lines += [
         f"{cell['row']} was trained with a different recipe than {reference}: {cell['recipe_differences']}."

@@ -1,13 +1,15 @@
 """From the mechanisms that a preset or the command line names to the runs that compare them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sisr.config import declared, mechanisms
 from sisr.config.mechanisms import Mechanism, source
 from sisr.config.run import Run
+from sisr.config.schema import nearest, shown
+from sisr.utils.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,12 +17,35 @@ class Comparison:
     """Mechanisms beside each other: same recipe, seeds and data."""
 
     runs: dict[str, tuple[Run, ...]]
-    """By label, one a seed."""
+    """By label, one a seed; with a search, one a learning rate and seed."""
     reference: str
     """Label that the others are compared with."""
     scale: int
     sizes: tuple[int, ...]
     """Sides of the square feature maps that cost is measured at, before the size of Table 4."""
+    rates: tuple[float, ...] = ()
+    """Learning rates that are tried for each mechanism; empty without a search."""
+    validation: tuple[str, ...] = ()
+    """Sets that choose among the learning rates."""
+
+    @property
+    def candidates(self) -> dict[str, tuple[Run, ...]]:
+        """The runs of a search by label: the first seed at each learning rate; empty without a search."""
+        if not self.rates:
+            return {}
+        return {label: tuple(run for run in runs if run.seed == runs[0].seed) for label, runs in self.runs.items()}
+
+    def chosen(self, ids: Collection[str]) -> "Comparison":
+        """The comparison after the search. ids: of the chosen candidates, one a label."""
+        rates = {
+            label: next(run.training.learning_rate for run in candidates if run.id in ids)
+            for label, candidates in self.candidates.items()
+        }
+        runs = {
+            label: tuple(run for run in every if run.training.learning_rate == rates[label])
+            for label, every in self.runs.items()
+        }
+        return replace(self, runs=runs, rates=(), validation=())
 
     @property
     def specs(self) -> dict[str, list[str]]:
@@ -39,7 +64,8 @@ def plan(
     """The comparison in a configuration, None without mechanisms.
 
     config: with `attention` at the top or under `compare`; the top wins. known: registered names.
-    run: makes a run of a seed, a scale, a network, an attention and its options. root: folder of the checkout.
+    run: makes a run of a seed, a scale, a network, an attention, its options and a learning rate (None: that of the
+    preset). root: folder of the checkout.
     Raises UsageError with one sentence for anything that cannot work.
     """
     settings = config.get("compare", {})
@@ -48,26 +74,59 @@ def plan(
         return None
     by_label = mechanisms.compared(listed, known, root)
     scale = settings.get("scale", config["table4"]["scale"])
-    height, width = config["table4"].get("size", (100, 100))
+    backbone, rates = _backbone(config), tuple(map(float, settings.get("learning_rates", ())))
     runs = {}
     for label, mechanism in by_label.items():
-        network = declared.network_of(mechanism.attention)
+        network = backbone or declared.network_of(mechanism.attention)
         runs[label] = tuple(
-            run(seed, scale, network, mechanism.attention, mechanism.options)
+            run(seed, scale, network, mechanism.attention, mechanism.options, rate)
+            for rate in rates or (None,)
             for seed in settings.get("seeds", config["seeds"])
         )
     return Comparison(
         runs=runs,
         reference=mechanisms.reference(by_label, settings.get("reference")),
         scale=scale,
-        # a contrastive loss needs some fifty pixels
-        sizes=tuple(settings.get("sizes", [max(8, min(height, width) // part) for part in (4, 2)])),
+        sizes=sizes(config),
+        rates=rates,
+        validation=tuple(config["data"].get("validate", ())) if rates else (),
     )
+
+
+def sizes(config: dict[str, Any]) -> tuple[int, ...]:
+    """Sides of the square feature maps that cost is measured at, before the size of Table 4."""
+    side = min(config["table4"].get("size", (100, 100)))
+    # a contrastive loss needs some fifty pixels
+    return tuple(config.get("compare", {}).get("sizes", [max(8, side // part) for part in (4, 2)]))
+
+
+def _backbone(config: dict[str, Any]) -> str | None:
+    """The network of `compare.backbone`; None for EDSR, whose configurations have names of their own.
+
+    Raises UsageError for a network without empty slots, and for options of it that are the mechanism's.
+    """
+    name = config.get("compare", {}).get("backbone")
+    if name in (None, declared.paper()["BACKBONE"]):
+        return None
+    with_slots = [each for each, network in declared.networks().items() if network.get("attention", "") is None]
+    if name not in with_slots:
+        raise UsageError(
+            f"compare.backbone is {shown(name)}, which has no empty slots for attention; {nearest(name, with_slots)}"
+        )
+    for option in ("attention", "attention_options", "gated"):
+        if option in config.get("network_options", {}).get(name, {}):
+            raise UsageError(f"network_options.{name}.{option} is set by the comparison; remove it.")
+    return str(name)
 
 
 def mechanism_spec(run: Run) -> str:
     """The attention of a run as `python -m sisr complexity` takes it."""
     return str(Mechanism(run.network.attention or "none", run.network.attention_options))
+
+
+def sorted_spec(run: Run) -> str:
+    """As `mechanism_spec`, with the options in order: one text for one mechanism."""
+    return str(Mechanism(run.network.attention or "none", dict(sorted(run.network.attention_options.items()))))
 
 
 def network_spec(run: Run) -> str:

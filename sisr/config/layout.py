@@ -38,6 +38,8 @@ class Results:
     """One folder for each trained run."""
     evaluations = _Below("evaluation")
     """One folder for each run, control or published network that was measured."""
+    validations = _Below("validation")
+    """One folder for each run of a search over learning rates, measured on the validation sets."""
     tables = _Below("tables")
     """The tables."""
     figures = _Below("figures")
@@ -54,6 +56,12 @@ class Results:
     """Cost of the compared mechanisms at one size."""
     cost_by_size = _Below("comparison/cost_by_size.csv")
     """Time and memory of the compared mechanisms over image size."""
+    learning_rates = _Below("comparison/learning_rates.csv")
+    """The learning rates that were tried for the compared mechanisms, and the chosen ones."""
+    leaderboard_page = _Below("leaderboard.html")
+    """The page of the leaderboard."""
+    leaderboard_cost = _Below("leaderboard/cost.csv")
+    """Cost of every mechanism of the leaderboard at several sizes."""
     crops = _Below("comparison/crops")
     """Crops of a comparison, with `index.json`."""
     checked = _Below("checked.json")
@@ -93,6 +101,10 @@ class Results:
     def rows(self, name: str, dataset: str, scale: int | str) -> Path:
         """Per-image rows on one test set."""
         return self.evaluation(name) / f"{dataset}_x{scale}.csv"
+
+    def validation(self, name: str) -> Path:
+        """Folder of the per-image rows of a run on the validation sets."""
+        return self.validations / name
 
     def table(self, name: str, ending: str = "csv") -> Path:
         """One table as csv, md or html."""

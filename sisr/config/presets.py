@@ -84,8 +84,10 @@ def plan(config: Any, root: Path = Path(), data: Path = Path("data")) -> Plan:
 def _plan(config: dict[str, Any], root: Path, data: Path) -> Plan:
     _check_names(config, root)
     start_files = _start_files(config, root)
-    comparison = planning.plan(config, list(known_attention()), partial(_run, config), root)
+    comparison = planning.plan(config, list(known_attention()), partial(_compared_run, config), root)
     train, test = _data_sets(config, root, data)
+    if comparison and comparison.rates:
+        _check_validation(config, root, data)
     _check_scales(config, (*train, *test, *config["data"].get("validate", [])), comparison)
     experiments = {
         "table1": tuple(_table1(config)),
@@ -122,9 +124,15 @@ def _run(
     name: str,
     attention: str | None,
     options: Mapping[str, Any] | None = None,
+    *,
+    learning_rate: float | None = None,
+    compared: bool = False,
 ) -> Run:
+    """compared: the network is the backbone of a comparison, and has slots."""
     recipe = config["recipe"]
     training = {**TRAINING[recipe], **config["training"]}
+    if learning_rate is not None:
+        training["learning_rate"] = learning_rate
     if isinstance(training["patch"], dict):
         by_scale = {int(key): value for key, value in training["patch"].items()}
         if scale not in by_scale:
@@ -138,12 +146,14 @@ def _run(
     if attention is None or (known and not known.get("random_projection", True)):
         training["redraw_every"] = 0
     if training.get("start_from") == BACKBONE:
-        training["start_from"] = "" if declared.own_architecture(name) else _backbone(config, scale).id
+        scratch = declared.own_architecture(name) and not compared
+        training["start_from"] = "" if scratch else _backbone(config, scale, name).id
     if attention is None or not training.get("start_from"):
         training["inserted_rate"] = 1.0
     # a network with an architecture of its own has options of its own
     network = {} if declared.own_architecture(name) else dict(config["network"])
-    slots = network.pop("slots", None)
+    own_options = dict(config.get("network_options", {}).get(name, {}))
+    slots = (own_options if compared and declared.own_architecture(name) else network).pop("slots", None)
     resolved = {} if attention is None else {**_options(config, attention), **(options or {})}
     return Run(
         network=Network(
@@ -152,7 +162,7 @@ def _run(
             attention=attention,
             attention_options=resolved,
             slots=None if attention is None or slots is None else tuple(slots),
-            network_options=config.get("network_options", {}).get(name, {}),
+            network_options=own_options,
             **network,
         ),
         training=Training(recipe=recipe, **training),
@@ -161,16 +171,34 @@ def _run(
     )
 
 
-def _backbone(config: dict[str, Any], scale: int) -> Run:
-    """The network without attention that all runs of a scale continue from."""
+def _compared_run(
+    config: dict[str, Any],
+    seed: int,
+    scale: int,
+    name: str,
+    attention: str | None,
+    options: Mapping[str, Any],
+    learning_rate: float | None,
+) -> Run:
+    return _run(config, seed, scale, name, attention, options, learning_rate=learning_rate, compared=True)
+
+
+def _backbone(config: dict[str, Any], scale: int, name: str) -> Run:
+    """The network without attention that the runs of a scale in network `name` continue from."""
     backbone = config[BACKBONE]
     training = {**config["training"], "start_from": "", **backbone["training"]}
-    return _run({**config, "training": training}, backbone.get("seed", 0), scale, paper()["BACKBONE"], None)
+    network = name if declared.own_architecture(name) else paper()["BACKBONE"]
+    return _run({**config, "training": training}, backbone.get("seed", 0), scale, network, None, compared=True)
 
 
 def _backbones(config: dict[str, Any], runs: Iterable[Run]) -> Iterator[Run]:
     if config["training"].get("start_from") == BACKBONE:
-        yield from (_backbone(config, scale) for scale in sorted({run.network.scale for run in runs}))
+        # a run from scratch, which some networks of Table 1 are, counts for the scale only
+        places = {(run.network.scale, run.network.name if run.training.start_from else "") for run in runs}
+        names = {
+            (scale, name if name and declared.own_architecture(name) else paper()["BACKBONE"]) for scale, name in places
+        }
+        yield from (_backbone(config, scale, name) for scale, name in sorted(names))
 
 
 def _start_files(config: dict[str, Any], root: Path) -> dict[str, Path]:
@@ -342,13 +370,37 @@ def _data_sets(config: dict[str, Any], root: Path, data: Path) -> tuple[tuple[st
         for other in test:
             if one == other:
                 raise UsageError(f"{one} is both a training set and a test set; remove it from one.")
-            images = [_images(root / folders[name] if name in folders else data / name) for name in (one, other)]
+            images = [_folder(config, name, root, data) for name in (one, other)]
             if images[0] == images[1]:
                 raise UsageError(
                     f"the training set {one} and the test set {other} are the same folder {images[0]}; "
                     "remove it from one of data.train and data.test."
                 )
     return train, test
+
+
+def _check_validation(config: dict[str, Any], root: Path, data: Path) -> None:
+    """Refuse validation sets that are missing, or that the networks are trained or tested on, also by another name."""
+    sets = config["data"]
+    others = {"train": sets["train"], "test": [*sets["test"], *sets.get("test_if_present", [])]}
+    example = "name others: --config 'data={validate: [T91]}'"
+    if not sets.get("validate"):
+        raise UsageError(f"compare.learning_rates are chosen on data.validate, which has no set; {example}.")
+    for one in sets["validate"]:
+        for key, names in others.items():
+            if same := next(
+                (name for name in names if _folder(config, name, root, data) == _folder(config, one, root, data)), None
+            ):
+                raise UsageError(
+                    f"compare.learning_rates are chosen on data.validate, but its set {one} is in data.{key}"
+                    f"{f' as {same}' if same != one else ''}, too; {example}."
+                )
+
+
+def _folder(config: dict[str, Any], name: str, root: Path, data: Path) -> Path:
+    """The folder of a set's HR images, without links."""
+    folders = config["data"].get("folders", {})
+    return _images(root / folders[name] if name in folders else data / name)
 
 
 def _images(folder: Path) -> Path:

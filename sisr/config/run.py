@@ -283,6 +283,15 @@ class Run:
         return [*words, "--train", *self.train, "--seed", str(self.seed)]
 
 
+def complete(plain: dict[str, Any]) -> dict[str, Any]:
+    """What `config.json` of a run holds, with the defaults of settings that a later version added."""
+    added = {
+        part: {s.name: _default(s) for s in fields(kind) if s.metadata.get("later")}
+        for part, kind in (("network", Network), ("training", Training))
+    }
+    return {**plain, **{part: {**later, **plain[part]} for part, later in added.items() if part in plain}}
+
+
 def weights_identity(file: Path) -> str:
     """What `training.start_from` holds for a weights file: `sha256:` and its digest."""
     return f"sha256:{sha256(file)}"

@@ -84,8 +84,9 @@ class Launch:
 
     def jobs(self) -> list[Job]:
         """All commands, in order; what two experiments share is made in the first one."""
-        scales = sorted({run.network.scale for name in self.experiments for run in self.plan.experiments[name]})
-        backbones = [self._train(run) for run in self.plan.backbones if run.network.scale in scales]
+        runs = [run for name in self.experiments for run in self.plan.experiments[name]]
+        scales, starts = sorted({run.network.scale for run in runs}), {run.training.start_from for run in runs}
+        backbones = [self._train(run) for run in self.plan.backbones if run.id in starts]
         jobs = {job.name: job for job in (*self._data(scales), *backbones)}
         for stage, name in enumerate(self.experiments):
             for job in self._experiment(name, stage):

@@ -69,10 +69,14 @@ class Cell:
     """`yes` where the training is at the paper's scale, `no` where it is not, blank for what is not trained."""
     at_least: str = ""
     """Operators that a number of operations leaves out, joined by commas: `measured` is then a lower bound."""
+    learning_rates: str = ""
+    """The search that chose the learning rate (`sisr.comparison.learning_rates.in_words`); blank without one."""
+    terms: str = ""
+    """In the leaderboard, what the rows that are compared share: scale, network, recipe."""
 
 
 COLUMNS = tuple(field.name for field in fields(Cell))
-_ADDED = {"at_least": ""}
+_ADDED = {"at_least": "", "learning_rates": "", "terms": ""}
 """Columns that tables of older versions lack."""
 
 

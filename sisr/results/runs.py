@@ -12,6 +12,7 @@ import pandas as pd
 
 from sisr.config import declared
 from sisr.config.layout import IMAGES, Results
+from sisr.config.run import complete
 from sisr.results import published
 from sisr.results.significance import Sample
 from sisr.utils.errors import SisrError
@@ -33,7 +34,7 @@ class Run:
 
     id: str
     config: dict[str, Any]
-    """`config.json`; empty for a control and for published weights."""
+    """`config.json` with all settings; empty for a control and for published weights."""
     provenance: dict[str, Any]
     evaluation: Path
 
@@ -178,6 +179,20 @@ def image_rows(file: Path) -> pd.DataFrame:
     return frame
 
 
+def load_run(results: Path, name: str, validation: bool = False) -> Run:
+    """One trained run with its per-image rows on the test sets, or on the validation sets of a search.
+
+    Raises SisrError where it is missing, or was not evaluated.
+    """
+    place = Results(results)
+    rows = place.validation(name) if validation else place.evaluation(name)
+    config, provenance = (read_run_json(place.run(name) / file) for file in ("config.json", "provenance.json"))
+    run = Run(name, complete(config), provenance, rows)
+    if not run.files:
+        raise SisrError(f"{rows} holds no file <set>_x{run.scale}.csv; evaluate {name} there first.")
+    return run
+
+
 def load(results: Path, ids: Sequence[str] | None = None, weights: bool = False) -> list[Run]:
     """Runs of a results folder: those named, or all that were evaluated; controls of the same scales come along.
 
@@ -217,7 +232,7 @@ def _load(results: Path, name: str) -> Run:
     published_weights = control != "" and scale.isdigit() and not folder.exists()
     files = () if published_weights else ("config.json", "provenance.json")
     config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
-    run = Run(name, config, provenance, evaluation)
+    run = Run(name, complete(config), provenance, evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
     return _origin(run) if published_weights else run
@@ -313,7 +328,8 @@ def _size(network: dict[str, Any]) -> str:
     if not declared.own_architecture(network["name"]):
         return f"{network['blocks']} blocks of {network['channels']} channels"
     options = network.get("network_options") or {}
-    return ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"
+    sizes = ", ".join(f"{name} {value}" for name, value in options.items()) or "the size of its paper"
+    return f"{network['name']} ({sizes})"
 
 
 def comparable(run: Run) -> bool:

@@ -35,9 +35,9 @@ def build(run: Run) -> None:
     try:
         # code of one's own may not work on the meta device
         with torch.device("cpu" if is_custom(network.name) else "meta"):
-            models.create(network.name, scale=network.scale, **options)
+            model: Any = models.create(network.name, scale=network.scale, **options)
         if network.attention is not None:
-            _attend(run)
+            _attend(run, getattr(getattr(model, "head", None), "out_channels", network.channels))
     except BrokenCodeError as error:
         raise UsageError(_ended(str(error))) from error
     except (Exception, SystemExit) as error:
@@ -47,17 +47,17 @@ def build(run: Run) -> None:
         raise UsageError(_ended(f"with a patch of {patch}x{patch}, {name} fails: {what}")) from error
 
 
-def _attend(run: Run) -> None:
+def _attend(run: Run, channels: int) -> None:
     """Build the attention of a run and pass a patch's features through it."""
     network, patch = run.network, run.training.patch
-    module: Any = models.attention.create(str(network.attention), network.channels, **network.attention_options).train()
+    module: Any = models.attention.create(str(network.attention), channels, **network.attention_options).train()
     if run.training.contrastive_weight > 0:
         if isinstance(module, models.attention.Attention):
             module.check_tokens(patch * patch)
         models.set_auxiliary_loss(module, ":" in str(network.attention))  # the loss of custom code is tried out
     if patch <= LARGEST_PATCH:
         with torch.no_grad():
-            same_shape(module, x := torch.rand(1, network.channels, patch, patch), module(x))
+            same_shape(module, x := torch.rand(1, channels, patch, patch), module(x))
 
 
 def _ended(text: str) -> str:

@@ -57,10 +57,10 @@ def planned(root: Path = ROOT, **changes: Any) -> Plan:
 
 
 def test_runs_are_shared_with_the_tables() -> None:
-    plan_ = planned(attention=["enlca", "nlsa", "none", "nla", {"name": "enlca", "k": "4"}, "enlca:m=8"])
+    plan_ = planned(attention=["enlca", "nlsa", "none", "nla", {"name": "enlca", "k": "2"}, "enlca:m=8"])
     assert plan_.comparison is not None
     runs = {label: found[0] for label, found in plan_.comparison.runs.items()}
-    assert list(runs) == ["enlca", "nlsa", "none", "nla", "enlca k=4", "enlca m=8"]
+    assert list(runs) == ["enlca", "nlsa", "none", "nla", "enlca k=2", "enlca m=8"]
     assert [run.network.name for run in runs.values()] == ["enlcn", "nlsn", "edsr", "edsr", "enlcn", "enlcn"]
     tables = {run.id for found in plan_.experiments.values() for run in found}
     assert {run.id for run in runs.values()} <= tables

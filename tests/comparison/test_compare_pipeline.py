@@ -1,12 +1,16 @@
 """The target compare with a mechanism from a user's own file, at the smallest size that is still real."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
+from skimage import data as photographs
 
 from sisr.results import cells
 from sisr.utils.files import sha256
@@ -112,6 +116,35 @@ def test_a_file_that_cannot_be_imported_stops_before_any_training(finished: Path
     said = "cannot be imported: ModuleNotFoundError: No module named 'not_there' (broken.py, line 1)."
     assert sentences(told) == [f"compare.attention: attention 'broken.py:MyAttention' {said}"]
     assert sorted((finished / RESULTS / "runs").iterdir()) == before
+
+
+def test_a_search_in_another_backbone_evaluates_the_chosen_runs_only(finished: Path) -> None:
+    """Up to the choice; then the plan has the runs that were chosen, and the table needs no other."""
+    (finished / "held").mkdir()
+    Image.fromarray(photographs.coins()[:64, :64]).save(finished / "held" / "coins.png")
+    words = (
+        "attention=[enlca, none]",
+        "compare={backbone: rcan, learning_rates: [1.0e-3, 3.0e-4]}",
+        "data={folders: {held: held}, validate: [held]}",
+        "network_options={rcan: {groups: 1, blocks: 1, channels: 8, reduction: 4}}",
+    )
+    choice = RESULTS / "comparison" / "learning_rates.csv"
+    told = snakemake(finished, "--cores", "2", str(choice), *TINY, *words)
+    assert told.returncode == 0, told.stdout + told.stderr
+    tried = pd.read_csv(finished / choice)
+    assert list(tried["label"]) == ["enlca", "enlca", "none", "none"]
+    assert list(tried["learning_rate"]) == [1e-3, 3e-4] * 2
+    assert list(tried["sets"]) == ["held"] * 4
+    best = tried.sort_values("psnr").groupby("label")["run"].last()
+    chosen = tried[tried["chosen"] == "yes"].set_index("label")["run"]
+    assert dict(chosen) == dict(best)
+    assert not list((finished / RESULTS / "evaluation").glob("rcan-*"))
+    told = snakemake(finished, "-n", str(RESULTS / "tables/compare.csv"), *TINY, *words, "--quiet", "host")
+    made = planned(told.stdout + told.stderr)
+    assert made["evaluate"] == 2
+    assert "train" not in made
+    outputs = re.findall(r"output: \S*/evaluation/(rcan-[^/]+)/", told.stdout + told.stderr)
+    assert sorted(outputs) == sorted(chosen)
 
 
 def test_without_mechanisms_it_says_how_to_name_them(finished: Path) -> None:

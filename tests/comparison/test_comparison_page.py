@@ -2,10 +2,8 @@
 
 import json
 import re
-import shutil
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,7 @@ from sisr.cli import main
 from sisr.comparison import figures, page, result
 from sisr.utils.errors import SisrError
 from tests.helpers import comparison_folder
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+from tests.helpers.browser import column, open_fresh, press, requested, resize
 
 
 @pytest.fixture(scope="module")
@@ -30,41 +27,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("chromium and chromedriver are not installed (Debian: apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def resize(browser: Any, width: int, height: int = 800) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
-
-
 @pytest.fixture
 def opened(browser: Any, results: Path) -> Any:
     """The page, freshly opened on a desktop; what the browser logged before is forgotten."""
-    resize(browser, 1280)
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get((results / "comparison.html").as_uri())
+    open_fresh(browser, (results / "comparison.html").as_uri())
     return browser
 
 
@@ -73,8 +39,7 @@ def test_page_is_quiet_complete_and_asks_the_network_for_nothing(opened: Any) ->
     images = opened.execute_script("return [...document.images].map(image => [image.complete, image.naturalWidth])")
     assert len(images) == 3 + 6  # figures; the whole image and its crops: HR, bicubic, three mechanisms
     assert all(complete and width > 0 for complete, width in images)
-    events = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = requested(opened)
     assert [url for url in asked if url.startswith("file:")] == [opened.current_url]
     assert all(url.startswith(("file:", "data:")) for url in asked)
 
@@ -112,22 +77,6 @@ def test_policy_forbids_requests_and_foreign_scripts(opened: Any) -> None:
     assert sorted(directives) == ["connect-src", "img-src", "script-src-elem"]
     assert not ran
     assert heard == []
-
-
-def column(browser: Any, table: str, at: int) -> list[str]:
-    """What the cells of a column are sorted by, from top to bottom."""
-    rows = "[...document.getElementById(arguments[0]).tBodies[0].rows]"
-    return list(browser.execute_script(f"return {rows}.map(row => row.cells[arguments[1]].dataset.value)", table, at))
-
-
-def press(browser: Any, table: str, title: str) -> tuple[int, Callable[[], str]]:
-    """Click the heading; its place, and what reads its aria-sort."""
-    heads = browser.find_elements("css selector", f"#{table} thead th")
-    at = next(index for index, head in enumerate(heads) if head.text.startswith(title))
-    # at once: a click would miss what still glides
-    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", heads[at])
-    heads[at].find_element("tag name", "button").click()
-    return at, lambda: str(heads[at].get_attribute("aria-sort"))
 
 
 def test_heading_sorts_numbers_in_both_directions_with_blanks_last(opened: Any, results: Path) -> None:

@@ -56,6 +56,7 @@ HOW = {
     ),
     "python -m sisr analyse --results results/laptop": Way("parsed", why="needs Set5 and runs of hours"),
     "python -m sisr complexity": Way("run", "--seconds 0.01 --size 16 16", "a small feature map, for an instant"),
+    "python -m sisr leaderboard cost": Way("parsed", why="measures for a minute; test_leaderboard.py measures two"),
     "python -m sisr launch": Way("run", "--plan --probe 0", "trains for minutes; it makes its plan"),
     "python -m sisr fetch": DOWNLOADS,
     "python -m sisr fetch photographs": RUN,

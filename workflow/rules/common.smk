@@ -1,5 +1,6 @@
 """Which runs, sets and files the preset asks for."""
 
+import csv
 import os
 import shlex
 import sys
@@ -19,9 +20,10 @@ from sisr.config.image_folders import store_sources
 from sisr.config.layout import IMAGES, Results
 from sisr.config.paper_figures import figures
 from sisr.config.presets import known_attention, plan
+from sisr.config.run import Run
 from sisr.utils import gpus, yaml_files
 from sisr.utils.errors import SisrError
-from sisr.utils.files import image_paths
+from sisr.utils.files import image_paths, read_run_json
 
 try:
     # Snakemake's own reader takes the last of two equal keys, and anything that a file of a few lines expands to
@@ -323,12 +325,54 @@ def comparison():
     return PLAN.comparison
 
 
+def chosen_rates(wildcards):
+    """The table that says which learning rate each mechanism has; nothing without a search."""
+    if not comparison().rates:
+        return []
+    return checkpoints.comparison_choice.get().output.table
+
+
+def after_search():
+    """The comparison with the learning rates that the search chose, once it has ended."""
+    if not comparison().rates:
+        return comparison()
+    with open(chosen_rates(None), encoding="utf-8", newline="") as file:
+        chosen = {row["run"] for row in csv.DictReader(file) if row["chosen"] == "yes"}
+    return comparison().chosen(chosen)
+
+
 def compared_runs():
-    return [run for runs in comparison().runs.values() for run in runs]
+    return [run for runs in after_search().runs.values() for run in runs]
 
 
 def compared_code(wildcards):
-    return code(compared_runs())
+    return code(run for runs in comparison().runs.values() for run in runs)
+
+
+def validation_rows(wildcards):
+    """Per-image rows of every candidate of the search on the validation sets."""
+    runs = [run for runs in comparison().candidates.values() for run in runs]
+    return [
+        RESULTS.validation(run.id) / f"{name}_x{run.network.scale}.csv"
+        for run in runs
+        for name in comparison().validation
+    ] + [RESULTS.run(run.id) / "provenance.json" for run in runs]
+
+
+def validation_stores(wildcards):
+    return stores(PLAN.comparison.validation, run_scale(wildcards))
+
+
+def validation_folders(wildcards):
+    return [f"data/prepared/{name}" for name in PLAN.comparison.validation]
+
+
+def candidates(wildcards):
+    words = (
+        f"--candidate={label}={','.join(run.id for run in runs)}"
+        for label, runs in comparison().candidates.items()
+    )
+    return shlex.join([*words, "--test", *PLAN.test])
 
 
 def compared_rows(wildcards):
@@ -342,8 +386,9 @@ def compared_rows(wildcards):
 
 
 def compared_methods(wildcards):
-    words = [word for method in comparison().methods for word in ("--method", method)]
-    return shlex.join([*words, "--reference", comparison().reference])
+    words = [word for method in after_search().methods for word in ("--method", method)]
+    search = ["--search", str(RESULTS.learning_rates)] if comparison().rates else []
+    return shlex.join([*words, "--reference", comparison().reference, *search])
 
 
 def cost_specs(wildcards):
@@ -366,3 +411,40 @@ def compared_weights(wildcards):
 
 def compared_stores(wildcards):
     return stores(PLAN.test, comparison().scale)
+
+
+def finished_runs(wildcards):
+    """Ids of the runs that were evaluated before and are in no part of this comparison."""
+    planned = {} if PLAN.comparison is None else PLAN.comparison.runs
+    current = {run.id for runs in planned.values() for run in runs}
+    found = RESULTS.runs.glob("*/config.json")
+    return sorted(
+        file.parent.name
+        for file in found
+        if file.parent.name not in current
+        and RESULTS.evaluation(file.parent.name).is_dir()
+    )
+
+
+def leaderboard_rows(wildcards):
+    """What the comparison of this call adds to the leaderboard; without one, what is there must be enough."""
+    if PLAN.comparison is None and not finished_runs(wildcards):
+        # a sentence without a traceback
+        sys.exit(
+            "nothing has been compared at this preset yet; name mechanisms: "
+            "--config 'attention=[enlca, my_attention.py:MyAttention]'"
+        )
+    return [] if PLAN.comparison is None else compared_rows(wildcards)
+
+
+def leaderboard_mechanisms(wildcards):
+    """The mechanisms of all runs, as `python -m sisr complexity` takes them."""
+    planned = {} if PLAN.comparison is None else PLAN.comparison.runs
+    runs = [runs[0] for runs in planned.values()]
+    for name in finished_runs(wildcards):
+        runs.append(Run.from_dict(read_run_json(RESULTS.run(name) / "config.json")))
+    return sorted({planning.sorted_spec(run) for run in runs})
+
+
+def leaderboard_sizes(wildcards):
+    return [*planning.sizes(config), min(config["table4"].get("size", [100, 100]))]

@@ -26,9 +26,51 @@ rule comparison_cost:
         " --seconds 0.5 --device {params.device} --output {output.all} --by-size {output.by_size} > {log} 2>&1"
 
 
+if PLAN.comparison and PLAN.comparison.rates:
+
+    use rule evaluate as validate with:
+        input:
+            weights=RESULTS.weights("{run}"),
+            stores=validation_stores,
+        output:
+            expand(
+                RESULTS.validation("{{run}}") / "{set}_x{{scale}}.csv",
+                set=PLAN.comparison.validation,
+            ),
+        log:
+            RESULTS.log("validate", "{run}_x{scale}"),
+        params:
+            run=subpath(input.weights, parent=True),
+            data=validation_folders,
+            folder=subpath(output[0], parent=True),
+            device=config.get("device", "auto"),
+            greyscale=config.get("greyscale", "as-is"),
+
+    # which runs are evaluated on the test sets is known after it
+    checkpoint comparison_choice:
+        input:
+            validation_rows,
+            stores=compared_stores,
+        output:
+            table=RESULTS.learning_rates,
+        log:
+            RESULTS.log("comparison", "choice"),
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(10),
+        params:
+            results=RESULTS.root,
+            candidates=candidates,
+        shell:
+            "python -m sisr compare choose --results {params.results} {params.candidates} > {log} 2>&1"
+
+
 rule comparison_table:
     input:
         compared_rows,
+        chosen_rates,
         costs=rules.comparison_cost.output.all,
     output:
         csv=report(
@@ -185,3 +227,50 @@ rule comparison_page:
         results=RESULTS.root,
     shell:
         "python -m sisr compare page --results {params.results} > {log} 2>&1"
+
+
+rule leaderboard_cost:
+    input:
+        compared_code if PLAN.comparison else [],
+        leaderboard_rows,
+    output:
+        RESULTS.leaderboard_cost,
+    log:
+        RESULTS.log("leaderboard", "cost"),
+    conda:
+        "../../environment.yml"
+    threads: ALL_CORES
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+        gpu=config.get("gpus_per_run", 0),
+    params:
+        results=RESULTS.root,
+        mechanisms=leaderboard_mechanisms,  # what is measured: a new one is a reason to do so again
+        sizes=leaderboard_sizes,
+        device=config.get("device", "auto"),
+    shell:
+        "python -m sisr leaderboard cost --results {params.results} --sizes {params.sizes} --device {params.device}"
+        " > {log} 2>&1"
+
+
+rule leaderboard:
+    input:
+        leaderboard_rows,
+        costs=rules.leaderboard_cost.output,
+    output:
+        page=RESULTS.leaderboard_page,
+        csv=RESULTS.table("leaderboard"),
+        md=RESULTS.table("leaderboard", "md"),
+    log:
+        RESULTS.log("leaderboard", "page"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        results=RESULTS.root,
+        runs=finished_runs,
+    shell:
+        "python -m sisr leaderboard --results {params.results} > {log} 2>&1"

@@ -1,4 +1,4 @@
-"""`sisr compare table | check | crops | figures | page`: finished runs of several mechanisms, compared."""
+"""`sisr compare table | check | choose | crops | figures | page`: finished runs of several mechanisms, compared."""
 
 import argparse
 import shutil
@@ -30,9 +30,24 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--runs", nargs="+", metavar="ID", help="or runs, which are called by their attention")
     add("--reference", metavar="LABEL", help="what the others are compared with (default: the paper's, or the first)")
+    add("--search", type=Path, metavar="FILE.csv", help="learning rates, as compare choose writes them")
     add("--complexity", type=Path, metavar="FILE.csv", help="cost, as python -m sisr complexity --label writes it")
     add("--output", type=Path, metavar="DIR", help="write compare.csv and compare.md there")
     add("--show", action="store_true", help="print the comparison in the results, and the paths of its files")
+
+
+def _choose_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_results(parser)
+    add = parser.add_argument
+    add(
+        "--candidate",
+        action="append",
+        required=True,
+        metavar="LABEL=RUN[,RUN…]",
+        help="the runs of one mechanism, one a learning rate; repeat for each mechanism",
+    )
+    add("--test", nargs="+", required=True, metavar="SET", help="test sets, which must not choose")
+    add("--data", type=Path, default=Path("data/prepared"), metavar="DIR", help="the prepared sets [data/prepared]")
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +83,9 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError("name at least two methods by --method LABEL=RUN, or their --runs; or give --show.")
         if args.output:
             check_writable(args.output, folder=True)
-        table = select_runs.compare_runs(args.results, args.method, args.runs, args.reference, args.complexity)
+        table = select_runs.compare_runs(
+            args.results, args.method, args.runs, args.reference, args.complexity, args.search
+        )
     paths = _made(args.results) if args.show else []
     if args.output:
         paths = tables.write_view(table_view.view(table), table, args.output)
@@ -93,6 +110,20 @@ def _next(args: argparse.Namespace, table: Any) -> list[str]:
     shown = [f"data/prepared/{next(filter(None, table['dataset']))}", "--scale", str(int(table["scale"].max()))]
     steps = [] if args.output else [("keep it", [*python, "compare", *results, *chosen, "--output", "my_comparison"])]
     return next_steps([*steps, ("show crops", [*python, "crops", *shown, "-o", "crops.png", "--method", *folders])])
+
+
+def _choose(args: argparse.Namespace) -> dict[str, Any]:
+    from sisr.comparison import learning_rates, select_runs
+
+    path = Results(args.results).learning_rates
+    check_writable(path)
+    candidates = select_runs.parse(args.candidate, "--candidate")
+    table = learning_rates.choose(args.results, candidates, args.test, args.data)
+    learning_rates.write(table, path)
+    if not args.json:
+        print("\n".join(f"{label}: {words}" for label, words in learning_rates.in_words(table).items()))
+        print(path)
+    return {"candidates": table.to_dict("records"), "file": str(path)}
 
 
 def _check(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -149,6 +180,14 @@ SUBCOMMANDS = {
         "python -m sisr compare check 'edsr:blocks=1,channels=8,attention=my_attention.py:MyAttention,slots=[0]'",
         _check_arguments,
         _check,
+    ),
+    "choose": Subcommand(
+        "choose a learning rate for each mechanism by PSNR on the validation sets, in validation/ of the results",
+        "python -m sisr compare choose --results results/quick --test Set5 \\\n"
+        "    --candidate enlca=enlcn-x4-k6-m128-s0-1f3a9c2e,enlcn-x4-k6-m128-s0-2b4d6f81 \\\n"
+        "    --candidate none=edsr-x4-s0-5c0ffee1,edsr-x4-s0-7e8f9a0b",
+        _choose_arguments,
+        _choose,
     ),
     "crops": Subcommand(
         "show where compared mechanisms differ most: crops of the test images, side by side",

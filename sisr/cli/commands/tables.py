@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="for table4 (default: complexity/table4.csv in the results) and compare (comparison/cost.csv)",
     )
     add("--method", action="append", metavar="LABEL=RUN[,RUN…]", help="for compare, instead of --runs: one mechanism")
+    add("--search", type=Path, metavar="FILE.csv", help="for compare: learning rates, as compare choose writes them")
     add("--reference", metavar="LABEL", help="for compare: what the others are compared with [enlca or the first]")
     add("--show", action="store_true", help="print the tables that are there, and where everything is")
 
@@ -48,8 +49,8 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     if args.name == table_view.NAME:
         return _compare(args)
     tables.check(args.name)
-    if args.method or args.reference:
-        raise UsageError(f"--method and --reference are for compare only, not for {args.name}.")
+    if args.method or args.reference or args.search:
+        raise UsageError(f"--method, --reference and --search are for compare only, not for {args.name}.")
     if args.complexity and args.name != "table4":
         raise UsageError(f"--complexity is for table4 and compare only, not for {args.name}.")
     for folder in (Results(args.results).tables, args.results / "figures"):
@@ -72,7 +73,7 @@ def _compare(args: argparse.Namespace) -> dict[str, Any]:
     check_writable(Results(args.results).tables, folder=True)
     costs = args.complexity or Results(args.results).cost
     table = select_runs.compare_runs(
-        args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None
+        args.results, args.method, args.runs, args.reference, costs if costs.is_file() else None, args.search
     )
     paths = tables.write_view(table_view.view(table), table, Results(args.results).tables)
     if not args.json:

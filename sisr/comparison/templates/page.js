@@ -19,6 +19,25 @@ for (const table of document.querySelectorAll("table.sortable")) {
     said.textContent = "Sorted by " + head.querySelector("button").textContent + ", " + next + ".";
   }));
 }
+// the fields above a table hide the rows that do not have what is asked for
+for (const form of document.querySelectorAll("form.filter")) {
+  const rows = [...document.getElementById(form.dataset.table).tBodies[0].rows];
+  const has = (row, field) => {
+    const cell = row.cells[field.dataset.column], text = cell.textContent.trim().toLowerCase();
+    const wanted = field.value.trim().toLowerCase();
+    if (field.type === "checkbox") return !field.checked || text !== "";
+    if (field.type === "search") return text.includes(wanted);
+    return wanted === "" || (field.dataset.match === "starts" ? text.startsWith(wanted) : text === wanted);
+  };
+  const filter = () => {
+    const fields = [...form.querySelectorAll("[data-column]")];
+    for (const row of rows) row.hidden = !fields.every(field => has(row, field));
+    form.querySelector("output").textContent = rows.filter(row => !row.hidden).length + " of " + rows.length + " rows";
+  };
+  for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
+  form.addEventListener("submit", event => event.preventDefault());
+  filter();
+}
 // what is folded on the screen is open on paper
 addEventListener("beforeprint", () => {
   for (const each of document.querySelectorAll("details")) each.open = true;

@@ -15,6 +15,7 @@ from matplotlib.transforms import Bbox
 
 from sisr.report.tables.view import banner
 from sisr.results.cells import number
+from sisr.results.pareto import front
 
 # Okabe and Ito's palette
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -156,14 +157,11 @@ def legend(figure: Figure, columns: int = 6) -> None:
 def pareto(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     """Draw the Pareto front of (cost, value) points as a dashed step line up to the right edge of the axes. Set the
     limits of the axes before."""
-    front: list[tuple[float, float]] = []
-    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or value > front[-1][1]:
-            front.append((cost, value))
-    if front:
+    best = front(points)
+    if best:
         right = axes.get_xlim()[1]
         axes.step(
-            [x for x, _ in front] + [right], [y for _, y in front] + [front[-1][1]], where="post", color=GREY,
+            [x for x, _ in best] + [right], [y for _, y in best] + [best[-1][1]], where="post", color=GREY,
             linewidth=1, linestyle="--", zorder=1, label="Pareto front",
         )  # fmt: skip
         axes.set_xlim(right=right)
