@@ -4,7 +4,7 @@ import ast
 import inspect
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import fields
 from functools import cache
@@ -203,15 +203,21 @@ def feature_costs() -> str:
 
 def differences(preset: str, sets: tuple[str, ...] = ()) -> str:
     """Table 2 of a committed preset: differences to the baseline with interval and verdict, on these test sets."""
-    measured = tables.read("table2", REFERENCE / preset)
+    return by_set(tables.read("table2", REFERENCE / preset), "added to the network", ROWS, sets)
+
+
+def by_set(
+    measured: pd.DataFrame, head: str, labels: Mapping[str, str] | None = None, sets: tuple[str, ...] = ()
+) -> str:
+    """PSNR differences of a tidy table by row and test set, with interval and verdict; without labels all rows."""
     part = measured[(measured["quantity"] == "psnr_difference") & measured["measured"].astype(bool)]
     sets = sets or tuple(dict.fromkeys(part["dataset"]))
     rows = []
-    for name, label in ROWS.items():
+    for name, label in (labels or {row: row for row in part["row"]}).items():
         cells = {cell["dataset"]: difference_text(cell) for _, cell in part[part["row"] == name].iterrows()}
         if cells:
             rows.append([label, *(f"{cells[one].main} {cells[one].detail}" for one in sets)])
-    return table(["added to the network", *sets], rows, numbers=len(sets))
+    return table([head, *sets], rows, numbers=len(sets))
 
 
 def controls(preset: str) -> str:
@@ -236,12 +242,7 @@ def controls(preset: str) -> str:
         for name in list(names.values())[1:]
         for one in datasets([baseline])
     )
-    sets = list(dict.fromkeys(cells["dataset"]))
-    rows = []
-    for name, part in cells.groupby("row", sort=False):
-        shown = {cell["dataset"]: difference_text(cell) for _, cell in part.iterrows()}
-        rows.append([str(name), *(f"{shown[one].main} {shown[one].detail}" for one in sets)])
-    return table(["inserted", *sets], rows, numbers=len(sets))
+    return by_set(cells, "inserted")
 
 
 @cache
@@ -352,6 +353,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "laptop differences": lambda: differences("laptop"),
     "laptop controls": lambda: controls("laptop"),
     "laptop leaderboard": lambda: leaderboard_short("laptop"),
+    "laptop k sweep": lambda: by_set(tables.read("k_sweep", REFERENCE / "laptop"), "ENLCA"),
     "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),
 }
 """What a page may ask for with `<!-- made: NAME -->`."""
