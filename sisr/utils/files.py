@@ -134,7 +134,7 @@ def read_run_json(file: Path, kind: type = dict) -> Any:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SisrError(f"{file} does not exist; train this run first, or remove it from --runs.") from error
+        raise SisrError(f"{file} does not exist; train this run first, or leave it out.") from error
     except ValueError as error:
         raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
     if not isinstance(content, kind):
