@@ -151,7 +151,8 @@ def test_table_and_page_show_the_chosen_rate_and_what_was_tried(
 ) -> None:
     results, ids = searched
     words = [f"--candidate={label}={','.join(runs)}" for label, runs in ids.items()]
-    assert main(["compare", "choose", "--results", str(results), *words, "--test", "Set5", "--data", str(results), "--json"]) == 0
+    words += ["--test", "Set5", "--data", str(results)]
+    assert main(["compare", "choose", "--results", str(results), *words, "--json"]) == 0
     assert [row["chosen"] for row in json.loads(capsys.readouterr().out)["candidates"]] == ["yes", "no", "no", "yes"]
     chosen = {"enlca": ids["enlca"][0], "none": ids["none"][1]}
     for label, run in chosen.items():
