@@ -120,7 +120,7 @@ def _reason(error: Exception) -> str:
     """One line on what is wrong with a file."""
     if match := _CODE.search(str(error)):
         return f"it refers to Python code ({match[1]}), which is never run; save the state dict alone"
-    if isinstance(error, pickle.UnpicklingError):
+    if isinstance(error, pickle.UnpicklingError | LookupError):  # a text may read as instructions without operands
         return "it was not written by torch.save, or is damaged"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")[:200]

@@ -30,6 +30,10 @@ _HERE = Path(__file__).parent
 _SUITE = tuple(str(path) for path in (_HERE / "checks", _HERE / "_registry.py", _HERE.parent.parent / "sisr" / "cli"))
 
 
+CUSTOM_FILES: set[str] = set()
+"""Files that custom classes were imported from."""
+
+
 class BrokenCodeError(ValueError):
     """The code of a mechanism cannot be imported or built; the message states reason and location."""
 
@@ -46,6 +50,11 @@ def sentence(error: BaseException) -> str:
         message = f"the constructor{of} does not call super().__init__(); add it as the first line of __init__"
     location = place(error)
     return type(error).__name__ + (f": {message}" if message else "") + (f" ({location})" if location else "")
+
+
+def in_custom_code(error: BaseException) -> bool:
+    """Whether an exception passed through code of a custom class."""
+    return any(frame.filename in CUSTOM_FILES for frame in traceback.extract_tb(error.__traceback__))
 
 
 def place(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from models.attention._errors import BrokenCodeError, sentence
+from models.attention._errors import CUSTOM_FILES, BrokenCodeError, sentence
 
 _MECHANISMS: dict[str, type[nn.Module]] = {}
 Mechanism = TypeVar("Mechanism", bound=type[nn.Module])
@@ -164,6 +164,7 @@ def import_class(name: str, kind: str = "attention") -> type[nn.Module]:
         raise ValueError(str(error)) from None
     except (Exception, SystemExit) as error:
         raise BrokenCodeError(f"{kind} {name!r} cannot be imported: {sentence(error)}") from error
+    CUSTOM_FILES.add(str(module.__file__))
     mechanism = getattr(module, class_name, None)
     if isinstance(mechanism, type) and issubclass(mechanism, nn.Module):
         return mechanism

@@ -22,7 +22,7 @@ from models.attention._base import Attention
 from models.attention._maps import softmax_rows
 from models.attention._projection import draw_projection
 from models.attention._registry import register
-from models.attention.enla import CPU_CHUNK, GPU_CHUNK, compute_dtype
+from models.attention.enla import CPU_CHUNK, GPU_CHUNK, LARGEST_K, compute_dtype
 from models.attention.nla import exact_attention
 from models.precision import native_bfloat16
 
@@ -70,6 +70,8 @@ class AdaptiveENLA(Attention):
         )
         if m < 1:
             raise ValueError(f"m (the number of random features) must be at least 1, not {m}")
+        if k > LARGEST_K:
+            raise ValueError(f"k must be at most {LARGEST_K}, not {k}")
         self.amplification = float(k)
         self.m = m
         self.orthogonal = orthogonal

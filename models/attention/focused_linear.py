@@ -113,7 +113,8 @@ class FocusedLinear(Attention):
         """φ, in float32 or better: (B, N, C) → the same."""
         x = (torch.relu(x.to(torch.promote_types(x.dtype, torch.float32))) + SMALLEST) / F.softplus(self.scale)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        powers = (x / length) ** self.power  # of a unit vector, whose powers do not vanish
+        # the largest is 1, and its power, too: their length neither vanishes nor overflows
+        powers = (x / x.detach().amax(dim=-1, keepdim=True)) ** self.power
         return powers * (length / torch.linalg.vector_norm(powers, dim=-1, keepdim=True))
 
     def _split(self, x: Tensor) -> Tensor:

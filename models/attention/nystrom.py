@@ -17,6 +17,8 @@ from models.attention._base import Attention
 from models.attention._registry import register
 from models.attention.nla import exact_attention
 
+MOST_ITERATIONS = 30  # each multiplies a singular value of rounding size by 13/4, to beyond float32 at some 40
+
 
 @register("nystrom")
 class Nystrom(Attention):
@@ -24,7 +26,7 @@ class Nystrom(Attention):
 
     Options (the others are in `Attention`):
         landmarks: m, number of segments (authors' code: 64).
-        iterations: steps towards the pseudo-inverse (authors' code: 6).
+        iterations: steps towards the pseudo-inverse, at most 30 (authors' code: 6).
     """
 
     no_map = "its rows approximate those of the softmax, and may have negative weights"
@@ -48,8 +50,8 @@ class Nystrom(Attention):
         )
         if landmarks < 1:
             raise ValueError(f"landmarks must be at least 1, not {landmarks}")
-        if iterations < 0:
-            raise ValueError(f"iterations must not be negative, it is {iterations}")
+        if not 0 <= iterations <= MOST_ITERATIONS:
+            raise ValueError(f"iterations must lie between 0 and {MOST_ITERATIONS}, not {iterations}")
         self.landmarks = landmarks
         self.iterations = iterations
 

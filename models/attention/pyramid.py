@@ -94,6 +94,7 @@ def _reduced(x: Tensor, level: int) -> Tensor:
     """(B, C, H, W) → its copy of 1 − level/10 of the sides, rounded down."""
     if level == 0:
         return x
-    # a side of one pixel stays: nothing would be left of it
-    scales = tuple(1 - level / 10 if side > 1 else 1.0 for side in x.shape[2:])
+    scale = 1 - level / 10
+    # a short side stays: nothing would be left of it
+    scales = tuple(scale if side * scale >= 1 else 1.0 for side in x.shape[2:])
     return F.interpolate(x, scale_factor=scales, mode="bicubic")

@@ -13,9 +13,8 @@ from sisr.config.declared import paper
 from sisr.config.layout import Results
 from sisr.data.pairs import Pairs
 from sisr.evaluation.inference import to_tensor
-from sisr.results.runs import Run
+from sisr.results.runs import Run, read_settings
 from sisr.utils.errors import SisrError, UsageError
-from sisr.utils.files import read_run_json
 
 LARGEST = 192
 """Side in LR pixels of the central crop of larger images, to limit the memory."""
@@ -50,8 +49,7 @@ def find_runs(results: Path, ids: Sequence[str], scale: int) -> list[Run]:
     runs = []
     for name in dict.fromkeys(ids):
         folder = Results(results).run(name)
-        config, provenance = (read_run_json(folder / file) for file in ("config.json", "provenance.json"))
-        run = Run(name, config, provenance, Results(results).evaluation(name))
+        run = Run(name, *read_settings(folder), Results(results).evaluation(name))
         if run.scale != scale:
             raise UsageError(f"{name} upscales x{run.scale}, not x{scale}; remove it or set --scale.")
         if run.attention in paper()["EXPONENTIAL"]:

@@ -157,12 +157,22 @@ def _run(words: list[str]) -> int:
         return 130
     except BrokenPipeError:
         raise
-    except (OSError, MemoryError, RuntimeError) as error:
-        if not (reason := _of_machine(error)):
+    except Exception as error:
+        if not (reason := _of_machine(error) or _of_custom_code(error)):
             raise
         print(f"{prog}: {reason}", file=sys.stderr)
         return 1
     return int(getattr(args, "exit_status", 0))  # set by verbs whose result is a failure
+
+
+def _of_custom_code(error: BaseException) -> str:
+    """A sentence for an error in a network or mechanism of the user's own, "" for any other."""
+    if "models.attention" in sys.modules:
+        from models.attention._errors import in_custom_code, sentence
+
+        if in_custom_code(error):
+            return f"{sentence(error)}."
+    return ""
 
 
 def _of_machine(error: BaseException) -> str:

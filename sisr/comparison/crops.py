@@ -226,7 +226,7 @@ def read(results: Path) -> list[Scene]:
     path = Results(results).crops / "index.json"
     if not path.is_file():
         raise SisrError(f"there is no {path}; run python -m sisr compare crops --results {results} first.")
-    content: Any = read_run_json(path)
+    content = read_run_json(path, list)
     return [Scene(**{**scene, "crops": [Crop(**crop) for crop in scene["crops"]]}) for scene in content]
 
 

@@ -41,6 +41,8 @@ def choose(results: Path, candidates: Mapping[str, Sequence[str]], test: Sequenc
     _check_apart(sets, test, data)
     rates = {label: [_rate(run) for run in several] for label, several in found.items()}
     expected = next(iter(rates.values()))
+    if len(set(expected)) < 2:
+        raise SisrError(f"{next(iter(rates))} was trained with one learning rate, {expected[0]:g}; give two or more.")
     images = {dataset: list(runs[0].rows[dataset].index) for dataset in runs[0].files}
     for label, several in found.items():
         if sorted(rates[label]) != sorted(expected) or len(set(rates[label])) < len(rates[label]):

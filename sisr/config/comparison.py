@@ -96,8 +96,8 @@ def plan(
 def sizes(config: dict[str, Any]) -> tuple[int, ...]:
     """Sides of the square feature maps that cost is measured at, before the size of Table 4."""
     side = min(config["table4"].get("size", (100, 100)))
-    # a contrastive loss needs some fifty pixels
-    return tuple(config.get("compare", {}).get("sizes", [max(8, side // part) for part in (4, 2)]))
+    # the ranks of the released contrastive loss need 65 pixels
+    return tuple(config.get("compare", {}).get("sizes", [max(9, side // part) for part in (4, 2)]))
 
 
 def _backbone(config: dict[str, Any]) -> str | None:

@@ -149,7 +149,7 @@ def to_tensor(image: NDArray[Any]) -> Tensor:
                 f"floating-point pixels must be in [0, 1], not from {low:g} to {high:g}; rescale the image."
             )
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None].float()
+    tensor = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None].float()
     return tensor / 255.0 if image.dtype == np.uint8 else tensor
 
 

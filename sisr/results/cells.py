@@ -143,7 +143,10 @@ def read_columns(
     """
     if not path.is_file():
         raise SisrError(f"there {missing} at {path}; run {command} first.")
-    table: pd.DataFrame = pd.read_csv(path, **options)
+    try:
+        table: pd.DataFrame = pd.read_csv(path, **options)
+    except ValueError as error:
+        raise SisrError(f"{path} is not a table ({error}); make it again with {command}.") from error
     if absent := set(columns) - set(table.columns):
         raise SisrError(f"{path} lacks the column {min(absent)}; make it again with {command}.")
     for name, value in (added or {}).items():

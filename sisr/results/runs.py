@@ -12,10 +12,11 @@ import pandas as pd
 
 from sisr.config import declared
 from sisr.config.layout import IMAGES, Results
+from sisr.config.run import Run as Configuration
 from sisr.config.run import complete
 from sisr.results import published
 from sisr.results.significance import Sample
-from sisr.utils.errors import SisrError
+from sisr.utils.errors import SisrError, UsageError
 from sisr.utils.files import read_run_json
 
 CONTROLS = {"bicubic": "bicubic", "hr": "HR image"}
@@ -179,6 +180,17 @@ def image_rows(file: Path) -> pd.DataFrame:
     return frame
 
 
+def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All settings and the provenance of a run. Raises SisrError where one is missing or not that of a run."""
+    file = folder / "config.json"
+    plain = read_run_json(file)
+    try:
+        Configuration.from_dict(plain)
+    except UsageError as error:
+        raise SisrError(f"{file} cannot be used: {error}") from error
+    return complete(plain), read_run_json(folder / "provenance.json")
+
+
 def load_run(results: Path, name: str, validation: bool = False) -> Run:
     """One trained run with its per-image rows on the test sets, or on the validation sets of a search.
 
@@ -186,8 +198,7 @@ def load_run(results: Path, name: str, validation: bool = False) -> Run:
     """
     place = Results(results)
     rows = place.validation(name) if validation else place.evaluation(name)
-    config, provenance = (read_run_json(place.run(name) / file) for file in ("config.json", "provenance.json"))
-    run = Run(name, complete(config), provenance, rows)
+    run = Run(name, *read_settings(place.run(name)), rows)
     if not run.files:
         raise SisrError(f"{rows} holds no file <set>_x{run.scale}.csv; evaluate {name} there first.")
     return run
@@ -230,9 +241,7 @@ def _load(results: Path, name: str) -> Run:
     if control in CONTROLS and scale.isdigit():
         return Run(name, {}, {}, evaluation)
     published_weights = control != "" and scale.isdigit() and not folder.exists()
-    files = () if published_weights else ("config.json", "provenance.json")
-    config, provenance = [read_run_json(folder / file) for file in files] or ({}, {})
-    run = Run(name, complete(config), provenance, evaluation)
+    run = Run(name, *(({}, {}) if published_weights else read_settings(folder)), evaluation)
     if not run.files:
         raise SisrError(f"{evaluation} holds no file <set>_x{run.scale}.csv; evaluate {name} again.")
     return _origin(run) if published_weights else run

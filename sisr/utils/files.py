@@ -129,12 +129,14 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_run_json(file: Path) -> dict[str, Any]:
-    """A run's configuration or provenance. Raises SisrError where the file is missing or not JSON."""
+def read_run_json(file: Path, kind: type = dict) -> Any:
+    """A run's configuration or provenance. Raises SisrError where the file is missing, or not JSON of this kind."""
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SisrError(f"{file} does not exist; train this run first, or remove it from --runs.") from error
+        raise SisrError(f"{file} does not exist; train this run first, or leave it out.") from error
     except ValueError as error:
         raise SisrError(f"{file} is not JSON ({error}); train this run again.") from error
+    if not isinstance(content, kind):
+        raise SisrError(f"{file} holds no record of a run; train this run again.")
     return content

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from PIL import Image
 
 from sisr.cli import main, verbs
 from sisr.cli.main import RENAMED, _command, parser
@@ -220,6 +222,38 @@ def test_errors_in_the_code_keep_their_traceback(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys.modules["sisr.cli.main"], "_command", lambda verb: failing(RuntimeError("a mistake")))
     with pytest.raises(RuntimeError, match="a mistake"):
         main(["models"])
+
+
+FAILING = """
+from torch import nn
+
+class Failing(nn.Conv2d):
+    def __init__(self, scale=1):
+        super().__init__(3, 3, 1)
+
+    def forward(self, x):
+        return [x][len(x)]
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "upscale photo.png --weights my.pth --network net.py:Failing --scale 1",
+        "export my.pth --network net.py:Failing --scale 1",
+        "complexity net.py:Failing:scale=1 --size 8 8",
+    ],
+)
+def test_errors_in_custom_code_name_its_line(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(FAILING)
+    Image.new("RGB", (9, 8)).save("photo.png")
+    torch.save(torch.nn.Conv2d(3, 3, 1).state_dict(), "my.pth")
+    status, _, error = outcome(capsys, *words.split())
+    assert (status, error) == (1, f"sisr {words.split()[0]}: IndexError: list index out of range (net.py, line 9).\n")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["my.pth", "net.py", "photo.png"]
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,51 @@ def test_without_runs_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureF
         leaderboard.build(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", "null", "holds no record of a run"),
+        ("config.json", "[]", "holds no record of a run"),
+        ("config.json", "{}", "is not the configuration of a run: 'network'"),
+        ("config.json", '{"network": null}', "is not the configuration of a run"),
+        ("provenance.json", "[]", "holds no record of a run"),
+    ],
+)
+def test_files_that_no_run_writes_are_one_sentence(
+    file: str, content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for attention in (None, "mean_pooling"):
+        run = results_folder.run("edsr", 4, attention)
+        results_folder.add(tmp_path, run, 0.5, {"Set5": 5})
+    (tmp_path / "runs" / run.id / file).write_text(content)
+    for words in (["leaderboard"], ["compare", "--runs", run.id]):
+        assert main([*words, "--results", str(tmp_path)]) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert said in error
+        assert str(tmp_path / "runs" / run.id / file) in error
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a,b\n"1'])
+def test_a_file_of_costs_that_is_no_table_is_one_sentence(
+    content: bytes, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cost.csv").write_bytes(content)
+    assert main(["leaderboard", "--results", str(results), "--complexity", str(tmp_path / "cost.csv")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cost.csv is not a table" in error
+
+
+def test_nothing_is_written_where_the_page_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for attention in (None, "mean_pooling"):
+        results_folder.add(tmp_path, results_folder.run("edsr", 4, attention), 0.5, {"Set5": 5})
+    (tmp_path / "leaderboard.html").mkdir()
+    assert main(["leaderboard", "--results", str(tmp_path)]) == 1
+    assert "leaderboard.html is a folder" in capsys.readouterr().err
+    assert not (tmp_path / "tables").exists()
+
+
 def test_labels_of_equal_mechanisms_differ(tmp_path: Path) -> None:
     """The same mechanism in other slots."""
     folder = tmp_path / "quick"

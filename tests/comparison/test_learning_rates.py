@@ -87,6 +87,11 @@ def one_rate_less(results: Path, ids: Search) -> None:
     del ids["none"][1]
 
 
+def one_rate(results: Path, ids: Search) -> None:
+    for runs in ids.values():
+        del runs[1]
+
+
 def more_steps(results: Path, ids: Search) -> None:
     ids["none"][1] = validated(results, run_at("none", 3e-4, steps=301), [30.0, 31.0])
 
@@ -105,6 +110,7 @@ def on_a_test_set(results: Path, ids: Search) -> None:
     [
         (other_rate, "none was trained with the learning rates 0.001, 0.0005, and enlca with 0.001, 0.0003"),
         (one_rate_less, "give every mechanism the same ones, each once"),
+        (one_rate, "enlca was trained with one learning rate, 0.001; give two or more"),
         (more_steps, "differ in more than their learning rate"),
         (other_images, "were not validated on the same images"),
         (on_a_test_set, "Set5 is a test set; choose the learning rates on other sets."),
@@ -118,6 +124,17 @@ def test_an_unfair_search_is_refused(
     with pytest.raises(SisrError, match=said) as caught:
         learning_rates.choose(results, ids, ["Set5"], results)
     assert "\n" not in str(caught.value)
+
+
+def test_images_that_cannot_be_compared_are_refused(
+    searched: tuple[Path, Search], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, ids = searched
+    words = [f"--candidate={label}={','.join(runs)}" for label, runs in ids.items()]
+    nowhere = str(results / "nowhere")
+    assert main(["compare", "choose", "--results", str(results), *words, "--test", "Set5", "--data", nowhere]) == 2
+    assert f"there is no folder {nowhere}" in capsys.readouterr().err
+    assert not Results(results).learning_rates.exists()
 
 
 def test_a_test_image_under_another_name_is_refused(searched: tuple[Path, Search], tmp_path: Path) -> None:
@@ -134,7 +151,8 @@ def test_table_and_page_show_the_chosen_rate_and_what_was_tried(
 ) -> None:
     results, ids = searched
     words = [f"--candidate={label}={','.join(runs)}" for label, runs in ids.items()]
-    assert main(["compare", "choose", "--results", str(results), *words, "--test", "Set5", "--json"]) == 0
+    words += ["--test", "Set5", "--data", str(results)]
+    assert main(["compare", "choose", "--results", str(results), *words, "--json"]) == 0
     assert [row["chosen"] for row in json.loads(capsys.readouterr().out)["candidates"]] == ["yes", "no", "no", "yes"]
     chosen = {"enlca": ids["enlca"][0], "none": ids["none"][1]}
     for label, run in chosen.items():

@@ -1,5 +1,6 @@
 """Networks on images: whole, in tiles, in quadrants, mirrored; greyscale; and when memory is short."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -363,6 +364,15 @@ def test_refused_arrays_say_what_is_wrong(image: np.ndarray, part: str) -> None:
     with pytest.raises(SisrError) as caught:
         upscale_array(Convolutions(), image)
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500)])
+def test_an_image_that_cannot_be_written_is_copied(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 51, dtype=np.uint8)
+    image.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(to_tensor(image), torch.full((1, 3, *size), 0.2))
 
 
 def test_the_overshoot_of_unrounded_lr_is_accepted() -> None:

@@ -196,6 +196,11 @@ def test_adaptive_features_are_a_mean_of_values_at_any_k(k: float) -> None:
         assert (out - exact_attention(query, key, value)).abs().max() < 0.05
 
 
+def test_adaptive_features_refuse_a_k_whose_gradients_overflow() -> None:
+    with pytest.raises(ValueError, match=r"k must be at most 1400, not 1e\+20"):
+        attention.create("adaptive_enla", 16, k=1e20)
+
+
 def test_adaptive_features_cost_less_than_the_papers_by_its_convention() -> None:
     flops, _ = attention.create("adaptive_enla", 256).paper_flops(10_000, 64, 64)
     moments = 2 * (10_000 * (64 * 64 + 2 * 64) + 80 * 64 * 64)

@@ -56,3 +56,8 @@ def test_is_the_papers_formula(levels: int, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(("size", "expected"), [((10, 7), (9, 6)), ((1, 7), (1, 6)), ((1, 1), (1, 1))])
 def test_a_side_of_one_pixel_is_not_reduced(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert _reduced(torch.ones(1, 2, *size), 1).shape[2:] == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 5), (10, 9)])  # 1 − 9/10 is a little below 0.1
+def test_every_number_of_levels_has_something_left_of_a_small_image(size: tuple[int, int]) -> None:
+    assert mechanism(levels=10)(torch.rand(1, 4, *size, dtype=torch.float64)).shape[2:] == size

@@ -186,6 +186,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     models.save(small(), whole)
     (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-100])
     (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "instructions.pt").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"head.0.weight": nn.Linear(1, 1)}, tmp_path / "code.pt")
     from safetensors.torch import save_file
@@ -195,6 +196,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
         "absent.pt": "does not exist",
         "cut.safetensors": "not a complete safetensors file",
         "text.pt": "no weights that can be loaded safely",
+        "instructions.pt": "loaded safely: it was not written by torch.save, or is damaged",
         "list.pt": "contains a list, not a state dict",
         "code.pt": "no weights that can be loaded safely",
         "foreign.safetensors": "does not state its network",

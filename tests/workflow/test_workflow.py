@@ -120,6 +120,20 @@ def test_published_images_are_measured_for_table_1(checkout: Path) -> None:
     assert command in told.stdout + told.stderr
 
 
+def test_a_leaderboard_that_was_made_by_hand_is_made_again(checkout: Path) -> None:
+    """Snakemake takes a file of unknown origin for what a rule makes, with whatever rows."""
+    results = checkout / "results" / "tiny"
+    for file in (results / "leaderboard.html", results / "tables" / "leaderboard.csv"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    words = ("leaderboard", "--configfile", "config/tiny.yaml", "--config", "attention=[enlca, nystrom]")
+    told = snakemake(checkout, "-n", *words)
+    shutil.rmtree(results)
+    assert told.returncode == 0, told.stderr
+    jobs = planned(told.stdout + told.stderr)
+    assert (jobs["train"], jobs["leaderboard_cost"], jobs["leaderboard"]) == (2, 1, 1)
+
+
 def test_another_folder_is_told_the_right_one(checkout: Path, tmp_path: Path) -> None:
     told = snakemake(tmp_path, "-n", "-s", str(checkout / "Snakefile"))
     assert told.returncode == 1

@@ -117,6 +117,8 @@ def _choose(args: argparse.Namespace) -> dict[str, Any]:
 
     path = Results(args.results).learning_rates
     check_writable(path)
+    if not args.data.is_dir():
+        raise UsageError(f"there is no folder {args.data}, whose images show that no test set chooses; set --data.")
     candidates = select_runs.parse(args.candidate, "--candidate")
     table = learning_rates.choose(args.results, candidates, args.test, args.data)
     learning_rates.write(table, path)

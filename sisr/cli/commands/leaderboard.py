@@ -40,6 +40,7 @@ def _page(args: argparse.Namespace) -> dict[str, Any]:
     table = leaderboard.build(args.results, args.complexity)
     view = leaderboard_view.view(table)
     check_writable(Results(args.results).tables, folder=True)
+    check_writable(Results(args.results).leaderboard_page)
     paths = tables.write_view(view, table, Results(args.results).tables)
     paths.append(leaderboard_view.write(table, args.results))
     if not args.json:
