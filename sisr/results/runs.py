@@ -276,8 +276,12 @@ def group(runs: Iterable[Run]) -> list[Setting]:
     return [Setting(tuple(sorted(seeds, key=lambda run: run.seed))) for seeds in settings.values()]
 
 
+class SameRowError(SisrError):
+    """Two settings would be the same row of a table."""
+
+
 def by_row(settings: Iterable[Setting], row: Callable[[Setting], str | None]) -> dict[tuple[str, int], Setting]:
-    """Settings by (row, scale); those whose row is None are left out. Raises SisrError where two have the same row."""
+    """Settings by (row, scale); those whose row is None are left out. Raises SameRowError where two share a row."""
     rows: dict[tuple[str, int], Setting] = {}
     for setting in settings:
         name = row(setting)
@@ -285,7 +289,7 @@ def by_row(settings: Iterable[Setting], row: Callable[[Setting], str | None]) ->
             continue
         other = rows.setdefault((name, setting.first.scale), setting)
         if other is not setting:
-            raise SisrError(
+            raise SameRowError(
                 f"{other.first.id} and {setting.first.id} are different settings of the same row {name} "
                 f"at x{setting.first.scale}; name one of them with --runs."
             )

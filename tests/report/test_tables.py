@@ -16,6 +16,7 @@ from sisr.cli import main
 from sisr.report import tables
 from sisr.report.tables import findings, k_sweep, render
 from sisr.report.tables.view import Column, Section, Text, View, banner, marks
+from sisr.results import runs
 from sisr.results.cells import number
 from sisr.results.labels import cost_label
 from sisr.utils.errors import SisrError, UsageError
@@ -401,10 +402,12 @@ def test_wrong_calls(words: list[str], status: int, tmp_path: Path, capsys: pyte
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", tables.NAMES)
-def test_committed_tables_follow_from_the_committed_rows(name: str) -> None:
-    """Means, intervals and verdicts in `results/reference/quick` are those of this version."""
-    reference = ROOT / "results" / "reference" / "quick"
+@pytest.mark.parametrize(
+    ("preset", "name"), [*(("quick", name) for name in tables.NAMES), ("laptop", "table2"), ("laptop", "k_sweep")]
+)
+def test_committed_tables_follow_from_the_committed_rows(preset: str, name: str) -> None:
+    """Means, intervals and verdicts in `results/reference` are those of this version."""
+    reference = ROOT / "results" / "reference" / preset
     committed = tables.read(name, reference)
     runs = [run for run in dict.fromkeys(" ".join(committed["runs"]).split()) if (reference / "runs" / run).is_dir()]
     again = tables.build(name, reference, runs)
@@ -413,3 +416,17 @@ def test_committed_tables_follow_from_the_committed_rows(name: str) -> None:
     for column in ("measured", "low", "high", "se_images", "p"):
         values = [[number(value) or 0.0 for value in table[column]] for table in (again, committed)]
         assert values[0] == pytest.approx(values[1])
+
+
+def test_of_several_settings_of_a_row_the_presets_are_taken() -> None:
+    """ENLCA with k = 1 and k = 6 is one row of Table 2; the sweep of k needs both, but not another m."""
+    reference = ROOT / "results" / "reference" / "laptop"
+    with pytest.raises(runs.SameRowError):
+        tables.MODULES["table2"].build(runs.load(reference), "laptop")
+    ablation = tables.build("table2", reference)
+    swept = " ".join(tables.build("k_sweep", reference)["runs"])
+    assert {id_ for id_ in " ".join(ablation["runs"]).split() if "enlcn" in id_} == {
+        path.name for path in (reference / "runs").glob("enlcn-x2-k6-m128-*")
+    }
+    assert "enlcn-x2-k1-m128" in swept
+    assert "m16" not in swept

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="table1, table2, table4, k_sweep or compare")
     arguments.add_results(parser)
-    add("--runs", nargs="+", metavar="ID", help="runs to use (default: all that were evaluated)")
+    add("--runs", nargs="+", metavar="ID", help="runs to use (default: all that were evaluated, or the preset's)")
     add(
         "--complexity",
         type=Path,

@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pandas as pd
 
-from sisr.config.layout import Results
+from sisr.config import presets, settings
+from sisr.config.layout import REPOSITORY, Results
 from sisr.report.tables import k_sweep, latex, render, table1, table2, table4
 from sisr.report.tables.view import View
 from sisr.results import cells, runs
@@ -21,14 +22,34 @@ NAMES = tuple(MODULES)
 def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity: Path | None = None) -> pd.DataFrame:
     """The tidy table, one row a cell (`sisr.results.cells.Cell`).
 
-    name: one of `NAMES`. results: folder of a preset. ids: runs to use, all that were evaluated where None.
+    name: one of `NAMES`. results: folder of a preset. ids: runs to use; where None, all that were evaluated, or those
+    of them that the preset plans for this table if several would be the same row.
     complexity: file of `python -m sisr complexity` for Table 4 (default: `complexity/table4.csv` in the results).
     Raises SisrError with one sentence where something that the table needs is missing.
     """
     check(name)
     costs = [complexity or Results(results).complexity()] if name == "table4" else []
+    try:
+        return _build(name, results, ids, *costs)
+    except runs.SameRowError:
+        planned = None if ids else _planned(name, results)
+        if not planned:
+            raise
+    return _build(name, results, planned, *costs)
+
+
+def _build(name: str, results: Path, ids: Sequence[str] | None, *costs: Path) -> pd.DataFrame:
     table: pd.DataFrame = MODULES[name].build(runs.load(results, ids, weights=name == "table1"), results.name, *costs)
     return table
+
+
+def _planned(name: str, results: Path) -> list[str]:
+    """Runs that the folder's preset plans for a table and that were evaluated; none where the preset is not known."""
+    places = (Results(results).preset, REPOSITORY / "config" / f"{results.name}.yaml")
+    if (file := next(filter(Path.is_file, places), None)) is None:
+        return []
+    planned = presets.plan(settings.read(file), REPOSITORY).experiments.get(name, ())
+    return [run.id for run in planned if Results(results).evaluation(run.id).is_dir()]
 
 
 def view(name: str, table: pd.DataFrame) -> View:
