@@ -403,7 +403,7 @@ def test_wrong_calls(words: list[str], status: int, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("preset", "name"), [*(("quick", name) for name in tables.NAMES), ("laptop", "table2"), ("laptop", "k_sweep")]
+    ("preset", "name"), [*(("quick", name) for name in tables.NAMES), ("laptop", "table2"), ("laptop", "table4"), ("laptop", "k_sweep")]
 )
 def test_committed_tables_follow_from_the_committed_rows(preset: str, name: str) -> None:
     """Means, intervals and verdicts in `results/reference` are those of this version."""
@@ -430,3 +430,12 @@ def test_of_several_settings_of_a_row_the_presets_are_taken() -> None:
     }
     assert "enlcn-x2-k1-m128" in swept
     assert "m16" not in swept
+
+
+def test_rows_of_table4_that_were_not_measured_are_blank() -> None:
+    table = tables.build("table4", ROOT / "results" / "reference" / "laptop")
+    shown = tables.view("table4", table)
+    blank = dict(shown.sections[0].rows)["NLSA-r8"]
+    assert [text.main + text.detail for text in blank[1:]] == [""] * (len(shown.columns) - 1)
+    (timed,) = (note for note in shown.notes if note.startswith("Time is"))
+    assert timed.endswith("one 100x100 feature map of 64 channels.")

@@ -20,7 +20,7 @@ from sisr.report.tables.view import (
     rule,
 )
 from sisr.results import published
-from sisr.results.cells import Cell, difference, frame, level, number, paper, read_columns, text
+from sisr.results.cells import Cell, difference, frame, level, measured_value, number, paper, read_columns, text
 from sisr.results.labels import cost_label
 from sisr.results.runs import Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
@@ -166,15 +166,16 @@ def view(table: pd.DataFrame) -> View:
             level_text = measured_text(psnr[name, *place, "psnr"], 2, mark=ranks[place][index])
             baseline = name == "convolution" and level_text.main != ""
             texts += [level_text, difference_text(psnr.get((name, *place, "psnr_difference")), baseline)]
-        texts.append(Text("", str(costs[name, "uncounted"]["measured"] or "")))
+        uncounted = costs[name, "uncounted"]["measured"]
+        texts.append(Text("", uncounted if isinstance(uncounted, str) else ""))
         rows.append((name, texts))
     title = "Table 4: cost and PSNR of the mechanisms"
     return View.of(table, "table4", title, columns, [Section("", rows)], _notes(table))
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    timed = table[(table["quantity"] == "seconds") & (table["measured"] != "")]
-    where = "; ".join(dict.fromkeys(f"{c['hardware']}, torch {c['torch']}, {c['note']}" for _, c in timed.iterrows()))
+    timed = [c for _, c in table[table["quantity"] == "seconds"].iterrows() if measured_value(c) is not None]
+    where = "; ".join(dict.fromkeys(f"{c['hardware']}, torch {c['torch']}, {c['note']}" for c in timed))
     return [
         "GFLOPs by the paper's convention: two operations a multiply-add, the attention core only "
         "(embeddings not counted), a 100x100 feature map with 64 channels for queries and keys and 64 for values.",
