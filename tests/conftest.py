@@ -8,8 +8,8 @@ from hypothesis import settings
 
 from tests.helpers import warm
 
-# the same cases in every run; `make fuzz` tries new ones
-settings.register_profile("repeatable", derandomize="SISR_FUZZ" not in os.environ)
+# the same cases in every run, `make fuzz` tries new ones; no test fails because a machine is slow
+settings.register_profile("repeatable", derandomize="SISR_FUZZ" not in os.environ, deadline=None)
 settings.load_profile("repeatable")
 
 # two processes of one thread test faster than one whose threads wait for each other; read when torch is imported

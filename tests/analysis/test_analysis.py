@@ -86,7 +86,7 @@ def test_expected_spread_is_that_of_a_normal_variance_where_nothing_is_skewed() 
     assert kernel_noise.expected_spread(1000.0, 128, 800) == float("inf")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     tokens=st.integers(1, 40), channels=st.integers(1, 9), m=st.integers(1, 20), k=st.floats(0.1, 12),
     epsilon=st.sampled_from([0.0, 1e-4]), a=st.sampled_from([0.0, -0.3]),

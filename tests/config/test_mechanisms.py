@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sisr.cli import main
@@ -51,7 +51,6 @@ def test_what_is_written_is_read_back(mechanism: Mechanism) -> None:
     assert same(dict(read.options), dict(mechanism.options))
 
 
-@settings(deadline=None)  # the first example imports the command
 @given(st.dictionaries(keys, values, max_size=4))
 def test_train_reads_the_options_that_a_run_writes(options: dict[str, Any]) -> None:
     run = Run(network=Network(attention="enlca", attention_options=options), training=Training())

@@ -39,7 +39,7 @@ def counted(function: Callable[..., Tensor], *inputs: Tensor) -> dict[str, float
     return measure.count(Function(function), *inputs)[0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sizes, sizes, sizes, sizes, sizes, sizes)
 def test_fused_attention_is_two_products(B: int, heads: int, L: int, S: int, E: int, Ev: int) -> None:
     query, key, value = torch.rand(B, heads, L, E), torch.rand(B, heads, S, E), torch.rand(B, heads, S, Ev)

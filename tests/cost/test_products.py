@@ -156,7 +156,7 @@ def test_every_product_is_counted(function: Callable[..., Any], expected: Callab
 sizes = st.integers(1, 5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sizes, sizes, st.integers(2, 5), sizes, st.sampled_from([torch.float32, torch.float64, torch.complex64]))
 def test_products_of_any_shape(B: int, n: int, k: int, m: int, dtype: torch.dtype) -> None:
     a, b = torch.ones(B, n, k, dtype=dtype), torch.ones(B, k, m, dtype=dtype)

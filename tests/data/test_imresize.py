@@ -71,7 +71,7 @@ def written_out(image: np.ndarray, scale: Fraction, boundary: str) -> np.ndarray
     return result
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 24),
     width=st.integers(1, 24),
@@ -89,7 +89,7 @@ def test_floating_point_equals_the_written_out_definition(
     np.testing.assert_allclose(imresize(image, factor, boundary), expected, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     side=st.integers(1, 40),
     factor=st.sampled_from([Fraction(1, 2), Fraction(1, 3), Fraction(1, 4), Fraction(2, 3), 2, 3, 4, Fraction(7, 2)]),
@@ -131,7 +131,7 @@ def test_rounding_between_the_passes_matters_and_floating_point_does_none() -> N
 
 
 @given(value=st.integers(0, 255), factor=st.fractions(Fraction(1, 8), 8, max_denominator=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_flat_image_stays_flat(value: int, factor: Fraction) -> None:
     for dtype in (np.uint8, np.float32):
         made = imresize(np.full((9, 13, 3), value, dtype=dtype), factor)
@@ -171,7 +171,7 @@ def test_views_and_other_memory_orders_give_the_same() -> None:
 
 
 @given(length=st.integers(1, 50), factor=st.fractions(Fraction(1, 6), 6, max_denominator=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weights_sum_to_one_and_positions_exist(length: int, factor: Fraction) -> None:
     for boundary in BORDERS:
         weights, source = contributions(length, factor, boundary)

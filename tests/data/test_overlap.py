@@ -34,7 +34,7 @@ def prepare(data: Path, name: str, **images: np.ndarray) -> Path:
     return folder
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height=st.integers(12, 60),
     width=st.integers(12, 60),

@@ -35,7 +35,7 @@ def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageStore, Pixels
     turn=st.integers(0, 7),
     place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_both_ways_cut_what_numpy_cuts(
     pixels: tuple[ImageStore, Pixels], image: int, side: int, turn: int, place: tuple[float, float]
 ) -> None:

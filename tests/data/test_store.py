@@ -32,7 +32,7 @@ def save(folder: Path, **images: np.ndarray) -> Path:
     return folder
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3])), min_size=1, max_size=6),
     seed=st.integers(0, 99),
@@ -202,7 +202,7 @@ def test_lr_of_a_flat_image_is_its_reduction(tmp_path: Path) -> None:
     assert len(prepare_lr(folder, 4, tmp_path / "x4")) == 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(20, 70),
     width=st.integers(20, 70),
@@ -323,7 +323,7 @@ def test_folders_of_lr_are_found_in_any_case(tmp_path: Path, names: tuple[str, s
             open_pairs(folder, 4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     names=st.lists(
         st.sampled_from(["knock_out", "size", "size_x4", "size_x2", "knock", "x4", "baby", "baby-GT", "max4", "0001"]),

@@ -69,7 +69,7 @@ def whole(model: nn.Module, lr: np.ndarray) -> np.ndarray:
         return to_image(model(to_tensor(lr)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 70),
     width=st.integers(1, 70),
@@ -308,7 +308,7 @@ def test_a_gpu_gives_the_same_as_the_cpu() -> None:
     assert memory.available(torch.device("cuda", 0)) > 1 << 20
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.lists(st.integers(0, 5), min_size=0, max_size=4).map(tuple)
     | st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))

@@ -125,7 +125,7 @@ def test_orientation_is_applied_once(tmp_path: Path, orientation: int, bits: int
         assert Image.open(tmp_path / "again.png").getexif()[271] == "a camera"
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     height=st.integers(1, 30),
     width=st.integers(1, 30),

@@ -81,7 +81,7 @@ def test_p3_gives_the_copied_bicubic_row(
     assert expected_ssim is None or f"{found[1]:.4f}" == expected_ssim
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     height=st.integers(19, 60),
     width=st.integers(19, 60),
@@ -148,7 +148,7 @@ def test_rounding_y_lowers_psnr_by_as_much_as_known() -> None:
 
 
 @given(protocol=st.sampled_from(PROTOCOLS), grey=st.booleans())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_identical_images_have_infinite_psnr_and_ssim_one(protocol: str, grey: bool) -> None:
     image = pictures.camera()[:60, :60] if grey else pictures.coffee()[:60, :60]
     assert psnr(image, image.copy(), 4, protocol) == float("inf")
@@ -215,7 +215,7 @@ def test_what_cannot_be_measured_is_said_in_one_sentence() -> None:
 TYPES = ["uint8", "uint16", "int64", "bool", "float16", "float32", "float64"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(TYPES),
     largest=st.sampled_from([1, 255, 65535]),
@@ -252,7 +252,7 @@ def test_every_type_and_range_is_right_or_refused(
         assert str(caught.value).count("\n") == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(["uint8", "int32", "int64", "bool", "float16", "bfloat16", "float32", "float64"]),
     largest=st.sampled_from([1, 255]),

@@ -46,7 +46,7 @@ def test_mechanism_slowly(name, check):
 
 
 @pytest.mark.parametrize("name", attention.available())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(1, 13), st.integers(1, 13))
 def test_mechanism_equals_its_reference_at_any_size(name, height, width):
     module = build(name)().double().eval()

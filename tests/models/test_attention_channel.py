@@ -42,7 +42,7 @@ def written_out(module: nn.Module, x: Tensor) -> Tensor:
     return x + module.residual_scale * out
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 2, 4, 8]))
 def test_is_the_papers_formula(height, width, heads):
     module = mechanism(heads=heads, residual_scale=0.7)

@@ -75,7 +75,7 @@ def test_nla_with_k_sees_cosines_only():
 # NLSA
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 12), st.integers(1, 3))
 def test_nlsa_equals_the_loop_over_pixels(height, width, chunk, rounds):
     torch.manual_seed(0)

@@ -49,7 +49,7 @@ def written_out(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, si
     return torch.cat(heads, -1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 5), st.data())
 def test_pixels_see_their_window_and_nothing_else(height, width, window, data):
     shift = data.draw(st.integers(0, window - 1))

@@ -33,7 +33,7 @@ def written_out(query: Tensor, key: Tensor, value: Tensor, keys: int) -> Tensor:
     return torch.stack(rows).unflatten(0, query.shape[:2])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(1, 24), st.integers(1, 30), st.integers(1, 9))
 def test_is_a_softmax_over_the_best(N, keys, chunk):
     inputs = tokens(N)

@@ -141,7 +141,7 @@ def test_positions_at_the_border_and_outside(name: str) -> None:
             _maps.attention_map(module, x, outside)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(TELLING), height=st.integers(1, 9), width=st.integers(1, 9), place=st.integers(0, 10_000),
     seed=st.integers(0, 50),

@@ -60,7 +60,7 @@ def test_value_and_gradient_equal_the_written_out_form(monkeypatch, path, k, rel
         assert relative(a.double(), b) < 1e-6 * max(1, k / 6)  # float32 logits of size k are rounded by k · 2⁻²⁴
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 5), st.integers(8, 60), st.integers(0, 10**6), st.integers(6, 14))
 def test_any_size_and_block(B, N, seed, block):
     query, key = tokens(B, N, seed=seed, dtype=torch.float64)

@@ -55,7 +55,7 @@ def test_luma_of_the_image_is_the_networks_luma(name: str) -> None:
         torch.testing.assert_close(outer[:, 1:], upscale(to_ycbcr(x)[:, 1:], 4), atol=1e-5, rtol=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), scale=st.sampled_from([2, 3, 4, 8]))
 def test_enlargement_is_matlabs_to_the_border(height: int, width: int, scale: int) -> None:
     plane: NDArray[np.float64] = np.random.default_rng(height * 13 + width).random((height, width))

@@ -38,7 +38,7 @@ def small(name: str, scale: int = 2, **options: object) -> torch.nn.Module:
     return models.create(name, scale, **SMALL[name] | options)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(SMALL)),
     scale=st.sampled_from([1, 2, 3, 4, 8]),

@@ -212,7 +212,7 @@ def test_different_images_are_refused() -> None:
 # properties
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(matrices, st.floats(-2, 2))
 def test_interval_p_and_shift(matrix: NDArray[np.float64], shift: float) -> None:
     other = sample(matrix[::-1])
@@ -225,7 +225,7 @@ def test_interval_p_and_shift(matrix: NDArray[np.float64], shift: float) -> None
         assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(matrices)
 def test_a_pair_is_the_mean_of_its_differences(matrix: NDArray[np.float64]) -> None:
     """Pairing: what an image or a seed does to both sides cancels."""

@@ -53,7 +53,7 @@ def test_what_is_not_a_plain_document_is_one_sentence(text: str, said: str) -> N
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(json_values)
 def test_plain_values_are_read_as_they_were_written(value: object) -> None:
     assert yaml_files.parse(yaml.safe_dump(value, allow_unicode=True), "it") == value
