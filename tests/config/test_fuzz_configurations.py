@@ -128,7 +128,7 @@ def outcome(config: Any) -> str:
     return ""
 
 
-@cases(130)
+@cases(130, deadline=None)
 @given(changed_presets())
 def test_changed_preset_is_planned_or_refused_in_a_sentence(change: tuple[dict[str, Any], list[Key]]) -> None:
     config, where = change
@@ -138,7 +138,7 @@ def test_changed_preset_is_planned_or_refused_in_a_sentence(change: tuple[dict[s
         assert any(name.removesuffix("s") in message for name in names), (message, where)
 
 
-@cases(70)
+@cases(70, deadline=None)
 @given(
     name=st.sampled_from(sorted(PRESETS)),
     position=st.integers(0, 10**6),
