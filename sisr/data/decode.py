@@ -255,6 +255,8 @@ class OpenImage:
         file.load()
         if file.format == "PNG":
             self._check_complete()
+        if file.format == "JPEG2000":
+            self._check_code_stream()
         if self.bits <= 16 and file.mode.startswith("I"):  # greyscale JPEG 2000 and PGM, scaled to 16 bits by Pillow
             return np.asarray(file).astype(np.uint16), None
         if file.mode.startswith(("I", "F")):
@@ -278,6 +280,21 @@ class OpenImage:
         rows = np.asarray(file.crop((0, max(0, file.height - 2), file.width, file.height)))
         if file.info.get("interlace") or not rows.reshape(len(rows), -1).any(axis=1).all():
             imagecodecs.png_decode(self.path.read_bytes())
+
+    def _check_code_stream(self) -> None:
+        """Raise an error where the code stream of a JPEG 2000 file lacks its end mark (ISO/IEC 15444-1, A and I).
+
+        OpenJPEG decodes what is missing as black without an error.
+        """
+        data = self.path.read_bytes()
+        start, end = data.find(b"\xff\x4f\xff\x51"), len(data)
+        box = data.rfind(b"jp2c", 0, start)
+        if box >= 4 and start - box in (4, 12):  # in a box of this length; 0: up to the end of the file, 1: in 8 bytes
+            length = int.from_bytes(data[box - 4 : box], "big")
+            length = int.from_bytes(data[box + 4 : box + 12], "big") if length == 1 else length
+            end = box - 4 + length if length else end
+        if end > len(data) or data[end - 2 : end] != b"\xff\xd9":
+            raise SisrError(f"{self.path} cannot be read as an image (it is truncated).")
 
     def _decode_png16(self) -> tuple[NDArray[Any], NDArray[Any] | None]:
         import imagecodecs

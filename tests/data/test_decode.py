@@ -284,6 +284,24 @@ def test_every_kind_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory
         np.testing.assert_array_equal(read_image(path), photo.pixels)
 
 
+@pytest.mark.parametrize("suffix", [".jp2", ".j2k"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_no_truncated_jpeg_2000_is_decoded(tmp_path: Path, suffix: str, mode: str) -> None:
+    shape = (5, 7) if mode == "L" else (5, 7, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(read_image(path), pixels)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(SisrError):
+            read_image(path)
+    if suffix == ".jp2":  # other boxes may follow
+        path.write_bytes(whole + b"\0\0\0\x0cxml <a/>")
+        np.testing.assert_array_equal(read_image(path), pixels)
+
+
 @cases(100)
 @given(image=made, where=st.floats(0, 0.9999))
 def test_a_truncated_file_is_refused_or_right(
