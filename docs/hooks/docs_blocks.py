@@ -220,9 +220,9 @@ def by_set(
     return table([head, *sets], rows, numbers=len(sets))
 
 
-def controls(preset: str) -> str:
-    """PSNR difference of the controls of a committed preset to the baseline, as `differences` shows it."""
-    names = {None: "baseline", "mean_pooling": "mean pooling", "convolution": "convolution"}
+def inserted(preset: str, mechanisms: Mapping[str, str]) -> str:
+    """PSNR difference of some mechanisms of a committed preset to the baseline, as `differences` shows it."""
+    names = {None: "baseline", **mechanisms}
 
     def row(setting: Setting) -> str | None:
         return names.get(setting.first.attention) if setting.first.config else None
@@ -351,7 +351,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "feature distances": feature_distances,
     "feature costs": feature_costs,
     "laptop differences": lambda: differences("laptop"),
-    "laptop controls": lambda: controls("laptop"),
+    "laptop controls": lambda: inserted("laptop", {"mean_pooling": "mean pooling", "convolution": "convolution"}),
+    "laptop linear response": lambda: inserted("laptop", {"linear_response": "linear response"}),
     "laptop leaderboard": lambda: leaderboard_short("laptop"),
     "laptop k sweep": lambda: by_set(tables.read("k_sweep", REFERENCE / "laptop"), "ENLCA"),
     "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),
