@@ -73,7 +73,7 @@ def _validator(schema_file: Path) -> "jsonschema.protocols.Validator":
 
 
 def _sentence(error: "jsonschema.ValidationError") -> str:
-    where = ".".join(str(part) for part in error.absolute_path)
+    where = ".".join(printable(str(part)) for part in error.absolute_path)
     value: Any = error.instance
     bound: Any = error.validator_value
     schema: Any = error.schema
@@ -111,8 +111,13 @@ def _sentence(error: "jsonschema.ValidationError") -> str:
 
 def _named(error: "jsonschema.ValidationError") -> str:
     """Where a value is, or `a name in …` for a key."""
-    where = ".".join(str(part) for part in error.absolute_path)
+    where = ".".join(printable(str(part)) for part in error.absolute_path)
     return f"a key of {where}" if "propertyNames" in error.absolute_schema_path else where
+
+
+def printable(name: str) -> str:
+    """A key in a message; a line break in it is none in the message."""
+    return name if name.isprintable() else shown(name)
 
 
 def shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sisr.config.mechanisms import read_value
 from sisr.config.run import LARGEST
-from sisr.config.schema import check_schema, shown, violations
+from sisr.config.schema import check_schema, printable, shown, violations
 from sisr.utils import yaml_files
 from sisr.utils.errors import UsageError
 from sisr.utils.files import is_file
@@ -112,7 +112,7 @@ def _text(value: str, where: str) -> str:
 
 
 def _below(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
+    return f"{where}.{printable(name)}" if where else printable(name)
 
 
 def _numbers(value: Any, where: str) -> Any:

@@ -7,6 +7,7 @@ Pillow decodes 8 bits a channel. It silently reduces 16-bit colour to 8 bits, so
 
 import logging
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -254,6 +255,7 @@ class OpenImage:
         self._check_memory(values)
         file.load()
         if file.format == "PNG":
+            self._check_checksums()
             self._check_complete()
         if file.format == "JPEG2000":
             self._check_code_stream()
@@ -268,6 +270,15 @@ class OpenImage:
             return np.asarray(file.convert("L" if grey else "RGB")), None
         pixels = np.asarray(file.convert("LA" if grey else "RGBA"))
         return pixels[..., 0] if grey else pixels[..., :3], pixels[..., -1]
+
+    def _check_checksums(self) -> None:
+        """Raise an error where a part of a PNG that determines pixels is damaged, which Pillow does not notice."""
+        data, at = self.path.read_bytes(), 8
+        while (end := at + 12 + int.from_bytes(data[at : at + 4], "big")) <= len(data):
+            holds = data[at + 4 : at + 8] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+            if holds and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+                raise SisrError(f"{self.path} cannot be read as an image (it is damaged: a checksum does not match).")
+            at = end
 
     def _check_complete(self) -> None:
         """Raise an error where the pixel data of a PNG ends early.

@@ -345,3 +345,11 @@ def test_a_number_is_the_same_run_however_it_is_written() -> None:
     config["training"]["inserted_rate"] = 10
     run = plan(config, ROOT).experiments["table2"][1]
     assert run.id in plan(preset("laptop"), ROOT).runs
+
+
+@pytest.mark.parametrize("change", [{"about": {"a\nb": math.nan}}, {"attention_options": {"a\nb": 1}}, {"a\nb": 1}])
+def test_a_line_break_in_a_key_is_none_in_the_message(change: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(preset("quick") | change, ROOT)
+    assert r"a\nb" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -284,6 +284,21 @@ def test_every_kind_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory
         np.testing.assert_array_equal(read_image(path), photo.pixels)
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_no_png_with_a_changed_bit_of_its_pixels_is_decoded(tmp_path: Path, mode: str) -> None:
+    """Of the image data, wherever the bit is; libpng notices it by the checksum, Pillow does not."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4), dtype=np.uint8)
+    path = tmp_path / "image.png"
+    Image.fromarray(pixels).convert(mode).save(path)
+    read_image(path) if mode in ("L", "P", "RGB") else read_photo(path)
+    whole = path.read_bytes()
+    start = whole.index(b"IDAT") + 4
+    for place in range(start, start + int.from_bytes(whole[start - 8 : start - 4], "big")):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(SisrError):
+            read_photo(path)
+
+
 @pytest.mark.parametrize("suffix", [".jp2", ".j2k"])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_no_truncated_jpeg_2000_is_decoded(tmp_path: Path, suffix: str, mode: str) -> None:
