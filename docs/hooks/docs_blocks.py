@@ -221,13 +221,17 @@ def by_set(
 
 
 def inserted(preset: str, mechanisms: Mapping[str, str]) -> str:
-    """PSNR difference of some mechanisms of a committed preset to the baseline, as `differences` shows it."""
+    """PSNR difference of some mechanisms of a committed preset to the baseline, as `differences` shows it.
+
+    The variance of training runs is pooled over all settings of the preset.
+    """
     names = {None: "baseline", **mechanisms}
+    trained = [setting for setting in group(load(REFERENCE / preset)) if setting.first.config]
 
     def row(setting: Setting) -> str | None:
-        return names.get(setting.first.attention) if setting.first.config else None
+        return names.get(setting.first.attention)
 
-    settings = by_row(group(load(REFERENCE / preset)), row)
+    settings = by_row(trained, row)
     (scale,) = {scale for _, scale in settings}
     baseline = settings["baseline", scale]
     known = {"table": "controls", "kind": "network", "scale": scale, "quantity": "psnr_difference", "unit": "dB"}
@@ -236,7 +240,7 @@ def inserted(preset: str, mechanisms: Mapping[str, str]) -> str:
             {**known, "row": name, "dataset": one},
             settings[name, scale],
             ("baseline", baseline),
-            settings.values(),
+            trained,
             preset,
         )
         for name in list(names.values())[1:]
