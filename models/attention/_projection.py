@@ -20,3 +20,11 @@ def draw_projection(m: int, width: int, orthogonal: bool = True, generator: torc
     rows = q.transpose(1, 2).flatten(0, 1)[:m]
     lengths = torch.randn(m, width, generator=generator, device="cpu", dtype=torch.float64).norm(dim=1, keepdim=True)
     return (rows * lengths).float()
+
+
+def redraw_projection(projection: Tensor, orthogonal: bool, generator: torch.Generator | None) -> None:
+    """New directions in place, (m, width): the same on every device for a CPU generator in the same state."""
+    m, width = projection.shape
+    new = draw_projection(m, width, orthogonal, generator)
+    with torch.no_grad():
+        projection.copy_(new)

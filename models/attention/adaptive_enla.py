@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from models.attention._base import Attention
 from models.attention._maps import softmax_rows
-from models.attention._projection import draw_projection
+from models.attention._projection import draw_projection, redraw_projection
 from models.attention._registry import register
 from models.attention.enla import CPU_CHUNK, GPU_CHUNK, LARGEST_K, compute_dtype
 from models.attention.nla import exact_attention
@@ -79,9 +79,7 @@ class AdaptiveENLA(Attention):
 
     def redraw(self, generator: torch.Generator | None = None) -> None:
         """New random directions in place, the same on every device for a CPU generator in the same state."""
-        new = draw_projection(self.m, self.projection.shape[1], self.orthogonal, generator)
-        with torch.no_grad():
-            self.projection.copy_(new)
+        redraw_projection(self.projection, self.orthogonal, generator)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         return adaptive_attention(query, key, value, self.projection, self.amplification)

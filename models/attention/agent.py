@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.attention._base import Attention
+from models.attention._heads import check_heads, split_heads
 from models.attention._registry import register
 
 GRID = 7  # side of the learned biases, as in the authors' code
@@ -52,8 +53,7 @@ class Agent(Attention):
         if agents < 1 or self.side**2 != agents:
             raise ValueError(f"agents must be a square number from 1 on, not {agents}")
         width = channels // reduction
-        if heads < 1 or width % heads or channels % heads:
-            raise ValueError(f"heads must divide the {width} channels of the query and {channels} of the value")
+        check_heads(heads, width, channels)
         self.agents = agents
         self.heads = heads
         self.gather_bias, self.spread_bias = (
@@ -64,7 +64,8 @@ class Agent(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         gather, spread = self._weights(query, key, self._pool(query, size), size)
-        out = spread.to(value.dtype) @ (gather.to(value.dtype) @ self._split(value))  # (B, heads, N, Cv / heads)
+        values = split_heads(value, self.heads)
+        out = spread.to(value.dtype) @ (gather.to(value.dtype) @ values)  # (B, heads, N, Cv / heads)
         return out.transpose(1, 2).flatten(2)
 
     def combine(self, out: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
@@ -117,7 +118,7 @@ class Agent(Attention):
 
     def _weights(self, query: Tensor, key: Tensor, agents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Of each agent on all keys (B, heads, agents, N), and of each query on all agents (B, heads, N, agents)."""
-        queries, keys, means = (self._split(x) for x in (query, key, agents))
+        queries, keys, means = (split_heads(x, self.heads) for x in (query, key, agents))
         means = means * queries.shape[-1] ** -0.5
         precise = torch.promote_types(query.dtype, torch.float32)
         gather_bias, spread_bias = (
@@ -127,7 +128,3 @@ class Agent(Attention):
         gather = torch.softmax((means @ keys.transpose(2, 3)).to(precise) + gather_bias, dim=-1)
         spread = torch.softmax((queries @ means.transpose(2, 3)).to(precise) + spread_bias.transpose(1, 2), dim=-1)
         return gather, spread
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, N, C) → (B, heads, N, C / heads)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from models.attention._base import Attention
 from models.attention._maps import softmax_rows
 from models.attention._optimal_features import optimal_a
-from models.attention._projection import draw_projection
+from models.attention._projection import draw_projection, redraw_projection
 from models.attention._registry import register
 from models.attention.nla import exact_attention
 from models.precision import native_bfloat16
@@ -105,9 +105,7 @@ class ENLA(Attention):
 
     def redraw(self, generator: torch.Generator | None = None) -> None:
         """New random directions in place, the same on every device for a CPU generator in the same state."""
-        new = draw_projection(self.m, self.projection.shape[1], self.orthogonal, generator)
-        with torch.no_grad():
-            self.projection.copy_(new)
+        redraw_projection(self.projection, self.orthogonal, generator)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
         given = (query, key, value, self.projection, self.amplification, self.epsilon)

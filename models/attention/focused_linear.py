@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.attention._base import Attention
+from models.attention._heads import check_heads, split_heads
 from models.attention._registry import register
 from models.attention.linear import kernel_attention
 
@@ -57,8 +58,7 @@ class FocusedLinear(Attention):
             raise ValueError(f"power must be above 0, not {power}")
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel must be an odd number of pixels, not {kernel}")
-        if heads < 1 or width % heads or channels % heads:
-            raise ValueError(f"heads must divide the {width} channels of the query and {channels} of the value")
+        check_heads(heads, width, channels)
         self.power = power
         self.heads = heads
         self.scale = nn.Parameter(torch.zeros(width))
@@ -67,12 +67,13 @@ class FocusedLinear(Attention):
         self.projection = nn.Linear(channels, channels)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        queries, keys, values = (self._split(x) for x in (self._focus(query), self._focus(key), value))
+        queries, keys, values = (split_heads(x, self.heads) for x in (self._focus(query), self._focus(key), value))
         # the authors normalise by the mean over the keys: ε times N in the sum
         return kernel_attention(queries, keys, values, SMALLEST * query.shape[1]).transpose(1, 2).flatten(2)
 
     def combine(self, out: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
-        images = self._split(value).flatten(0, 1).transpose(1, 2).unflatten(2, size)  # (B·heads, Cv / heads, H, W)
+        values = split_heads(value, self.heads).flatten(0, 1)
+        images = values.transpose(1, 2).unflatten(2, size)  # (B·heads, Cv / heads, H, W)
         local = self.depthwise(images).flatten(2).unflatten(0, (-1, self.heads))  # (B, heads, Cv / heads, N)
         return self.projection(out + local.flatten(1, 2).transpose(1, 2))
 
@@ -105,7 +106,8 @@ class FocusedLinear(Attention):
 
     def weights_of(self, query: Tensor, key: Tensor, size: tuple[int, int], positions: Sequence[int]) -> Tensor:
         """The mean over the heads, without ε."""
-        queries, keys = self._split(self._focus(query[:, list(positions)])), self._split(self._focus(key))
+        chosen = query[:, list(positions)]
+        queries, keys = (split_heads(self._focus(x), self.heads) for x in (chosen, key))
         similarity = queries @ keys.transpose(2, 3)
         return (similarity / similarity.sum(-1, keepdim=True)).mean(1)
 
@@ -116,7 +118,3 @@ class FocusedLinear(Attention):
         # the largest is 1, and its power, too: their length neither vanishes nor overflows
         powers = (x / x.detach().amax(dim=-1, keepdim=True)) ** self.power
         return powers * (length / torch.linalg.vector_norm(powers, dim=-1, keepdim=True))
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, N, C) → (B, heads, N, C / heads)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
