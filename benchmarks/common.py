@@ -95,16 +95,19 @@ def plot(measured: pd.DataFrame, path: Path, growth: Mapping[str, float]) -> Non
     """Time and memory over the number of tokens, one line a method, logarithmic; the exponent in the legend."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(13, 5), layout="constrained")
     labels = {"milliseconds": "time in ms, median", "megabytes": "peak memory in MB"}
-    for axis, (field, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
-        for method, rows in measured.groupby("method", sort=False):
+    axes = figure.subplots(1, 2)
+    for axis, (field, label) in zip(axes, labels.items(), strict=True):
+        for number, (method, rows) in enumerate(measured.groupby("method", sort=False)):
             slope = growth[str(method)]
-            grows = f" (N^{slope:.2f})" if field == "milliseconds" and not math.isnan(slope) else ""
-            axis.plot(rows["tokens"], rows[field], marker="o", label=f"{method}{grows}")
+            grows = "" if math.isnan(slope) else f" (N^{slope:.2f})"
+            style = "-" if number < 10 else "--"  # there are ten colours
+            axis.plot(rows["tokens"], rows[field], style, marker="o", markersize=4, label=f"{method}{grows}")
         axis.set(xscale="log", yscale="log", xlabel="tokens N", ylabel=label)
         axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize=8)
+    lines = axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside right upper", fontsize=8, title="time grows with", handlelength=3)
     figure.suptitle(measured["device"].iloc[0], fontsize=9)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)

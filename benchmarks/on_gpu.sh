@@ -62,5 +62,6 @@ for seed in 0 1; do
         --set 'data.test=[Set5,Set14]' 'seeds=[0'"$([ $seed = 1 ] && echo ,1)"']' "${smaller[@]}" \
         --minutes "$(awk "BEGIN {print ($(left) - 30) / 60}")" --grace 15
 done
-tar -czf "$output/on_gpu.tar.gz" -C "$output" --exclude='checkpoint*' --exclude=data --exclude='*.tar.gz' .
+packed=$(mktemp) # elsewhere: tar complains where its folder changes
+tar -czf "$packed" -C "$output" --exclude='checkpoint*' --exclude=data --exclude='*.tar.gz' . && mv "$packed" "$output/on_gpu.tar.gz"
 echo "$SECONDS s: $output/on_gpu.tar.gz"
