@@ -6,7 +6,7 @@ their attention and its loss differ.
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -106,15 +106,17 @@ def _backbone(run: Run) -> str:
     return name if declared.own_architecture(name) else str(declared.paper()["BACKBONE"])
 
 
-def _mean(setting: Setting) -> float:
-    """PSNR over all sets, each with the same weight."""
-    means = [setting.sample(dataset, "psnr").values.mean() for dataset in setting.datasets]
+def _mean(setting: Setting, sets: Collection[str]) -> float:
+    """PSNR over some sets, each with the same weight."""
+    means = [setting.sample(dataset, "psnr").values.mean() for dataset in sets]
     return float(sum(means) / len(means)) if means else -inf
 
 
 def _labelled(several: Sequence[Setting], searches: dict[str, pd.DataFrame]) -> Terms:
     by_label: dict[str, Setting] = {}
-    for label, setting in select_runs.labelled(sorted(several, key=_mean, reverse=True)):
+    shared = set.intersection(*(set(setting.datasets) for setting in several))
+    ranked = sorted(several, key=lambda setting: _mean(setting, shared), reverse=True)
+    for label, setting in select_runs.labelled(ranked):
         # the same mechanism with another loss or in other slots
         by_label[f"{label} ({setting.first.id.rpartition('-')[2]})" if label in by_label else label] = setting
     first = several[0].first

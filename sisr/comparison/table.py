@@ -112,7 +112,7 @@ def levels(everything: Mapping[str, Setting], reference: str, preset: str, rates
                     "learning_rates": rates.get(label, ""),
                 }  # fmt: skip
                 if dataset not in setting.datasets:
-                    yield Cell(**known, note=f"{label} was not evaluated on {dataset}")
+                    yield Cell(**known, note=setting.why_not(dataset) or f"{label} was not evaluated on {dataset}")
                 else:
                     yield level(known, setting, preset)
 

@@ -58,6 +58,10 @@ class Plan:
         compared = () if self.comparison is None else self.comparison.runs.values()
         return {run.id: run for runs in (self.backbones, *self.experiments.values(), *compared) for run in runs}
 
+    def not_evaluated(self, run: Run) -> dict[str, str]:
+        """Test sets that a run is not evaluated on, with the reason."""
+        return dict(self.config.get("not_evaluated", {}).get(run.network.attention or "none", {}))
+
     def start(self, run: Run, runs: Path) -> Path | None:
         """Folder below `runs`, or file, of the weights that a run continues from; None for one from scratch."""
         start = run.training.start_from
@@ -331,6 +335,12 @@ def _check_names(config: dict[str, Any], root: Path) -> None:
         with _at("attention_options"):
             Mechanism(name).check(known, root)
         declared.check_options(name, options, f"attention_options.{name}")
+    for name, sets in config.get("not_evaluated", {}).items():
+        with _at("not_evaluated"):
+            Mechanism(name).check(known, root)
+        tests = [*config["data"]["test"], *config["data"].get("test_if_present", [])]
+        if wrong := next((one for one in sets if one not in tests), None):
+            raise UsageError(f"not_evaluated.{name}: {wrong} is not in data.test; {nearest(wrong, tests)}")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ _TITLES = [network.title for network in declared.networks().values()]
 METHODS = {name.lower(): name for name in (*published.methods(), *_TITLES)}
 """Methods that are a row of the paper or a registered network: name in `evaluation/<name>-x<scale>` of published
 weights, and the row it makes; for any other name, the name is the row's."""
+NOT_EVALUATED = "not evaluated: "
 PAPER_PIXELS = 1_000_000 * 16 * 28 * 28
 """LR pixels of the paper's training at x4: 10⁶ steps of 16 patches of 28x28."""
 
@@ -92,6 +93,17 @@ class Run:
     @cached_property
     def files(self) -> dict[str, Path]:
         """Per-image rows of every data set this run was evaluated on at its scale."""
+        return {dataset: file for dataset, file in self._found.items() if dataset not in self.not_evaluated}
+
+    @cached_property
+    def not_evaluated(self) -> dict[str, str]:
+        """Why, by data set that an evaluation left out on purpose."""
+        facts = {dataset: file.with_suffix(".json") for dataset, file in self._found.items()}
+        read = {dataset: read_run_json(file) for dataset, file in facts.items() if file.is_file()}
+        return {dataset: str(how["not_evaluated"]) for dataset, how in read.items() if "not_evaluated" in how}
+
+    @cached_property
+    def _found(self) -> dict[str, Path]:
         ending = f"_x{self.scale}.csv"
         return {file.name.removesuffix(ending): file for file in sorted(self.evaluation.glob(f"*{ending}"))}
 
@@ -138,6 +150,11 @@ class Setting:
         if self.first.images:
             return "published images"
         return "control" if self.first.control else "published weights" if self.first.method else "trained"
+
+    def why_not(self, dataset: str) -> str:
+        """Why an evaluation left a data set out on purpose (`not evaluated: …`); blank where it did not."""
+        reason = self.first.not_evaluated.get(dataset)
+        return f"{NOT_EVALUATED}{reason}" if reason else ""
 
     def sample(self, dataset: str, quantity: str) -> Sample:
         """(seeds, images) of `psnr` (dB) or `ssim`, images in order of their names.

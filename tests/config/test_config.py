@@ -157,6 +157,14 @@ def test_variants_of_a_table_differ_in_nothing_but_the_attention() -> None:
             assert training[setting] == baseline[setting]
 
 
+def test_only_the_networks_of_a_mechanism_are_not_evaluated_on_a_set() -> None:
+    made = plan(preset("laptop"), ROOT)
+    left_out = {run.network.attention for run in made.runs.values() if made.not_evaluated(run)}
+    assert left_out == {"nla"}
+    (run,) = [run for run in made.experiments["table4"] if run.network.attention == "nla" and run.seed == 0]
+    assert list(made.not_evaluated(run)) == ["Urban100"]
+
+
 def changed(path: str, value: Any) -> dict[str, Any]:
     config = copy.deepcopy(preset("quick"))
     *parents, last = path.split(".")
@@ -178,6 +186,13 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("k_sweep.k", [], "k_sweep.k has 0 values; it needs at least 2."),
         ("table4.m", [0], "table4.m.0 is 0; it must be at least 1."),
         ("attention_options.enlca", {"m": 0}, "attention_options.enlca.m is 0; it must be at least 1."),
+        ("not_evaluated", {"nal": {"Set5": "slow"}}, "no attention 'nal'; did you mean 'nla'?"),
+        (
+            "not_evaluated",
+            {"nla": {"Set6": "slow"}},
+            "not_evaluated.nla: Set6 is not in data.test; ",
+        ),
+        ("not_evaluated", {"nla": {"Set5": ""}}, "not_evaluated.nla.Set5 "),
         ("attention_options.enlca", {"k": -2}, "attention_options.enlca.k is -2; it must be above 0."),
         ("table1.scales", [2, 5], "photographs is available at x2, x3, x4, not at x5; choose one of these scales."),
         ("table1.networks", ["edsr", "enlnc"], "table1.networks.1 is 'enlnc'; did you mean 'enlcn'?"),

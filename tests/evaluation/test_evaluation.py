@@ -22,6 +22,7 @@ from sisr.data.prepare import prepare_hr, prepare_lr
 from sisr.evaluation.evaluate import COLUMNS, evaluate, same_channels
 from sisr.evaluation.metrics import psnr
 from sisr.evaluation.upscalers import method
+from sisr.results.runs import Run
 from sisr.utils.errors import SisrError, UsageError
 
 
@@ -211,6 +212,24 @@ def test_several_sets_in_one_call(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert sorted(path.name for path in (tmp_path / "out").glob("*.csv")) == ["other_x4.csv", "photographs-test_x4.csv"]
     assert call("bicubic", "--data", sets[0], sets[0], "--scale", 4, "--output-dir", tmp_path) == 2
     assert "two sets are called photographs-test" in capsys.readouterr().err
+
+
+def test_a_set_that_is_left_out_has_no_rows_and_a_reason(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(data / "photographs-test", tmp_path / "other")
+    sets = [data / "prepared" / "photographs-test", tmp_path / "other"]
+    words = ["bicubic", "--data", *sets, "--scale", 4, "--output-dir", tmp_path / "bicubic-x4", "--not-evaluated"]
+    assert call(*words, "other=too large = slow") == 0
+    assert "other x4: not evaluated: too large = slow" in capsys.readouterr().out
+    assert rows(tmp_path / "bicubic-x4" / "other_x4.csv") == {}
+    measured = Run("bicubic-x4", {}, {}, tmp_path / "bicubic-x4")
+    assert list(measured.rows) == ["photographs-test"]
+    assert measured.not_evaluated == {"other": "too large = slow"}
+    assert call(*words, "others=slow") == 2
+    assert "others, which is not in --data; did you mean 'other'?" in capsys.readouterr().err
+    assert call(*words, "other=") == 2
+    assert "must be SET=REASON, not other=" in capsys.readouterr().err
 
 
 def test_json_of_the_hr_control_is_valid(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Tables recomputed from per-image rows, their origin, and how they are shown."""
 
 import json
+import shutil
 from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
@@ -161,6 +162,22 @@ def test_table4_tells_the_papers_figure_from_a_derived_one(results: Path, ids: d
     time = cell(table, row="NLA", quantity="seconds")
     assert time["measured"] == pytest.approx(0.002 + 0.256)
     assert time["interval"] == "quartiles"
+
+
+def test_a_set_that_was_left_out_is_blank_with_its_reason(
+    results: Path, ids: dict[str, list[str]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(results, tmp_path / "quick")
+    for run in (name for name in ids["table4"] if "-nla-" in name):
+        rows_file = folder / "evaluation" / run / "Set5_x4.csv"
+        rows_file.write_text("image,psnr,ssim,height,width,seconds\n")
+        rows_file.with_suffix(".json").write_text('{"set": "Set5", "scale": 4, "not_evaluated": "N² is too much"}')
+    table = tables.build("table4", folder, ids["table4"])
+    blank = cell(table, row="NLA", dataset="Set5", quantity="psnr")
+    assert pd.isna(blank["measured"])
+    assert blank["note"] == "not evaluated: N² is too much"
+    assert "NLA, Set5 x4: not evaluated: N² is too much." in tables.view("table4", table).notes
+    assert not pd.isna(cell(table, row="NLA", dataset="photographs-test", quantity="psnr")["measured"])
 
 
 @pytest.mark.parametrize(

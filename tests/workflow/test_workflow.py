@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -62,6 +63,17 @@ def test_presets_show_their_whole_plan(checkout: Path, preset: str, runs: int, s
     assert f"results/{preset}" in said
     assert preset == "quick" or "results/quick" not in said
     assert preset != "paper" or not re.search("photographs|--initialisation", said)
+
+
+def test_a_mechanism_is_not_evaluated_on_a_set(checkout: Path) -> None:
+    words = ("-n", "-p", "--workflow-profile", "none", "--config")
+    told = snakemake(checkout, *words, "not_evaluated={nla: {photographs-test: it's slow}}")
+    assert told.returncode == 0, told.stderr
+    commands = [line for line in (told.stdout + told.stderr).splitlines() if "sisr evaluate results" in line]
+    with_it = [line for line in commands if shlex.join(["--not-evaluated", "photographs-test=it's slow"]) in line]
+    assert len(with_it) == 1
+    assert "-nla-" in with_it[0]
+    assert len(commands) == 16
 
 
 @pytest.mark.parametrize(

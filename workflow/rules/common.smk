@@ -131,6 +131,15 @@ def test_folders(wildcards):
     return [f"data/prepared/{name}" for name in PLAN.test]
 
 
+def evaluated_on(wildcards):
+    """The test sets as arguments, with those that the run is not evaluated on."""
+    # one parameter: a further one would evaluate every finished run again
+    left_out = PLAN.not_evaluated(PLAN.runs[wildcards.run])
+    reasons = [shlex.quote(f"{name}={reason}") for name, reason in left_out.items()]
+    words = [word for reason in reasons for word in ("--not-evaluated", reason)]
+    return [*test_folders(wildcards), *words]
+
+
 def measured(run, scale):
     """Per-image rows of one run, or of a control, on every test set."""
     return [RESULTS.rows(run, name, scale) for name in PLAN.test]

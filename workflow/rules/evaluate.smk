@@ -20,7 +20,7 @@ rule evaluate:
         gpu=config.get("gpus_per_run", 0),
     params:
         run=subpath(input.weights, parent=True),
-        data=test_folders,
+        data=evaluated_on,
         folder=subpath(output[0], parent=True),
         device=config.get("device", "auto"),
         greyscale=config.get("greyscale", "as-is"),

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from sisr.cli import arguments
@@ -32,6 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SET",
         help="prepared sets, or folders of HR images (default: all test sets in data/prepared)",
+    )
+    add(
+        "--not-evaluated",
+        type=_left_out,
+        action="append",
+        default=[],
+        metavar="SET=REASON",
+        help="leave a set of --data out, and record why: tables show the reason in the place of its PSNR",
     )
     add("--scale", type=int, help="upscaling factor: 2, 3, 4 … (default: that of the weights)")
     add(
@@ -71,13 +80,14 @@ def run(args: argparse.Namespace) -> list[dict]:
     from sisr.utils.errors import SisrError, UsageError
     from sisr.utils.files import check_writable
 
+    left_out = dict(args.not_evaluated)
     output_dir = args.output_dir or EVALUATIONS / _name(args.what, args.weights)
     check_writable(output_dir, folder=True)
     mode = Mode(tile=args.tile, overlap=args.overlap, chop=args.chop, self_ensemble=args.self_ensemble)
     # what is wrong with the images is reported before a network is loaded, where the scale is given
     scale, opened = args.scale, None
     if scale is not None:
-        opened = _open(args.data, arguments.check_scale(scale), args.boundary)
+        opened = _open(args.data, arguments.check_scale(scale), args.boundary, left_out)
     what = method(
         args.what,
         scale,
@@ -93,7 +103,7 @@ def run(args: argparse.Namespace) -> list[dict]:
         if not isinstance(what, Network):
             raise UsageError(f"{args.what} states no upscaling factor; give it with --scale.")
         scale = arguments.check_scale(what.scale)
-    data, sets = opened or _open(args.data, scale, args.boundary)
+    data, sets = opened or _open(args.data, scale, args.boundary, left_out)
     for pairs in sets:
         what.check(pairs, scale)
     trained_on = _trained_on(Path(args.what), data)
@@ -122,6 +132,12 @@ def run(args: argparse.Namespace) -> list[dict]:
         result.append({"set": name, "file": str(path), **_summary(rows), "way": facts["way"]})
         if not args.json:
             _print(name, scale, args.protocol, facts, result[-1])
+    for name, reason in left_out.items():
+        path = output_dir / f"{name}_x{scale}.csv"
+        write_rows([], path, {"set": name, "scale": scale, "not_evaluated": reason})
+        result.append({"set": name, "file": str(path), "not_evaluated": reason})
+        if not args.json:
+            print(f"{name} x{scale}: not evaluated: {reason}")
     if failures:
         # the partial rows of complete sets stay as well: Snakemake deletes all tables of a failed job
         raise SisrError(f"{'; '.join(failures)}.")
@@ -130,6 +146,13 @@ def run(args: argparse.Namespace) -> list[dict]:
     if not args.json:
         print("\n".join(_next(args, data, scale, output_dir)))
     return result
+
+
+def _left_out(text: str) -> tuple[str, str]:
+    name, _, reason = text.partition("=")
+    if not name or not reason.strip():
+        raise argparse.ArgumentTypeError(f"must be SET=REASON, not {text[:40]}")
+    return name, reason.strip()
 
 
 def _name(what: str, weights: Path | None) -> str:
@@ -142,9 +165,12 @@ def _name(what: str, weights: Path | None) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _open(data: list[Path] | None, scale: int, boundary: str) -> tuple[list[Path], list]:
-    """The image sets: those given, or all prepared test sets. Raises UsageError where two have one name, or there are
-    none."""
+def _open(
+    data: list[Path] | None, scale: int, boundary: str, left_out: Collection[str] = ()
+) -> tuple[list[Path], list]:
+    """The image sets: those given, or all prepared test sets, less those left out. Raises UsageError where two have one
+    name, there are none, or one that is left out is not among them."""
+    from sisr.config.schema import nearest
     from sisr.data import catalog
     from sisr.data.pairs import open_pairs, set_name
     from sisr.data.store import INDEX
@@ -162,6 +188,9 @@ def _open(data: list[Path] | None, scale: int, boundary: str) -> tuple[list[Path
     names = [set_name(path) for path in data]
     if len(set(names)) < len(names):
         raise UsageError(f"two sets are called {max(names, key=names.count)}; use two output folders.")
+    if unknown := next((name for name in left_out if name not in names), None):
+        raise UsageError(f"--not-evaluated names {unknown}, which is not in --data; {nearest(unknown, names)}")
+    data = [path for path, name in zip(data, names, strict=True) if name not in left_out]
     return data, [open_pairs(path, scale, boundary) for path in data]
 
 

@@ -22,7 +22,7 @@ from sisr.report.tables.view import (
 from sisr.results import published
 from sisr.results.cells import Cell, difference, frame, level, measured_value, number, paper, read_columns, text
 from sisr.results.labels import cost_label
-from sisr.results.runs import Run, Setting, by_row, datasets, group
+from sisr.results.runs import NOT_EVALUATED, Run, Setting, by_row, datasets, group
 from sisr.utils.errors import SisrError
 
 COLUMNS = (
@@ -98,7 +98,8 @@ def _cells(
                 "quantity": "psnr", "unit": "dB", **paper(published.figure("table4", name, "psnr")),
             }  # fmt: skip
             if setting is None or dataset not in setting.datasets:
-                yield Cell(**known, note=f"no run with {name} was evaluated on {dataset} at x{scale}")
+                absent = f"no run with {name} was evaluated on {dataset} at x{scale}"
+                yield Cell(**known, note=(setting and setting.why_not(dataset)) or absent)
             else:
                 yield level(known, setting, preset)
                 if yardstick is not None and setting is not yardstick and dataset in yardstick.datasets:
@@ -188,6 +189,10 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "Time is the median of one forward of the module, [first, third quartile], all rows in one process: "
         f"{where or 'not measured'}.",
         rule(table),
+        *(
+            f"{cell['row']}, {cell['dataset']} x{int(cell['scale'])}: {cell['note']}."
+            for _, cell in table[table["note"].str.startswith(NOT_EVALUATED)].iterrows()
+        ),
         "The paper's PSNR in this table is not known to this suite; it says that ENLCA-m128 is above NLA and NLSA.",
     ]
 
