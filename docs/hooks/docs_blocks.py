@@ -256,19 +256,27 @@ def leaderboard_table(preset: str) -> pd.DataFrame:
 
 
 def leaderboard_short(preset: str) -> str:
-    """Difference to ENLCA and cost of each mechanism of a committed preset, and where the whole page is."""
+    """Difference to ENLCA and cost of each mechanism of a committed preset, one table for all on the same terms, and
+    where the whole page is."""
     view = leaderboard_view.view(leaderboard_table(preset))
     left_out = ("PSNR, dB", "SSIM", "Pareto front")
-    kept = [index for index, column in enumerate(view.columns) if column.label not in left_out]
-    head = [" ".join(filter(None, (view.columns[index].group, view.columns[index].label))) for index in kept]
-    rows = []
+    parts = [
+        f"[The whole table, sortable, with filters]({leaderboard_file(preset)}): PSNR, SSIM, Pareto marks, commands."
+    ]
     for section in view.sections:
+        kept = [
+            index
+            for index, column in enumerate(view.columns)
+            if column.label not in left_out and any(cells[index].main for _, cells in section.rows)
+        ]
+        head = [" ".join(filter(None, (view.columns[index].group, view.columns[index].label))) for index in kept]
+        rows = []
         for label, cells in section.rows:
             texts = [f"{cells[index].main} {cells[index].detail}".strip() for index in kept]
             file = texts.pop()
             rows.append([label, *texts, f"[{Path(file).name}](../{file})" if file else ""])
-    page = f"[The whole table, sortable, with filters]({leaderboard_file(preset)}): PSNR, SSIM, Pareto marks, commands."
-    return f"{page}\n\n{table(['mechanism', *head], rows)}"
+        parts += [f"**{section.title}**"] * (len(view.sections) > 1) + [table(["mechanism", *head], rows)]
+    return "\n\n".join(parts)
 
 
 def leaderboard_file(preset: str) -> str:
