@@ -16,14 +16,14 @@ import yaml
 
 from models import attention
 from sisr import cli
-from sisr.comparison import leaderboard, leaderboard_view
+from sisr.comparison import leaderboard, leaderboard_view, learning_rates
 from sisr.config.recipes import TRAINING as RECIPES
 from sisr.config.run import Network, Run, Training, flag
 from sisr.report import tables
 from sisr.report.tables.table2 import ROWS
 from sisr.report.tables.view import difference_text
 from sisr.results.cells import difference, frame
-from sisr.results.runs import Setting, by_row, datasets, group, load
+from sisr.results.runs import Setting, by_row, datasets, group, load, load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -279,6 +279,17 @@ def leaderboard_short(preset: str) -> str:
     return "\n\n".join(parts)
 
 
+def learning_rates_tried(preset: str) -> str:
+    """Validation PSNR of each mechanism of a committed preset at each learning rate that was tried."""
+    rows, head = [], []
+    for search in learning_rates.finished(REFERENCE / preset).values():
+        by_rate = search.set_index("learning_rate")["psnr"].sort_index(ascending=False)
+        head = [f"{rate:g}" for rate in by_rate.index]
+        first = load_run(REFERENCE / preset, search["run"].iloc[0], validation=True)
+        rows.append([f"`{first.attention or 'none'}`", *(f"{psnr:.3f}" for psnr in by_rate)])
+    return table(["mechanism", *head], sorted(rows), numbers=len(head))
+
+
 def leaderboard_file(preset: str) -> str:
     """Where the page is in the site, which `docs_site` puts there."""
     return f"leaderboard-{preset}.html"
@@ -366,6 +377,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "laptop controls": lambda: inserted("laptop", {"mean_pooling": "mean pooling", "convolution": "convolution"}),
     "laptop linear response": lambda: inserted("laptop", {"linear_response": "linear response"}),
     "laptop leaderboard": lambda: leaderboard_short("laptop"),
+    "laptop learning rates": lambda: learning_rates_tried("laptop"),
     "laptop k sweep": lambda: by_set(tables.read("k_sweep", REFERENCE / "laptop"), "ENLCA"),
     "laptop in short": lambda: differences("laptop", ("B100", "Urban100")),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from sisr.cli import main
 from sisr.comparison import leaderboard, leaderboard_view
@@ -126,16 +127,18 @@ def test_no_cost_at_all_is_blank_and_said(tmp_path: Path) -> None:
 def test_command_of_every_committed_row_plans_its_runs(root: Path) -> None:
     """What the page shows is taken apart as Snakemake does it, and planned."""
     table = leaderboard.build(root / "results" / "reference" / "laptop")
-    runs = table[(table["quantity"] == "psnr") & (table["kind"] == "mechanism")].groupby("row")["runs"].first()
-    commands = table[table["quantity"] == "command"].set_index("row")["measured"]
-    assert set(runs.index) == set(commands.index) >= {"enla k=1", "enla k=6", "none"}
+    place = ["terms", "row"]
+    runs = table[(table["quantity"] == "psnr") & (table["kind"] == "mechanism")].groupby(place)["runs"].first()
+    commands = table[table["quantity"] == "command"].set_index(place)["measured"]
+    assert set(runs.index) == set(commands.index)
+    assert {row for _, row in commands.index} >= {"enla k=1", "enla k=6", "none"}
     for row, command in commands.items():
         words = shlex.split(command)
         assert words[:4] == ["snakemake", "--cores", "2", "leaderboard"]
         config = yaml.safe_load((root / words[words.index("--configfile") + 1]).read_text())
         for word in words[words.index("--config") + 1 :]:
             key, _, value = word.partition("=")
-            config[key] = yaml.safe_load(value)
+            update_config(config, {key: yaml.safe_load(value)})
         comparison = plan(config, root).comparison
         assert comparison is not None
         planned = {run.id for several in comparison.runs.values() for run in several}
