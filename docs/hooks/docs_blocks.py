@@ -17,8 +17,11 @@ import yaml
 from models import attention
 from sisr import cli
 from sisr.comparison import leaderboard, leaderboard_view, learning_rates
+from sisr.config import presets
+from sisr.config.layout import Results
 from sisr.config.recipes import TRAINING as RECIPES
 from sisr.config.run import Network, Run, Training, flag
+from sisr.config.settings import read as read_settings
 from sisr.report import tables
 from sisr.report.tables.table2 import ROWS
 from sisr.report.tables.view import difference_text
@@ -223,10 +226,12 @@ def by_set(
 def inserted(preset: str, mechanisms: Mapping[str, str]) -> str:
     """PSNR difference of some mechanisms of a committed preset to the baseline, as `differences` shows it.
 
-    The variance of training runs is pooled over all settings of the preset.
+    The variance of training runs is pooled over all settings of the preset's tables.
     """
     names = {None: "baseline", **mechanisms}
-    trained = [setting for setting in group(load(REFERENCE / preset)) if setting.first.config]
+    planned = presets.plan(read_settings(ROOT / "config" / f"{preset}.yaml"), ROOT).runs
+    ids = [run for run in planned if Results(REFERENCE / preset).evaluation(run).is_dir()]
+    trained = [setting for setting in group(load(REFERENCE / preset, ids)) if setting.first.config]
 
     def row(setting: Setting) -> str | None:
         return names.get(setting.first.attention)

@@ -265,8 +265,10 @@ def _changes(label: str, setting: Setting, terms: Terms, preset: dict[str, Any])
     compare: dict[str, Any] = {}
     if (backbone := _backbone(run)) != declared.paper()["BACKBONE"]:
         compare["backbone"] = backbone
-        network = run.config["network"]
-        inner = {**network.get("network_options", {}), **({"slots": network["slots"]} if network.get("slots") else {})}
+        # a network without attention has no slots: those of the mechanisms that it is compared with
+        networks = [each.first.config["network"] for each in (setting, *terms.settings.values())]
+        slots = next((network["slots"] for network in networks if network.get("slots")), None)
+        inner = {**networks[0].get("network_options", {}), **({"slots": slots} if slots else {})}
         if inner != preset.get("network_options", {}).get(backbone, {}):
             changes["network_options"] = {backbone: inner}
     if run.scale != preset["table4"]["scale"]:
