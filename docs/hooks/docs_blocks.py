@@ -278,6 +278,8 @@ def leaderboard_short(preset: str) -> str:
         rows = []
         for label, cells in section.rows:
             texts = [f"{cells[index].main} {cells[index].detail}".strip() for index in kept]
+            if not any(texts):  # a control
+                continue
             file = texts.pop()
             rows.append([label, *texts, f"[{Path(file).name}](../{file})" if file else ""])
         parts += [f"**{section.title}**"] * (len(view.sections) > 1) + [table(["mechanism", *head], rows)]
