@@ -17,11 +17,8 @@ import yaml
 from models import attention
 from sisr import cli
 from sisr.comparison import leaderboard, leaderboard_view, learning_rates
-from sisr.config import presets
-from sisr.config.layout import Results
 from sisr.config.recipes import TRAINING as RECIPES
 from sisr.config.run import Network, Run, Training, flag
-from sisr.config.settings import read as read_settings
 from sisr.report import tables
 from sisr.report.tables.table2 import ROWS
 from sisr.report.tables.view import difference_text
@@ -229,9 +226,9 @@ def inserted(preset: str, mechanisms: Mapping[str, str]) -> str:
     The variance of training runs is pooled over all settings of the preset's tables.
     """
     names = {None: "baseline", **mechanisms}
-    planned = presets.plan(read_settings(ROOT / "config" / f"{preset}.yaml"), ROOT).runs
-    ids = [run for run in planned if Results(REFERENCE / preset).evaluation(run).is_dir()]
-    trained = [setting for setting in group(load(REFERENCE / preset, ids)) if setting.first.config]
+    results = REFERENCE / preset
+    ids = [run for name in tables.NAMES for run in tables.planned(name, results)]
+    trained = [setting for setting in group(load(results, ids)) if setting.first.config]
 
     def row(setting: Setting) -> str | None:
         return names.get(setting.first.attention)

@@ -62,6 +62,11 @@ class Plan:
         """Test sets that a run is not evaluated on, with the reason."""
         return dict(self.config.get("not_evaluated", {}).get(run.network.attention or "none", {}))
 
+    def left_out(self, run: Run) -> list[str]:
+        """Arguments of `python -m sisr evaluate` that leave these sets out."""
+        reasons = self.not_evaluated(run).items()
+        return [word for name, reason in reasons for word in ("--not-evaluated", f"{name}={reason}")]
+
     def start(self, run: Run, runs: Path) -> Path | None:
         """Folder below `runs`, or file, of the weights that a run continues from; None for one from scratch."""
         start = run.training.start_from

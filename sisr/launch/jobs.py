@@ -183,8 +183,7 @@ class Launch:
         words += ["--output-dir", self.results.evaluation(name), "--device", self.device]
         words += ["--greyscale", self.config.get("greyscale", "as-is")]
         if trained:
-            for one, reason in self.plan.not_evaluated(self.plan.runs[name]).items():
-                words += ["--not-evaluated", f"{one}={reason}"]
+            words += self.plan.left_out(self.plan.runs[name])
         needs = (*([f"train {name}"] if trained else []), *self._stores(sets, scale))
         log = self.results.log("evaluate", f"{name}_x{scale}")
         return self._job("evaluate", name, words, self._rows(name, scale), needs=needs, log=log)

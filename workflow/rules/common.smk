@@ -134,10 +134,8 @@ def test_folders(wildcards):
 def evaluated_on(wildcards):
     """The test sets as arguments, with those that the run is not evaluated on."""
     # one parameter: a further one would evaluate every finished run again
-    left_out = PLAN.not_evaluated(PLAN.runs[wildcards.run])
-    reasons = [shlex.quote(f"{name}={reason}") for name, reason in left_out.items()]
-    words = [word for reason in reasons for word in ("--not-evaluated", reason)]
-    return [*test_folders(wildcards), *words]
+    left_out = PLAN.left_out(PLAN.runs[wildcards.run])
+    return [*test_folders(wildcards), *map(shlex.quote, left_out)]
 
 
 def measured(run, scale):

@@ -165,9 +165,7 @@ def _name(what: str, weights: Path | None) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _open(
-    data: list[Path] | None, scale: int, boundary: str, left_out: Collection[str] = ()
-) -> tuple[list[Path], list]:
+def _open(data: list[Path] | None, scale: int, boundary: str, left_out: Collection[str]) -> tuple[list[Path], list]:
     """The image sets: those given, or all prepared test sets, less those left out. Raises UsageError where two have one
     name, there are none, or one that is left out is not among them."""
     from sisr.config.schema import nearest

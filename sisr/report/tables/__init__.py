@@ -32,10 +32,10 @@ def build(name: str, results: Path, ids: Sequence[str] | None = None, complexity
     try:
         return _build(name, results, ids, *costs)
     except runs.SameRowError:
-        planned = None if ids else _planned(name, results)
-        if not planned:
+        of_preset = None if ids else planned(name, results)
+        if not of_preset:
             raise
-    return _build(name, results, planned, *costs)
+    return _build(name, results, of_preset, *costs)
 
 
 def _build(name: str, results: Path, ids: Sequence[str] | None, *costs: Path) -> pd.DataFrame:
@@ -43,13 +43,13 @@ def _build(name: str, results: Path, ids: Sequence[str] | None, *costs: Path) ->
     return table
 
 
-def _planned(name: str, results: Path) -> list[str]:
+def planned(name: str, results: Path) -> list[str]:
     """Runs that the folder's preset plans for a table and that were evaluated; none where the preset is not known."""
     places = (Results(results).preset, REPOSITORY / "config" / f"{results.name}.yaml")
     if (file := next(filter(Path.is_file, places), None)) is None:
         return []
-    planned = presets.plan(settings.read(file), REPOSITORY).experiments.get(name, ())
-    return [run.id for run in planned if Results(results).evaluation(run.id).is_dir()]
+    of_table = presets.plan(settings.read(file), REPOSITORY).experiments.get(name, ())
+    return [run.id for run in of_table if Results(results).evaluation(run.id).is_dir()]
 
 
 def view(name: str, table: pd.DataFrame) -> View:
