@@ -42,9 +42,15 @@ def number(least: float = 0.0, *, above: bool = False) -> Callable[[str], float]
     return read
 
 
+def folder(text: str) -> Path:
+    """Type of an argument: a folder whose name means something, as a preset's does; `.` and `..` are resolved."""
+    path = Path(text)
+    return path if path.name not in ("", "..") else path.resolve()
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--results", type=Path, default=Path("results/quick"), help="folder of a preset (default: results/quick)"
+        "--results", type=folder, default=Path("results/quick"), help="folder of a preset (default: results/quick)"
     )
 
 

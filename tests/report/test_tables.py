@@ -405,6 +405,23 @@ def test_command_makes_and_shows(results: Path, ids: dict[str, list[str]], capsy
     assert json.loads(capsys.readouterr().out)["shown"] == list(tables.NAMES)
 
 
+@pytest.mark.parametrize("here", [".", "../laptop", "../laptop/tables/.."])
+def test_from_inside_the_folder_the_presets_runs_are_found(
+    here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`.` is the folder `laptop`, whose preset says which of two settings of ENLCA is in Table 2."""
+    folder = tmp_path / "laptop"
+    for part in ("runs", "evaluation"):
+        shutil.copytree(
+            ROOT / "results/reference/laptop" / part, folder / part, ignore=shutil.ignore_patterns("*.safetensors")
+        )
+    (folder / "tables").mkdir()
+    monkeypatch.chdir(folder)
+    assert main(["tables", "table2", "--results", here]) == 0
+    assert set(filter(None, tables.read("table2", folder)["preset"])) == {"laptop"}
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [

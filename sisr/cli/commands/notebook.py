@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from sisr.cli import arguments
+
 HELP = "execute a notebook on the results of a preset, and export it to HTML"
 EXAMPLE = (
     "python -m sisr notebook notebooks/table1.ipynb results/quick/notebooks/table1.ipynb \\\n"
@@ -14,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="notebook to execute")
     parser.add_argument("output", type=Path, help="path of the executed notebook")
     parser.add_argument("--html", type=Path, help="path of the HTML export")
-    parser.add_argument("--results", default="results/quick", help="folder of the preset's results [results/quick]")
+    arguments.add_results(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, str | None]:
@@ -23,7 +25,7 @@ def run(args: argparse.Namespace) -> dict[str, str | None]:
 
     for path in filter(None, (args.output, args.html)):
         check_writable(path)
-    execute(args.source, args.output, {"results": args.results}, args.html)
+    execute(args.source, args.output, {"results": str(args.results)}, args.html)
     if not args.json:
         print("\n".join(str(path) for path in (args.output, args.html) if path))
     return {"notebook": str(args.output), "html": str(args.html) if args.html else None}
