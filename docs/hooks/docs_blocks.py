@@ -378,6 +378,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "feature distances": feature_distances,
     "feature costs": feature_costs,
     "laptop differences": lambda: differences("laptop"),
+    "laptop-scratch differences": lambda: differences("laptop-scratch"),
     "laptop controls": lambda: inserted("laptop", {"mean_pooling": "mean pooling", "convolution": "convolution"}),
     "laptop linear response": lambda: inserted("laptop", {"linear_response": "linear response"}),
     "laptop leaderboard": lambda: leaderboard_short("laptop"),

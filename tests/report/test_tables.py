@@ -440,7 +440,11 @@ def test_wrong_calls(words: list[str], status: int, tmp_path: Path, capsys: pyte
 
 @pytest.mark.parametrize(
     ("preset", "name"),
-    [*(("quick", name) for name in tables.NAMES), ("laptop", "table2"), ("laptop", "table4"), ("laptop", "k_sweep")],
+    [
+        *(("quick", name) for name in tables.NAMES),
+        *(("laptop", name) for name in ("table2", "table4", "k_sweep")),
+        ("laptop-scratch", "table2"),
+    ],
 )
 def test_committed_tables_follow_from_the_committed_rows(preset: str, name: str) -> None:
     """Means, intervals and verdicts in `results/reference` are those of this version."""
