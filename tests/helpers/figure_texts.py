@@ -5,6 +5,8 @@ from typing import Any
 
 import matplotlib as mpl
 
+from sisr.report.figures import style
+
 
 def shown(figure: Any) -> list[Any]:
     """All visible texts."""
@@ -12,7 +14,8 @@ def shown(figure: Any) -> list[Any]:
 
 
 def check(figure: Any) -> None:
-    """Fail where a text covers another or leaves the figure."""
+    """Fail where a text covers another or leaves the figure, at the dots an inch of the files."""
+    figure.set_dpi(style.DPI)
     figure.canvas.draw()
     undrawn = _undrawn_ticks(figure)
     written = [text for text in shown(figure) if id(text) not in undrawn]

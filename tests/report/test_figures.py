@@ -77,6 +77,19 @@ def test_pareto_front_is_the_best_of_what_costs_no_more(made: dict[str, pd.DataF
     assert set(zip(xs[:-1], ys[:-1], strict=True)) == expected
 
 
+def test_a_mechanism_that_one_set_lacks_changes_no_colour_there(made: dict[str, pd.DataFrame]) -> None:
+    table = made["table4"]
+    figure = figures.draw("table4", table[(table["row"] != "NLA") | (table["dataset"] != "Set5")])
+    looks: dict[str, set[tuple[str, str]]] = {}
+    for axes in figure.axes:
+        for points in axes.containers:
+            line = points.lines[0]
+            looks.setdefault(points.get_label(), set()).add((line.get_color(), line.get_marker()))
+    assert {"NLA", "convolution", "ENLCA"} <= looks.keys()
+    assert {name: len(found) for name, found in looks.items()} == dict.fromkeys(looks, 1)
+    assert len(set().union(*looks.values())) == len(looks)
+
+
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_nothing_measured_is_one_sentence(name: str, made: dict[str, pd.DataFrame]) -> None:
     table = made[name].assign(measured=None)

@@ -49,7 +49,7 @@ def save(figure: Any, name: str, results: Path) -> list[Path]:
 
 
 def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
-    """Write a figure into files, .png (200 dots an inch), .svg or .pdf, and close it; equal figures give equal bytes.
+    """Write a figure into files, .png, .svg or .pdf, and close it; equal figures give equal bytes.
 
     A PDF is as wide as a column of a paper or as its text, and contains its fonts.
 
@@ -70,7 +70,7 @@ def save_as(figure: Any, paths: Sequence[Path]) -> list[Path]:
                 continue
             metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
             with atomic_write(path) as temporary:
-                figure.savefig(temporary, dpi=200, metadata=metadata)
+                figure.savefig(temporary, dpi=style.DPI, metadata=metadata)
                 if path.suffix.lower() == ".png" and not figure.findobj(AxesImage):
                     _reduce_colours(temporary)
     plt.close(figure)
@@ -81,7 +81,7 @@ def _reduce_colours(png: Path) -> None:
     """Write a chart, which has few colours, with a palette of 256: a third of the size."""
     with Image.open(png) as chart:
         few = chart.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(png, optimize=True, dpi=(200, 200))
+        few.save(png, optimize=True, dpi=chart.info["dpi"])
 
 
 def check_endings(paths: Sequence[Path]) -> None:

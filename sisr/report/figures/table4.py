@@ -1,6 +1,6 @@
 """Table 4 as a figure: PSNR over what it costs, in operations and in time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -29,11 +29,12 @@ def draw(table: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(
         len(places), 2, figsize=(9.4, 3.3 * len(places) + 1.0), sharey="row", squeeze=False, layout="constrained"
     )
+    families = _families(row for _, _, cells in places for row in cells["row"])
     pending = []
     for line, (scale, dataset, cells) in zip(panels, places, strict=True):
         for axes, (cost, factor, label) in zip(line, _AXES, strict=True):
             points = _points(cells, quantity, {row: costs.get((row, cost)) for row in cells["row"]}, factor)
-            pending.append((axes, *_panel(axes, points)))
+            pending.append((axes, *_panel(axes, points, families)))
             axes.set_xlabel(label)
         line[0].set_title(f"{dataset} x{scale}")
         line[0].set_ylabel("PSNR above the convolution's (dB)" if quantity == "psnr_difference" else "PSNR (dB)")
@@ -63,23 +64,28 @@ def _points(
 
 
 def _panel(
-    axes: Axes, points: Sequence[tuple[str, float, float, list[list[float]] | None]]
+    axes: Axes, points: Sequence[tuple[str, float, float, list[list[float]] | None]], families: Sequence[str]
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]], list[str], list[str]]:
-    families = list(dict.fromkeys(_family(row)[0] for row, *_ in points))
-    order: list[str] = [name for name in ("ENLCA", "NLSA", "NLA", "convolution") if name in families]
-    order += [name for name in families if name not in order]
     texts, colours = [], []
     for row, cost, value, error in points:
         family, text = _family(row)
-        style.dot(axes, cost, value, order.index(family), yerr=error, elinewidth=0.9, label=family)
+        index = families.index(family)
+        style.dot(axes, cost, value, index, yerr=error, elinewidth=0.9, label=family)
         texts.append(text)
-        colours.append(style.COLOURS[order.index(family) % 6])
+        colours.append(style.look(index)[0])
     axes.set_xscale("log")
     axes.margins(x=0.15, y=0.16)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     style.pareto(axes, [(cost, value) for _, cost, value, _ in points])
     ends = [(value - error[0][0], value + error[1][0]) if error else (value, value) for _, _, value, error in points]
     return [(cost, value) for _, cost, value, _ in points], ends, texts, colours
+
+
+def _families(rows: Iterable[str]) -> list[str]:
+    """Of all panels, so that a mechanism that one panel lacks changes no colour in it."""
+    found = {_family(row)[0]: None for row in rows}
+    first = [name for name in ("ENLCA", "NLSA", "NLA", "convolution") if name in found]
+    return list(dict.fromkeys([*first, *found]))
 
 
 def _family(row: str) -> tuple[str, str]:
