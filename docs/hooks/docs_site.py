@@ -22,7 +22,7 @@ from docs_blocks import BLOCKS, leaderboard_file, leaderboard_page  # noqa: E402
 
 DIRECTIVE = re.compile(r"^<!-- (made|include): (.+?) -->$", re.MULTILINE)
 # a link or image of Markdown; code is left alone because none of it has this form with an existing file
-LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^()\s]+)\)")
+LINK = re.compile(r"(!?)\[((?:[^\]\n]|\n(?!\n))*)\]\(([^()\s]+)\)")  # a text may go on in the next line
 IMAGES = (".png", ".svg")
 LEADERBOARDS = ("laptop",)
 """Committed presets whose leaderboard is in the site."""
