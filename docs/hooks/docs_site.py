@@ -21,8 +21,9 @@ sys.path.insert(0, str(ROOT))
 from docs_blocks import BLOCKS, leaderboard_file, leaderboard_page  # noqa: E402  (the repository has to be importable first)
 
 DIRECTIVE = re.compile(r"^<!-- (made|include): (.+?) -->$", re.MULTILINE)
-# a link or image of Markdown; code is left alone because none of it has this form with an existing file
-LINK = re.compile(r"(!?)\[((?:[^\]\n]|\n(?!\n))*)\]\(([^()\s]+)\)")  # a text may go on in the next line
+# a link or image of Markdown, whose text may go on in the next line; code is left alone because none of it has this
+# form with an existing file
+LINK = re.compile(r"(!?)\[((?:[^\]\n]|\n(?!\n))*)\]\(([^()\s]+)\)")
 IMAGES = (".png", ".svg")
 LEADERBOARDS = ("laptop",)
 """Committed presets whose leaderboard is in the site."""
