@@ -18,10 +18,10 @@ from sisr.report.tables.view import (
     Text,
     View,
     banner,
-    caveats,
     difference_text,
     lower_bounds,
     measured_text,
+    protocols,
     rule,
 )
 from sisr.results.cells import number, text
@@ -132,7 +132,7 @@ def notes(table: pd.DataFrame) -> list[str]:
             f"{first['hardware']}, torch {first['torch']}; memory is the peak of a forward beyond weights and input. "
             "GFLOPs are two operations a multiply-add at the largest size, by the paper's convention where it has one."
         )
-    return [*lines, *lower_bounds(table), *caveats(table)]
+    return [*lines, *lower_bounds(table), *protocols(table)]
 
 
 Link = Callable[[str], str]

@@ -75,7 +75,7 @@ def searched(table: pd.DataFrame) -> dict[str, str]:
 
 def _notes(table: pd.DataFrame, reference: str) -> list[str]:
     differences = table[table["quantity"].str.endswith("_difference")]
-    notes = [note for note in dict.fromkeys(differences["note"]) if note and note != ONE_SEED]  # `caveats` has that one
+    notes = [note for note in dict.fromkeys(differences["note"]) if note and note != ONE_SEED]  # `rule` has that one
     lines = [f"The reference is {reference}. {rule(table)}", *(f"{note[0].upper()}{note[1:]}." for note in notes)]
     if searches := searched(table):
         listed = "; ".join(f"{label}: {words}" for label, words in searches.items())

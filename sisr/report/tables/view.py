@@ -58,8 +58,8 @@ class View:
         cls, table: pd.DataFrame, name: str, title: str,
         columns: list[Column], sections: list[Section], notes: list[str],
     ) -> "View":  # fmt: skip
-        """The view of a tidy table, with its banner and with its caveats behind the notes."""
-        return cls(name, title, *banner(table), columns, sections, [*notes, *caveats(table)])
+        """The view of a tidy table, with its banner and with its protocol behind the notes."""
+        return cls(name, title, *banner(table), columns, sections, [*notes, *protocols(table)])
 
 
 def banner(table: pd.DataFrame) -> tuple[str, bool]:
@@ -94,14 +94,10 @@ def marks(values: Sequence[float | None], digits: int) -> list[str]:
     return ["" if value is None else names.get(value, "") for value in printed]
 
 
-def caveats(table: pd.DataFrame) -> list[str]:
-    """How a table was measured, and what its intervals do not cover."""
-    notes = []
-    if protocols := [how for how in dict.fromkeys(table["protocol"]) if how]:
-        notes.append(f"Measured by protocol {'; '.join(protocols)}.")
-    if (table["seeds"] == 1).any():
-        notes.append("Where there is one seed, the interval covers images only, and the verdict is inconclusive.")
-    return notes
+def protocols(table: pd.DataFrame) -> list[str]:
+    """By which protocol a table was measured; empty where nothing was."""
+    measured = [how for how in dict.fromkeys(table["protocol"]) if how]
+    return [f"Measured by protocol {'; '.join(measured)}."] if measured else []
 
 
 def interval(table: pd.DataFrame) -> str:
@@ -123,7 +119,7 @@ def rule(table: pd.DataFrame) -> str:
     sizes = " or ".join(f"±{size:g} {unit or 'in SSIM'}" for name, (size, unit) in MARGINS.items() if tests[name])
     return (
         f"{paired}. Better or worse: p is below {LEVEL:g} after correction for {counts} (Benjamini and Hochberg). "
-        f"Equivalent: the whole interval lies within {sizes}. Else inconclusive (docs/compare.md)."
+        f"Equivalent: the whole interval lies within {sizes}. Else, or with one seed, inconclusive (docs/compare.md)."
     )
 
 
