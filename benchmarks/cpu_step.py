@@ -5,7 +5,8 @@
 
 For each preset three networks of Table 2: the plain one, with ENLCA, and with ENLCA whose loss is over all queries of a
 patch instead of `contrastive_rows`. "Convolutions" is forward and backward of every convolution of the plain network on
-the tensors that it sees, and nothing else: what no training loop can save. All calls are timed in turn: compare ratios.
+the tensors that it sees, and nothing else: what no training loop can save. "Loss alone" is forward and backward of the
+contrastive loss of one ENLCA module. All calls are timed in turn: compare ratios.
 """
 
 import tempfile
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 from benchmarks.common import arguments, compare, machine, save
 from benchmarks.step import Form, Size, batches, make
+from models import attention
 from sisr.config.presets import plan
 from sisr.config.run import Run
 from sisr.cost.timing import Call
@@ -30,6 +32,7 @@ from sisr.training.train import create_network
 
 CONFIG = Path(__file__).parents[1] / "config"
 ALONE, PLAIN, ENLCA, ALL_ROWS = "convolutions alone", "plain", "ENLCA", "ENLCA, loss over all queries"
+LOSS, LOSS_ALL = "loss alone", "loss alone, over all queries"
 BOUND = 1.3
 """Most times its convolutions that a step of the plain network should take."""
 
@@ -73,6 +76,19 @@ def convolutions(run: Run, sampler: PatchSampler) -> Call:
     return call
 
 
+def loss_alone(run: Run) -> Call:
+    """Forward and backward of the contrastive loss of one module on random unit vectors."""
+    size, options = run.network, run.network.attention_options
+    module = attention.create("enlca", size.channels, **options)
+    shape = run.training.batch, run.training.patch**2, size.channels // 4
+    query, key = (F.normalize(torch.randn(shape), dim=-1).requires_grad_() for _ in range(2))
+
+    def call() -> None:
+        torch.autograd.grad(module.auxiliary_loss(query, key), (query, key))
+
+    return call
+
+
 def measure(preset: str, device: torch.device, repeats: int, folder: Path) -> pd.DataFrame:
     """Times of the steps of a preset and of the plain network's convolutions."""
     of_preset = dict(runs(preset))
@@ -85,6 +101,8 @@ def measure(preset: str, device: torch.device, repeats: int, folder: Path) -> pd
             name=name, channels_last=run.training.channels_last, contrastive=run.training.contrastive_weight > 0
         )
         calls[name] = make(form, run, sampler, device)
+    if ALL_ROWS in of_preset:
+        calls |= {LOSS: loss_alone(of_preset[ENLCA]), LOSS_ALL: loss_alone(of_preset[ALL_ROWS])}
     title = (
         f"{preset}: {run.network.blocks} blocks of {run.network.channels}, {patches.batch} patches of {patches.patch}"
     )
@@ -108,6 +126,7 @@ def main() -> None:
         if ALL_ROWS in time:
             loss = (time[ENLCA] - time[PLAIN]) / (time[ALL_ROWS] - time[PLAIN])
             print(f"  with contrastive_rows ENLCA adds {loss:.2f} times what it adds with all queries")
+            print(f"  the loss alone takes {time[LOSS] / time[LOSS_ALL]:.2f} times as long")
     if args.output:
         save(pd.concat(parts).assign(device=header), args.output / "cpu_step.csv")
 

@@ -1,6 +1,6 @@
 """Small trained networks that come with the repository, in half precision, for `sisr upscale` without `--weights`.
 
-README.md beside this file has their PSNR and the commands that trained them.
+README.md beside this file has the commands that trained them and leads to their PSNR.
 """
 
 from pathlib import Path

@@ -266,9 +266,11 @@ def _seeds(table: pd.DataFrame) -> list[str]:
             )
             continue
         needed = [f"{effect} dB: {_number(effect, spread, level)}" for effect in (0.02, 0.05, 0.1, 0.2)]
+        here = row["smallest_difference"]
+        now = f"; the {row['seeds']} seeds here tell {here:.3f} dB" if isfinite(here) else ""
         items.append(
-            f"- {dataset} x{scale}: {', '.join(needed)} (spread between seeds {spread.seeds:.3f} dB, between images "
-            f"{spread.images:.3f} dB over {spread.count})."
+            f"- {dataset} x{scale}: {', '.join(needed)}{now} (spread between seeds {spread.seeds:.3f} dB, "
+            f"between images {spread.images:.3f} dB over {spread.count})."
         )
     return items
 

@@ -28,18 +28,29 @@ def test_it_is_small_and_of_its_scale(scale: int) -> None:
     assert models.load(file).scale == scale
 
 
+def photographs(tmp_path: Path) -> Path:
+    assert main(["fetch", "photographs-test", "--data", str(tmp_path)]) == 0
+    return tmp_path / "photographs-test" / "HR"
+
+
 @pytest.mark.parametrize("scale", SCALES)
-def test_it_gives_the_committed_figures_again(scale: int, reference_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dataset", ["photographs-test", "Set5"])
+def test_it_gives_the_committed_figures_again(
+    dataset: str, scale: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """An upgrade that moves a figure is noticed here."""
-    committed = pd.read_csv(ROWS / f"pretrained-x{scale}" / f"Set5_x{scale}.csv").set_index("image")
-    images = str(reference_data / "benchmarks" / "Set5")
-    words = ["evaluate", "pretrained", "--data", images, "--scale", str(scale), "--device", "cpu"]
-    assert main([*words, "--output-dir", str(tmp_path)]) == 0
-    again = pd.read_csv(tmp_path / f"Set5_x{scale}.csv").set_index("image")
+    if dataset == "Set5":
+        images = request.getfixturevalue("reference_data") / "benchmarks" / "Set5"
+    else:
+        images = photographs(tmp_path)
+    committed = pd.read_csv(ROWS / f"pretrained-x{scale}" / f"{dataset}_x{scale}.csv").set_index("image")
+    words = ["evaluate", "pretrained", "--data", str(images), "--scale", str(scale), "--greyscale", "rgb"]
+    assert main([*words, "--device", "cpu", "--output-dir", str(tmp_path)]) == 0
+    again = pd.read_csv(tmp_path / f"{dataset}_x{scale}.csv").set_index("image")
     for name, row in again.iterrows():
         assert row.psnr == pytest.approx(committed.psnr[name], abs=1e-3)
         assert row.ssim == pytest.approx(committed.ssim[name], abs=1e-5)
-    assert len(again) == len(committed) == 5
+    assert len(again) == len(committed) > 0
 
 
 @pytest.mark.parametrize("scale", SCALES)
