@@ -99,6 +99,8 @@ def test_the_verb_writes_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "ENLCN is above NLSN" in said
     assert "the paper +0.08 dB" in said  # Set5 x4: 32.67 − 32.59
     assert "against NLA: 0.0257 times the operations" in said
+    first = claims.judge(results).iloc[0]
+    assert f"; the 2 seeds here tell {first['smallest_difference']:.3f} dB (spread" in said
     assert (results / "tables" / "claims.md").read_text().strip() in said
     assert main(["claims", "--results", str(results), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
